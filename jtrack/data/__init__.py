@@ -1,0 +1,1 @@
+"""Sources of frames and annotated sequences."""

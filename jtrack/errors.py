@@ -1,0 +1,25 @@
+"""The one error a user meets: a sentence that says what, where, what was found and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class JtrackError(ValueError):
+    """A wrong input, refused at the edge. The command line prints it as one line and exits with 2."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> JtrackError:
+    """Builds the error for a name that is not in a list, with the nearest known name.
+
+    Args:
+      kind: what the name names, as the sentence should say it (`"tracker"`, `"layer of vgg19"`).
+      name: the name as the user wrote it.
+      known: the names there are.
+
+    Returns:
+      The error, to be raised by the caller.
+    """
+    choices = list(known)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return JtrackError(f"unknown {kind} {name!r}: {hint}known: {', '.join(choices)}")

@@ -1,0 +1,1 @@
+"""The mathematics of the trackers, one idea a file."""

@@ -1,0 +1,63 @@
+"""The vocabulary of jtrack and its conventions, stated once.
+
+A tracker is a few pure functions over pytrees, as optax writes an optimiser:
+
+    tracker       = jtrack.trackers.hcft(backbone, config)
+    state         = tracker.init(params, key, frame, box)
+    state, output = tracker.step(params, state, frame)
+    state         = tracker.learn(params, state)        # only when `state.due`; None for HCFT
+
+Nothing inside is jitted, does I/O, reads a clock or keeps hidden state. Randomness is a `key` carried in
+the state. `jtrack.run` decides how a tracker is executed: jit for one stream, vmap over targets and
+sequences.
+
+Conventions:
+  * An image is (row, column); colours are RGB in 0..255 until a backbone's own preprocessing; a grey video
+    is three equal channels.
+  * A box is (x, y, w, h) in pixels: x, y of the top-left corner, 0-based and continuous. Pixel (r, c) covers
+    [c, c + 1) x [r, r + 1), so its centre is (c + 0.5, r + 0.5). OTB files are 1-based: 1 is subtracted on
+    reading and added on writing.
+  * Maps from a backbone are NHWC. Correlation-filter spectra are [C, H, W // 2 + 1].
+  * Angles are radians, distances pixels.
+  * `params = {"backbone": ..., "tracker": ...}` is a plain pytree: `backbone` the network's weights, shared by
+    every target; `tracker` the profile's numeric hyper-parameters as float32 arrays, which can be swept by
+    vmap and differentiated without recompiling. What is learnt per target lives in the state.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+Box = Array  # [..., 4] float32: x, y, w, h
+Key = Array  # a typed PRNG key, `jax.random.key(seed)`
+PyTree = Any
+
+
+class Frame(NamedTuple):
+    """One image on a canvas.
+
+    A canvas may be larger than the image, so that videos of nearby sizes share one compilation: the valid
+    part is the top-left `size[0]` rows and `size[1]` columns, and nothing outside it is ever read.
+    """
+
+    pixels: Array  # [H, W, 3] RGB 0..255; uint8, or float32 when differentiated with respect to it
+    size: Array  # [2] int32: height and width of the valid part
+
+
+class Output(NamedTuple):
+    """What every tracker says about a frame."""
+
+    box: Box  # [4] float32
+    score: Array  # () float32 in [0, 1]; each tracker says how it is calibrated
+    lost: Array  # () bool: the target is believed to be out of view or the box not to be trusted
+    info: dict[str, Array]  # the tracker's own diagnostics; empty unless its config asks for them
+
+
+class Tracker(NamedTuple):
+    """The pure functions that make a tracker."""
+
+    init: Callable[[Any, Key, Frame, Box], Any]  # (params, key, frame, box) -> state
+    step: Callable[[Any, Any, Frame], tuple[Any, Output]]  # (params, state, frame) -> state, output
+    learn: Callable[[Any, Any], Any] | None  # (params, state) -> state; applied only when `state.due`

@@ -1,0 +1,32 @@
+"""Strict numerics for every test, and where the real data and weights are."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+# Nothing in jtrack may rely on silent promotion: a stray float64 or an implicit broadcast is an error.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder} (set {variable})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The real sequences: `JTRACK_DATA`, by default ../shared/data."""
+    return _folder("JTRACK_DATA", ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def weights_folder() -> Path:
+    """The real networks: `JTRACK_WEIGHTS`, by default ../shared/weights."""
+    return _folder("JTRACK_WEIGHTS", ROOT.parent / "shared" / "weights")
