@@ -1,0 +1,111 @@
+"""Multi-channel correlation filters learnt by ridge regression in the Fourier domain.
+
+All circular shifts of one sample x [M, N, C] are regressed to a label y [M, N] whose peak is at (0, 0)
+(HCFT, Ma et al., ICCV 2015, equations 2-4). Two forms are offered; they agree exactly on the first sample
+and differ in what a running average blends afterwards:
+
+  * `DualFilter`, the released code: the dual coefficients and the template are averaged apart, as in KCF.
+  * `PrimalFilter`, equation 6 of the paper: numerator and denominator are averaged apart.
+
+Equations 3 and 4 as printed do not fit together: with the filter of equation 3 the conjugate in equation 4
+must be dropped (or moved) for the training sample to give back its label. Here a shift of the sample by
+(a, b) moves the response's peak to (a, b), in both forms.
+
+The regularisation is on the scale of the released code, where the energy is divided by M * N * C first: it
+equals a lambda of `regularisation * M * N * C` in equations 2 and 3.
+
+Spectra are half spectra over the two last axes, [C, M, N // 2 + 1], of unnormalised DFTs.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jtrack.types import Array
+
+
+class DualFilter(NamedTuple):
+    """Ridge regression in the dual with a linear kernel, as the released code of HCFT averages it."""
+
+    dual: Array  # [M, N // 2 + 1] complex64: the spectrum of the dual coefficients
+    template: Array  # [C, M, N // 2 + 1] complex64: the spectrum of the sample
+
+
+class PrimalFilter(NamedTuple):
+    """Ridge regression in the primal, as equation 6 of the paper averages it."""
+
+    numerator: Array  # [C, M, N // 2 + 1] complex64
+    denominator: Array  # [M, N // 2 + 1] float32: the energy of the sample, regularisation not included
+
+
+Filter = DualFilter | PrimalFilter
+
+
+def spectrum(maps: Array) -> Array:
+    """Transforms feature maps [M, N, C] to half spectra [C, M, N // 2 + 1]."""
+    return jnp.fft.rfft2(jnp.moveaxis(maps, -1, 0))
+
+
+def train_dual(sample: Array, label: Array, regularisation: Array | float) -> DualFilter:
+    """Learns a filter from one sample.
+
+    Args:
+      sample: spectrum of the windowed features, [C, M, N // 2 + 1].
+      label: wanted response [M, N] with its peak at (0, 0).
+      regularisation: ridge weight on the scale of the released code (module docstring).
+
+    Returns:
+      The filter of the released code: dual = Y / (sum_c |X_c|^2 / (M N C) + regularisation).
+    """
+    dual = divide(jnp.fft.rfft2(label), _energy(sample, label.shape) + regularisation)
+    return DualFilter(dual, sample)
+
+
+def train_primal(sample: Array, label: Array) -> PrimalFilter:
+    """Learns a filter from one sample: numerator Y conj(X_c), denominator sum_c |X_c|^2 / (M N C).
+
+    Args and source as `train_dual`; the regularisation enters in `respond`, so that averaging over
+    frames does not count it twice.
+    """
+    numerator = jnp.fft.rfft2(label)[None] * jnp.conj(sample)
+    return PrimalFilter(numerator, _energy(sample, label.shape))
+
+
+def respond(model: Filter, sample: Array, grid: tuple[int, int], regularisation: Array | float) -> Array:
+    """Correlates a sample with a filter (equation 4).
+
+    Args:
+      model: either form of filter.
+      sample: spectrum of the windowed features of the search window, [C, M, N // 2 + 1].
+      grid: (M, N); a half spectrum alone does not tell whether N is odd.
+      regularisation: as in training; the dual form already holds it and ignores it here.
+
+    Returns:
+      Response [M, N], zero displacement at (0, 0).
+    """
+    scale = sample.shape[0] * grid[0] * grid[1]
+    if isinstance(model, DualFilter):
+        transformed = model.dual * jnp.sum(sample * jnp.conj(model.template), axis=0) / scale
+    else:
+        correlation = jnp.sum(model.numerator * sample, axis=0) / scale
+        transformed = divide(correlation, model.denominator + regularisation)
+    return jnp.fft.irfft2(transformed, s=grid)
+
+
+def blend[T](old: T, new: T, rate: Array | float) -> T:
+    """Moves every array of a filter towards another: (1 - rate) * old + rate * new.
+
+    A rate of 0 returns the old filter bitwise, so a gated update leaves no trace.
+    """
+    return jax.tree.map(lambda a, b: a + jnp.asarray(rate, jnp.float32).astype(a.dtype) * (b - a), old, new)
+
+
+def divide(numerator: Array, denominator: Array) -> Array:
+    """Complex over real, elementwise: two real divisions, and no silent promotion to complex."""
+    return jax.lax.complex(numerator.real / denominator, numerator.imag / denominator)
+
+
+def _energy(sample: Array, grid: tuple[int, ...]) -> Array:
+    power = sample.real**2 + sample.imag**2
+    return jnp.sum(power, axis=0) / (sample.shape[0] * grid[0] * grid[1])
