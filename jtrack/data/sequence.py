@@ -1,0 +1,174 @@
+"""Frames in order, and frames with ground truth: what every source of this package returns."""
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from jtrack.errors import JtrackError
+
+
+class FrameError(JtrackError):
+    """A frame that cannot be read, after `frame` good ones were: stop here and keep what was done so far."""
+
+    def __init__(self, message: str, frame: int):
+        super().__init__(message)
+        self.frame = frame  # 0-based, counted from the first frame of the source (not from `start`)
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """An iterable of RGB frames, each a uint8 array [H, W, 3] of the same size.
+
+    Files can be iterated any number of times, each time from their first frame; a camera goes on live, and
+    frames wrapped from a generator are gone once read.
+    """
+
+    name: str  # of the video or folder, to name results by
+    size: tuple[int, int]  # (height, width)
+    length: int | None  # as declared by the file; a damaged video may end earlier. None: unknown (camera)
+    fps: float | None  # None where the source does not say
+    read: Callable[[], Iterator[np.ndarray]] = field(repr=False)  # starts reading at the first frame
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.read()
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """Frames with what is annotated about them. Row t of every array belongs to frame t of `frames`."""
+
+    name: str
+    frames: FrameSource
+    boxes: np.ndarray | None = None  # [T, 4] float64: x, y, w, h, 0-based; T may be less than the frames
+    polygons: np.ndarray | None = None  # [T, P, 2] float64: corners x, y, 0-based
+    attributes: tuple[str, ...] = ()  # of the sequence, as the benchmark abbreviates them ("SV", "OCC")
+    events: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> [T] bool: where it happens
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Brings an image to the uint8 [H, W, 3] every frame has.
+
+    Args:
+      image: [H, W] or [H, W, 1] grey, [H, W, 3] RGB or [H, W, 4] RGBA; uint8, or uint16, of which the upper
+        eight bits are kept.
+
+    Returns:
+      [H, W, 3] uint8: grey repeated three times, alpha dropped. A uint8 RGB image is returned as it is.
+
+    Raises:
+      JtrackError: for another shape or dtype.
+    """
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or image.dtype != np.uint8 or not image.size:
+        raise JtrackError(
+            f"a frame is {image.dtype} of shape {list(image.shape)}; allowed are uint8 and uint16 images"
+            " [H, W], [H, W, 1], [H, W, 3] (RGB) and [H, W, 4] (RGBA): convert it"
+        )
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
+
+
+def from_arrays(
+    frames: Iterable[np.ndarray], *, name: str = "frames", fps: float | None = None
+) -> FrameSource:
+    """Wraps images in memory, or any iterable of them, as a source of frames.
+
+    Args:
+      frames: an array [T, H, W, 3], a list of images, or an iterator of them (read once, `length` None); each
+        image as `as_rgb` takes it.
+      name: what results are named by.
+      fps: frames per second, if known.
+
+    Raises:
+      JtrackError: if there is no frame, or the first is not an image; `FrameError` while iterating if a later
+        one is not an image, or of another size.
+    """
+    first, again = _peek(frames)
+    if first is None:
+        raise JtrackError(f"{name} has no frames: give at least one image")
+    first = as_rgb(np.asarray(first))
+    size = first.shape[:2]
+    length = len(frames) if isinstance(frames, Sized) else None
+
+    def read() -> Iterator[np.ndarray]:
+        for index, frame in enumerate(again):
+            try:
+                image = as_rgb(np.asarray(frame))
+            except JtrackError as error:
+                raise FrameError(f"frame {index} of {name}: {error}", index) from error
+            check_size(image, size, f"frame {index} of {name}", index)
+            yield image
+
+    return FrameSource(name, size, length, fps, read)
+
+
+def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray | None, Iterable[np.ndarray]]:
+    """The first element, and an iterable that still starts with it."""
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if iterator is not frames or first is None:  # a container, which can be iterated again
+        return first, frames
+    return first, chain([first], iterator)
+
+
+def check_size(image: np.ndarray, size: tuple[int, int], what: str, index: int) -> None:
+    """Refuses a frame whose height and width are not `size`, naming both."""
+    if image.shape[:2] != size:
+        height, width = image.shape[:2]
+        raise FrameError(
+            f"{what} is {width}x{height} but the first is {size[1]}x{size[0]} (width x height): all frames"
+            " must have one size",
+            index,
+        )
+
+
+def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
+    """Reads ahead in another thread, so that decoding overlaps with what the consumer does.
+
+    Args:
+      frames: any iterable; it is read in the other thread only.
+      depth: how many elements may wait, which bounds the memory.
+
+    Yields:
+      The same elements in the same order. An exception of `frames` is raised here after the elements before
+      it. Closing the generator (or dropping it) ends the thread after the element it is reading.
+    """
+    ready: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+    free = threading.Semaphore(depth)
+    stop = threading.Event()
+
+    def produce() -> None:
+        try:
+            iterator = iter(frames)
+            while free.acquire() and not stop.is_set():
+                ready.put(next(iterator))
+            # A generator holds a decoder open: it is freed by the thread that used it.
+            getattr(iterator, "close", lambda: None)()
+        except StopIteration:
+            ready.put(_End(None))
+        except BaseException as error:
+            ready.put(_End(error))
+
+    threading.Thread(target=produce, name="jtrack-prefetch", daemon=True).start()
+    try:
+        while not isinstance(item := ready.get(), _End):
+            free.release()
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        stop.set()
+        free.release()
+
+
+class _End(NamedTuple):
+    """The last thing a reading thread says."""
+
+    error: BaseException | None
