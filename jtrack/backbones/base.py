@@ -1,0 +1,239 @@
+"""What every network is to the rest of jtrack: `Backbone`, pure functions over a plain pytree of weights.
+
+A topology is a function that yields `Layer`s, as a Caffe file lists them. `Network` makes the Flax NNX module
+of as many of them as the asked taps need. NNX objects do not leave this file.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jtrack.errors import JtrackError, unknown_name
+from jtrack.types import Array
+
+Params = dict[str, dict[str, Any]]  # {layer: {"kernel", "bias"}}
+
+
+class Layer(NamedTuple):
+    """One line of a topology."""
+
+    name: str
+    op: nnx.Module
+    inputs: tuple[str, ...] = ()  # names of earlier layers, or "data"; none: the line before
+
+
+Topology = Callable[[], Iterator[Layer]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From RGB 0..255 to what a network was trained on: (colour - mean) / std.
+
+    Attributes:
+      order: "RGB" or "BGR", the order of the channels in the first kernel; `mean` and `std` are in it.
+      mean: in units of 0..255.
+      std: in units of 0..255.
+      size: (height, width) of the images of the classifier; other sizes are fine for convolutional taps.
+    """
+
+    order: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: tuple[int, int]
+
+    def __call__(self, images: Array) -> Array:
+        """[..., 3] RGB 0..255 -> [..., 3] float32, the network's own."""
+        x = images.astype(jnp.float32)
+        if self.order == "BGR":
+            x = x[..., ::-1]
+        shape = (1,) * (x.ndim - 1) + (3,)
+        mean, std = (jnp.array(v, jnp.float32).reshape(shape) for v in (self.mean, self.std))
+        return (x - mean) / std
+
+
+class Network(nnx.Module):
+    """The layers that some taps need."""
+
+    def __init__(self, layers: Iterable[Layer], taps: tuple[str, ...] | None) -> None:
+        plan: list[Layer] = []
+        for layer in layers:
+            previous = plan[-1].name if plan else "data"
+            plan.append(layer._replace(inputs=layer.inputs or (previous,)))
+        if taps is not None:
+            needed = set(taps)
+            for layer in reversed(plan):
+                if layer.name in needed:
+                    needed.update(layer.inputs)
+            plan = [layer for layer in plan if layer.name in needed]
+        self.layers = nnx.Dict({layer.name: layer.op for layer in plan})
+        self.plan = tuple((layer.name, layer.inputs) for layer in plan)
+
+    def __call__(self, x: Array) -> dict[str, Array]:
+        """Preprocessed images [N, h, w, 3] -> the output of every layer."""
+        outputs = {"data": x}
+        for name, inputs in self.plan:
+            outputs[name] = self.layers[name](*(outputs[i] for i in inputs))
+            if 0 in outputs[name].shape[1:]:
+                raise JtrackError(
+                    f"images of {x.shape[1]} x {x.shape[2]} pixels are too small for the layer {name!r}: "
+                    "enlarge them or tap an earlier layer"
+                )
+        return outputs
+
+
+@functools.cache
+def _abstract(topology: Topology, taps: tuple[str, ...] | None) -> tuple[Any, Network, Params]:
+    """The network's NNX graph, the network itself and its weights, all without values."""
+    network = nnx.eval_shape(lambda: Network(topology(), taps))
+    graph, state = nnx.split(network)
+    return graph, network, nnx.to_pure_dict(state).get("layers", {})
+
+
+@functools.cache
+def _map_shape(backbone: "Backbone", tap: str, size: tuple[int, int]) -> tuple[int, ...]:
+    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    taps = (tap,)
+    maps = jax.eval_shape(lambda p, x: backbone.apply(p, x, taps), backbone.template(taps=taps), image)
+    return maps[tap].shape[1:]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network as pure functions; frozen and hashable, so static under jit.
+
+    Weights are plain nested dicts keyed by the Caffe layer names, {layer: {"kernel", "bias"}}. The kernel of
+    a convolution is [h, w, inputs / groups, outputs], of a fully connected layer [inputs, outputs] with the
+    rows in the (row, column, channel) order of the map before it. They stay float32 whatever the precision,
+    unless `cast_params` has cast them once for all.
+
+    A tap is a Caffe layer name: "conv5_4" is the convolution before its ReLU, "relu5_4" after it; a block
+    that ends in "<block>/output" or "<block>/concat" may be called "<block>".
+
+    Attributes:
+      name: as `backbones.get` knows it.
+      precision: "float32", or "bfloat16" for the convolutions and fully connected layers.
+      preprocessing: the network's own; `apply` does it.
+      topology: yields the layers.
+    """
+
+    name: str
+    precision: str
+    preprocessing: Preprocessing
+    topology: Topology
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The name of every tap, shallow to deep."""
+        _, network, _ = _abstract(self.topology, None)
+        return tuple(name for name, _ in network.plan)
+
+    def resolve(self, tap: str) -> str:
+        """The layer a tap means.
+
+        Args:
+          tap: a layer's name, or a block's.
+
+        Returns:
+          The layer's name.
+
+        Raises:
+          JtrackError: the network has no such layer.
+        """
+        layers = self.layers
+        for name in (tap, f"{tap}/output", f"{tap}/concat"):
+            if name in layers:
+                return name
+        raise unknown_name(f"layer of {self.name}", tap, layers)
+
+    def _resolved(self, taps: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        # Sorted, so that one graph serves the same taps in any order.
+        return None if taps is None else tuple(sorted({self.resolve(tap) for tap in taps}))
+
+    def apply(self, params: Params, images: Array, taps: tuple[str, ...]) -> dict[str, Array]:
+        """The maps of some layers. Nothing deeper than the deepest of them is computed.
+
+        Args:
+          params: the weights, float32 or as `cast_params` made them; layers that the taps do not need may be
+            missing.
+          images: [N, h, w, 3] RGB, 0..255.
+          taps: names of layers.
+
+        Returns:
+          {tap: [N, h', w', C] float32}, or [N, C] after a fully connected layer.
+
+        Raises:
+          JtrackError: an unknown tap, weights that lack a layer, images too small for a tap or of the wrong
+            size for a fully connected one.
+        """
+        graph, _, template = _abstract(self.topology, self._resolved(taps))
+        missing = [layer for layer in template if layer not in params]
+        if missing:
+            raise JtrackError(
+                f"the weights given to {self.name} lack {len(missing)} of the {len(template)} layers that "
+                f"{', '.join(taps)} need, first {missing[0]!r}: load the weights of {self.name}"
+            )
+        weights = self.cast_params({layer: params[layer] for layer in template})
+        network = nnx.merge(graph, {"layers": weights} if weights else {})
+        maps = network(self.preprocessing(images))
+        return {tap: maps[self.resolve(tap)].astype(jnp.float32) for tap in taps}
+
+    def template(self, *, taps: tuple[str, ...] | None = None) -> Params:
+        """The weights as `jax.ShapeDtypeStruct`s, float32.
+
+        Args:
+          taps: only what these need; everything when not given.
+
+        Returns:
+          {layer: {"kernel", "bias"}}.
+        """
+        _, _, template = _abstract(self.topology, self._resolved(taps))
+        return {layer: dict(weights) for layer, weights in template.items()}
+
+    def random_params(self, seed: int, *, taps: tuple[str, ...] | None = None) -> Params:
+        """He-normal kernels and zero biases from NumPy, for tests and timing.
+
+        Args:
+          seed: the same seed gives a layer the same weights, whatever the taps.
+          taps: only what these need; everything when not given.
+
+        Returns:
+          {layer: {"kernel", "bias"}}, float32.
+        """
+        template = self.template(taps=taps)
+        params = {}
+        for index, layer in enumerate(self.layers):
+            if layer in template:
+                shape = template[layer]["kernel"].shape
+                kernel = np.random.default_rng([seed, index]).standard_normal(shape, np.float32)
+                kernel *= np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+                params[layer] = {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(shape[-1:])}
+        return params
+
+    def cast_params(self, params: Params) -> Params:
+        """The weights in the precision's dtype: done once at load, `apply` need not do it for every image.
+
+        Args:
+          params: the weights, in any floating dtype.
+
+        Returns:
+          The same tree in bfloat16 or float32.
+        """
+        return jax.tree.map(lambda x: x.astype(self.precision), params)
+
+    def map_shape(self, tap: str, size: tuple[int, int]) -> tuple[int, ...]:
+        """The shape of a map, found without computing it.
+
+        Args:
+          tap: a layer's name.
+          size: (height, width) of the images.
+
+        Returns:
+          (h', w', C), or (C,) after a fully connected layer.
+        """
+        return _map_shape(self, tap, size)

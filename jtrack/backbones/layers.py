@@ -1,0 +1,205 @@
+"""The layers of the classic networks as Flax NNX modules, by Caffe's rules, on NHWC maps.
+
+A layer computes in the dtype of its kernel: bfloat16 kernels make a bfloat16 forward pass, in which the sums
+of norms, averages and softmax stay float32. Layers without weights keep the dtype they are given.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from jtrack.errors import JtrackError
+from jtrack.types import Array
+
+
+def _precision(dtype: jnp.dtype) -> lax.Precision:
+    """Float32 means float32 on every device: accelerators otherwise multiply in tf32 or bfloat16."""
+    return lax.Precision.HIGHEST if dtype == jnp.float32 else lax.Precision.DEFAULT
+
+
+class Conv(nnx.Module):
+    """A convolution with square kernels; `kernel` [k, k, inputs / groups, outputs], `bias` [outputs].
+
+    Groups are separate convolutions, concatenated: on CPU more than twice as fast as a grouped one.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        reflect: bool = False,
+    ) -> None:
+        self.kernel = nnx.Param(jnp.zeros((size, size, inputs // groups, outputs)))
+        self.bias = nnx.Param(jnp.zeros((outputs,)))
+        self.stride, self.padding, self.groups, self.reflect = stride, padding, groups, reflect
+
+    def __call__(self, x: Array) -> Array:
+        """[N, h, w, inputs] -> [N, h', w', outputs], h' = floor((h + 2 padding - size) / stride) + 1."""
+        kernel, bias = self.kernel[...], self.bias[...]
+        x = x.astype(kernel.dtype)
+        padding = self.padding
+        if self.reflect:
+            x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="reflect")
+            padding = 0
+        pieces = [
+            lax.conv_general_dilated(
+                part,
+                weights,
+                (self.stride, self.stride),
+                ((padding, padding), (padding, padding)),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                precision=_precision(kernel.dtype),
+            )
+            for part, weights in zip(
+                jnp.split(x, self.groups, axis=-1), jnp.split(kernel, self.groups, axis=-1), strict=True
+            )
+        ]
+        return jnp.concatenate(pieces, axis=-1) + bias.reshape(1, 1, 1, -1)
+
+
+class Dense(nnx.Module):
+    """A fully connected layer; `kernel` [inputs, outputs], `bias` [outputs].
+
+    A map is flattened row by row, channels last: the kernel's rows are in (row, column, channel) order, where
+    Caffe's and torchvision's files are in (channel, row, column) order.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros((outputs,)))
+
+    def __call__(self, x: Array) -> Array:
+        """[N, h, w, c] with h w c = inputs, or [N, inputs] -> [N, outputs]."""
+        kernel, bias = self.kernel[...], self.bias[...]
+        flat = x.reshape(x.shape[0], -1).astype(kernel.dtype)
+        if flat.shape[1] != kernel.shape[0]:
+            raise JtrackError(
+                f"a fully connected layer takes {kernel.shape[0]} values, found a map of "
+                f"{' x '.join(map(str, x.shape[1:]))}: resize the images to the network's own input size, "
+                "or tap a convolutional layer"
+            )
+        return jnp.matmul(flat, kernel, precision=_precision(kernel.dtype)) + bias.reshape(1, -1)
+
+
+class Relu(nnx.Module):
+    """max(x, 0)."""
+
+    def __call__(self, x: Array) -> Array:
+        """Any shape -> the same."""
+        return jax.nn.relu(x)
+
+
+def pooled_size(size: int, window: int, stride: int, padding: int, *, ceil: bool) -> int:
+    """The length of a pooled axis.
+
+    Caffe rounds up, so the last window may reach beyond the border; it is dropped when it would start beyond
+    the input and its leading padding. Other frameworks round down.
+
+    Args:
+      size: length of the axis.
+      window: length of the window.
+      stride: step between windows.
+      padding: padding on either side.
+      ceil: round as Caffe does.
+
+    Returns:
+      The number of windows; 0 when the axis is too short for one.
+    """
+    span = size + 2 * padding - window
+    count = (-(-span // stride) if ceil else span // stride) + 1
+    if ceil and (count - 1) * stride >= size + padding:
+        count -= 1
+    return max(count, 0)
+
+
+def _pool_padding(size: int, window: int, stride: int, padding: int, *, ceil: bool) -> tuple[int, int]:
+    count = pooled_size(size, window, stride, padding, ceil=ceil)
+    return padding, max(0, (count - 1) * stride + window - size - padding)
+
+
+class MaxPool(nnx.Module):
+    """Maximum over square windows; what lies beyond the border never wins."""
+
+    def __init__(self, window: int, stride: int, *, padding: int = 0, ceil: bool = True) -> None:
+        self.window, self.stride, self.padding, self.ceil = window, stride, padding, ceil
+
+    def __call__(self, x: Array) -> Array:
+        """[N, h, w, C] -> [N, h', w', C], h' by `pooled_size`."""
+        rows, columns = (
+            _pool_padding(size, self.window, self.stride, self.padding, ceil=self.ceil)
+            for size in x.shape[1:3]
+        )
+        return lax.reduce_window(
+            x,
+            jnp.array(-jnp.inf, x.dtype),
+            lax.max,
+            (1, self.window, self.window, 1),
+            (1, self.stride, self.stride, 1),
+            ((0, 0), rows, columns, (0, 0)),
+        )
+
+
+class AveragePool(nnx.Module):
+    """Mean over square windows that lie within the map, in float32."""
+
+    def __init__(self, window: int, stride: int) -> None:
+        self.window, self.stride = window, stride
+
+    def __call__(self, x: Array) -> Array:
+        """[N, h, w, C] -> [N, h', w', C], h' = floor((h - window) / stride) + 1."""
+        total = lax.reduce_window(
+            x.astype(jnp.float32),
+            jnp.float32(0),
+            lax.add,
+            (1, self.window, self.window, 1),
+            (1, self.stride, self.stride, 1),
+            "VALID",
+        )
+        return (total / self.window**2).astype(x.dtype)
+
+
+class GlobalAveragePool(nnx.Module):
+    """Mean over the whole map, in float32."""
+
+    def __call__(self, x: Array) -> Array:
+        """[N, h, w, C] -> [N, 1, 1, C]."""
+        return x.mean((1, 2), keepdims=True, dtype=jnp.float32).astype(x.dtype)
+
+
+class LocalResponseNorm(nnx.Module):
+    """Response normalisation across five neighbouring channels, x (1 + 1e-4 / 5 sum x^2)^-0.75, in float32.
+
+    Krizhevsky et al. 2012, section 3.3, with the constant 1 and the division by the window of Caffe.
+    """
+
+    def __call__(self, x: Array) -> Array:
+        """[N, h, w, C] -> the same shape."""
+        channels = x.shape[-1]
+        y = x.astype(jnp.float32)
+        squares = jnp.pad(y * y, ((0, 0), (0, 0), (0, 0), (2, 2)))
+        total = sum(squares[..., i : i + channels] for i in range(1, 5)) + squares[..., :channels]
+        root = lax.rsqrt(1 + (1e-4 / 5) * total)
+        # r^(3/2) = (1 + ...)^(-3/4), much cheaper than a general power.
+        return (y * root * jnp.sqrt(root)).astype(x.dtype)
+
+
+class Concat(nnx.Module):
+    """Maps side by side in the channels."""
+
+    def __call__(self, *maps: Array) -> Array:
+        """[N, h, w, C1], [N, h, w, C2], ... -> [N, h, w, C1 + C2 + ...]."""
+        return jnp.concatenate(maps, axis=-1)
+
+
+class Softmax(nnx.Module):
+    """Class probabilities, in float32."""
+
+    def __call__(self, x: Array) -> Array:
+        """[N, C] or [N, 1, 1, C] -> [N, C]."""
+        return jax.nn.softmax(x.reshape(x.shape[0], -1).astype(jnp.float32), axis=-1)

@@ -1,0 +1,20 @@
+"""A tiny network with VGG-19's tap names, for tests: a forward pass costs next to nothing."""
+
+from collections.abc import Iterator
+
+from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.layers import Conv, Dense, MaxPool, Relu
+
+PREPROCESSING = Preprocessing("RGB", (123.68, 116.779, 103.939), (58, 58, 58), (64, 64))
+
+
+def tiny() -> Iterator[Layer]:
+    """One convolution a block, named as VGG-19's last: relu3_4, relu4_4, relu5_4 at strides 4, 8, 16."""
+    inputs = 3
+    for block, (last, width) in enumerate(((2, 4), (2, 8), (4, 8), (4, 12), (4, 16)), start=1):
+        yield Layer(f"conv{block}_{last}", Conv(inputs, width, 3, padding=1))
+        yield Layer(f"relu{block}_{last}", Relu())
+        yield Layer(f"pool{block}", MaxPool(2, 2))
+        inputs = width
+    yield Layer("fc6", Dense(2 * 2 * 16, 32))
+    yield Layer("relu6", Relu())

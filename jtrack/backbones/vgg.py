@@ -1,0 +1,54 @@
+"""VGG-16 and VGG-19 (Simonyan and Zisserman, 2015), and the quarter-width VGG-19."""
+
+from collections.abc import Iterator
+
+from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.layers import Conv, Dense, MaxPool, Relu, Softmax
+
+# As MatConvNet: RGB. The Caffe files are BGR with the same means; their conv1_1 is flipped when converted, so
+# that the weights of every VGG are for RGB.
+PREPROCESSING = Preprocessing("RGB", (123.68, 116.779, 103.939), (1, 1, 1), (224, 224))
+
+
+def _blocks(
+    inputs: int, widths: tuple[int, ...], depths: tuple[int, ...], *, ceil: bool, reflect: bool = False
+) -> Iterator[Layer]:
+    for block, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
+        for i in range(1, depth + 1):
+            yield Layer(f"conv{block}_{i}", Conv(inputs, width, 3, padding=1, reflect=reflect))
+            yield Layer(f"relu{block}_{i}", Relu())
+            inputs = width
+        yield Layer(f"pool{block}", MaxPool(2, 2, ceil=ceil))
+
+
+def _vgg(depths: tuple[int, ...], *, ceil: bool) -> Iterator[Layer]:
+    yield from _blocks(3, (64, 128, 256, 512, 512), depths, ceil=ceil)
+    yield Layer("fc6", Dense(7 * 7 * 512, 4096))
+    yield Layer("relu6", Relu())
+    yield Layer("fc7", Dense(4096, 4096))
+    yield Layer("relu7", Relu())
+    yield Layer("fc8", Dense(4096, 1000))
+    yield Layer("prob", Softmax())
+
+
+def vgg16() -> Iterator[Layer]:
+    """13 convolutions; Caffe's pooling, which rounds up."""
+    return _vgg((2, 2, 3, 3, 3), ceil=True)
+
+
+def vgg19() -> Iterator[Layer]:
+    """16 convolutions; Caffe's pooling, which rounds up."""
+    return _vgg((2, 2, 4, 4, 4), ceil=True)
+
+
+def vgg16_torchvision() -> Iterator[Layer]:
+    """13 convolutions; torchvision's pooling, which rounds down.
+
+    Its adaptive pooling before fc6 is the identity at 224 x 224, the only size fc6 is offered for.
+    """
+    return _vgg((2, 2, 3, 3, 3), ceil=False)
+
+
+def vgg19_torchvision() -> Iterator[Layer]:
+    """16 convolutions; pooling as `vgg16_torchvision`."""
+    return _vgg((2, 2, 4, 4, 4), ceil=False)
