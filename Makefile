@@ -1,0 +1,38 @@
+# `make demo` sets everything up and runs the main job; `make test` sets everything up and passes the tests.
+# Only make, pip and Python >= 3.12 are assumed.
+
+PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: demo test lint accuracy bench clean
+
+demo: .venv/demo.done
+	$(BIN)/jtrack demo --out demo --overwrite
+
+test: .venv/test.done lint
+	$(BIN)/python -m pytest -m "not accuracy"
+
+lint: .venv/test.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Whole real sequences and the 400 validation images: slow.
+accuracy: .venv/test.done
+	$(BIN)/python -m pytest -m accuracy
+
+.venv/demo.done: pyproject.toml constraints.txt | .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/test.done: pyproject.toml constraints.txt | .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test]"
+	touch $@
+
+.venv:
+	@test -n "$(PYTHON)" || { echo "jtrack needs Python >= 3.12, and none was found on the PATH"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv demo
