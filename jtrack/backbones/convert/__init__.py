@@ -1,0 +1,169 @@
+"""Networks from other programs' files: one file a source format, one place where names and shapes must fit.
+
+A reader turns a file into `Layers` under the file's own names; `convert` gives them the Caffe names, puts
+kernels and dense layers in this project's layout and refuses whatever does not fit the net's template.
+Files are untrusted: sizes are checked before memory is taken, nothing in them is ever executed.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jtrack.backbones.convert import caffemodel, keras_h5, matconvnet, npz, torch_pickle
+from jtrack.errors import JtrackError
+
+Layers = dict[str, dict[str, np.ndarray]]
+
+
+class Format(NamedTuple):
+    """How one kind of file is recognised and read."""
+
+    suffixes: tuple[str, ...]
+    read: Callable[[Path, int], Layers]  # (file, most bytes of arrays) -> kernels HWIO or [in, out], biases
+    dense_order: str  # "CHW" or "HWC": in which order the inputs of a dense layer count a map
+
+
+FORMATS: Mapping[str, Format] = {
+    "caffemodel": Format((".caffemodel",), caffemodel.read, "CHW"),
+    "matconvnet": Format((".mat",), matconvnet.read, "HWC"),
+    "torch": Format((".pth", ".pt"), torch_pickle.read, "CHW"),
+    "keras": Format((".h5", ".hdf5"), keras_h5.read, "HWC"),
+    "npz": Format((".npz",), npz.read, "CHW"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file a net can be made from, as the manifest describes it."""
+
+    file: str
+    format: str  # a key of FORMATS
+    channels: str  # "RGB" or "BGR": the order of the file's three-channel input
+    checksum: str  # "sha256:...", "sha384:...", "sha1:...", "md5:..." (whole or first digits) or "unverified"
+    addresses: tuple[str, ...] = ()
+    size: int | None = None  # bytes
+    rename: Mapping[str, str] = field(default_factory=dict)  # regular expression -> Caffe name
+    ignore: tuple[str, ...] = ()  # names, with wildcards, of layers this net leaves out
+
+
+def convert(
+    path: Path,
+    source: Source,
+    template: Mapping[str, Mapping[str, Any]],
+    *,
+    name: str,
+    channels: str,
+    flatten: Mapping[str, tuple[int, int, int]],
+) -> Layers:
+    """Reads a net from a foreign file and fits it to the net's template.
+
+    Args:
+      path: the file.
+      source: what kind of file it is.
+      template: {layer: {"kernel", "bias"}} of things with a `.shape`; kernels [h, w, in, out] or [in, out].
+      name: the net, for messages.
+      channels: "RGB" or "BGR", the order of the input in which the net is stored.
+      flatten: (height, width, channels) of the map that each named dense layer flattens.
+
+    Returns:
+      {layer: {"kernel", "bias"}} of contiguous float32 arrays, of exactly the template's names and shapes.
+
+    Raises:
+      JtrackError: the file is unreadable, or holds another net; the sentence lists every mismatch.
+    """
+    reader = FORMATS[source.format]
+    # Twice the net and room for what else such files hold: any larger array is an attack or another net.
+    limit = (
+        2 * sum(4 * math.prod(leaf.shape) for layer in template.values() for leaf in layer.values()) + 2**26
+    )
+    try:
+        found = reader.read(path, limit)
+    except FileNotFoundError:
+        raise JtrackError(f"cannot convert {path}: there is no such file") from None
+    except OSError as error:
+        raise JtrackError(f"cannot read {path}: {error.strerror or error}") from None
+
+    layers = _named(found, source)
+    if source.channels != channels:
+        layers = {layer: _reversed_input(arrays) for layer, arrays in layers.items()}
+    if reader.dense_order == "CHW":
+        layers |= {
+            layer: _height_first(layers[layer], shape) for layer, shape in flatten.items() if layer in layers
+        }
+    layers = {
+        layer: {part: _fitted(array, template.get(layer, {}).get(part)) for part, array in arrays.items()}
+        for layer, arrays in layers.items()
+    }
+    check(layers, template, name=name, path=path)
+    return layers
+
+
+def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, path: Path) -> None:
+    """Refuses arrays that are not exactly the net's, listing every mismatch in one sentence."""
+    have = {f"{layer}/{part}": array for layer, arrays in layers.items() for part, array in arrays.items()}
+    want = {
+        f"{layer}/{part}": leaf.shape for layer, leaves in template.items() for part, leaf in leaves.items()
+    }
+    problems = [f"{key} is missing" for key in want if key not in have]
+    problems += [f"{key} is unexpected" for key in have if key not in want]
+    for key in (key for key in want if key in have):
+        if have[key].shape != tuple(want[key]):
+            problems.append(f"{key} is {_sizes(have[key].shape)}, not {_sizes(want[key])}")
+        elif have[key].dtype != np.float32:
+            problems.append(f"{key} is {have[key].dtype}, not float32")
+        elif not np.isfinite(have[key]).all():
+            problems.append(f"{key} holds values that are not finite")
+    if problems:
+        raise JtrackError(
+            f"{path} does not hold {name} (weights of the wrong net or shape): {', '.join(problems)}"
+        )
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
+
+
+def _named(found: Layers, source: Source) -> Layers:
+    def caffe_name(layer: str) -> str:
+        for pattern, name in source.rename.items():
+            if match := re.fullmatch(pattern, layer):
+                return match.expand(name)
+        return layer
+
+    kept = {
+        layer: arrays
+        for layer, arrays in found.items()
+        if not any(fnmatchcase(layer, p) for p in source.ignore)
+    }
+    return {caffe_name(layer): dict(arrays) for layer, arrays in kept.items()}
+
+
+def _reversed_input(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    kernel = arrays.get("kernel")
+    if kernel is None or kernel.ndim != 4 or kernel.shape[2] != 3:
+        return arrays
+    return arrays | {"kernel": kernel[:, :, ::-1]}
+
+
+def _height_first(arrays: dict[str, np.ndarray], shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    """Reorders the inputs of a dense layer from (channel, row, column) to (row, column, channel)."""
+    height, width, depth = shape
+    kernel = arrays.get("kernel")
+    if kernel is None or kernel.ndim != 2 or kernel.shape[0] != height * width * depth:
+        return arrays
+    rows = kernel.reshape(depth, height, width, -1).transpose(1, 2, 0, 3)
+    return arrays | {"kernel": rows.reshape(kernel.shape)}
+
+
+def _fitted(array: np.ndarray, leaf: Any) -> np.ndarray:
+    """Float32, contiguous; a dense layer written as a convolution (or the other way) in the wanted rank."""
+    if leaf is not None and array.ndim != len(leaf.shape) and array.size == math.prod(leaf.shape):
+        if array.ndim and array.shape[-1] == leaf.shape[-1]:
+            array = array.reshape(leaf.shape)
+    return np.ascontiguousarray(array, np.float32)

@@ -1,0 +1,66 @@
+"""NumPy archives: NAME_W and NAME_b, kernels OIHW, dense layers [out, in]."""
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from jtrack.errors import JtrackError
+
+_PARTS = {"_W": "kernel", "_b": "bias"}
+
+
+def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
+    """Reads an archive of float arrays.
+
+    Args:
+      path: the archive; arrays other than NAME_W and NAME_b are refused.
+      limit: the most bytes its arrays may take.
+
+    Returns:
+      {NAME: {"kernel": [h, w, in, out] or [in, out], "bias": [out]}}.
+
+    Raises:
+      JtrackError: not such an archive, truncated, with objects in it, or larger than `limit`.
+    """
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > limit:
+                raise JtrackError(
+                    f"{path} is refused: it unpacks to more than the {limit} bytes this net can need"
+                )
+            for member in archive.infolist():
+                key = member.filename.removesuffix(".npy")
+                if key[-2:] not in _PARTS:
+                    raise JtrackError(f"{path} is refused: it holds {key!r}; allowed are NAME_W and NAME_b")
+                with archive.open(member) as stream:
+                    array = _array(stream, member.file_size)
+                layers.setdefault(key[:-2], {})[_PARTS[key[-2:]]] = _inputs_before_outputs(array)
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        if isinstance(error, JtrackError):
+            raise
+        raise JtrackError(f"{path} is not a readable .npz archive (truncated or damaged?): {error}") from None
+    return layers
+
+
+def _array(stream: IO[bytes], size: int) -> np.ndarray:
+    """One .npy member; its header must describe exactly the bytes that follow."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"unknown .npy version {version}")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(stream)
+    if dtype.kind != "f":
+        raise ValueError(f"an array of type {dtype}; only floating point is allowed")
+    wanted = math.prod(shape) * dtype.itemsize
+    if wanted != size - stream.tell():
+        raise ValueError(f"an array of shape {shape} needs {wanted} bytes, {size - stream.tell()} are there")
+    data = np.frombuffer(stream.read(wanted), dtype)
+    return data.reshape(shape, order="F" if fortran else "C")
+
+
+def _inputs_before_outputs(array: np.ndarray) -> np.ndarray:
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T

@@ -1,0 +1,367 @@
+"""The weights of the networks: where they lie, loaded and checked, kept without half-written files.
+
+    params = store.load("googlenet")
+
+A network is stored as NAME.safetensors: tensors "conv1_1/kernel" ([h, w, in, out], or [in, out] over a map
+flattened as row, column, channel) and "conv1_1/bias", and a header that says what it was made from. A weights
+folder may also hold source files under the names the manifest gives them; such a file is converted when the
+network is first asked for, into the user's own folder, and again when the file has changed.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.resources
+import json
+import os
+import tempfile
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jtrack import backbones
+from jtrack.backbones.convert import FORMATS, Layers, Source, check, convert
+from jtrack.errors import JtrackError, unknown_name
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the manifest says of a network."""
+
+    name: str
+    licence: str
+    preprocessing: Mapping[str, Any]  # order, mean, std, size: as `backbones.Preprocessing`
+    sources: tuple[Source, ...]  # the preferred first
+    flatten: Mapping[str, tuple[int, int, int]]  # dense layer -> (height, width, channels) of its input
+
+
+# --- the manifest -----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def manifest() -> Mapping[str, Entry]:
+    """The networks whose weights come from files, by name.
+
+    Read from the installed package; an editable installation reads the checkout's weights/ folder.
+    """
+    package = importlib.resources.files("jtrack")
+    file = package / "weights" / "manifest.toml"
+    if not file.is_file():
+        file = Path(str(package)).parent / "weights" / "manifest.toml"
+    return {name: _entry(name, fields) for name, fields in tomllib.loads(file.read_text("utf-8")).items()}
+
+
+def _entry(name: str, fields: dict[str, Any]) -> Entry:
+    sources = tuple(
+        Source(**{k: tuple(v) if isinstance(v, list) else v for k, v in source.items()})
+        for source in fields.pop("sources")
+    )
+    flatten = {layer: tuple(shape) for layer, shape in fields.pop("flatten", {}).items()}
+    return Entry(name=name, sources=sources, flatten=flatten, **fields)
+
+
+def entry(name: str) -> Entry:
+    """What the manifest says of a network; a JtrackError for a name it does not have."""
+    if name not in manifest():
+        raise unknown_name("network with weights", name, manifest())
+    return manifest()[name]
+
+
+# --- folders ----------------------------------------------------------------------------------------------
+
+
+def user_folder() -> Path:
+    """The folder of this user's own weights; it may not exist yet."""
+    import platformdirs  # noqa: PLC0415
+
+    return Path(platformdirs.user_data_dir("jtrack", appauthor=False)) / "weights"
+
+
+def folders() -> list[Path]:
+    """The folders searched, in order: those of `JTRACK_WEIGHTS`, then the user's own."""
+    named = [
+        Path(part).expanduser() for part in os.environ.get("JTRACK_WEIGHTS", "").split(os.pathsep) if part
+    ]
+    return list(dict.fromkeys([*named, user_folder()]))
+
+
+def destination() -> Path:
+    """The folder that receives what is fetched or converted: the first that can be written."""
+    return next((folder for folder in folders() if _writable(folder)), user_folder())
+
+
+def _writable(folder: Path) -> bool:
+    nearest = next(path for path in [folder, *folder.parents] if path.exists())
+    # The mode as well: an administrator may write to a folder that is meant to be read only.
+    return nearest.is_dir() and os.access(nearest, os.W_OK) and bool(nearest.stat().st_mode & 0o222)
+
+
+def locate(name: str) -> Path | None:
+    """The file a network would be loaded from: a stored network, or a source file not yet converted.
+
+    Args:
+      name: a network.
+
+    Returns:
+      The first such file in the order of `folders()`, or None.
+
+    Raises:
+      JtrackError: an unknown network.
+    """
+    if name not in manifest():
+        backbones.get(name)  # an unknown name; a known one has no files
+        return None
+    names = [name + SUFFIX, *(source.file for source in entry(name).sources)]
+    return next((path for folder in folders() for file in names if (path := folder / file).is_file()), None)
+
+
+def available() -> list[str]:
+    """The networks that `load` can load now, without fetching anything."""
+    return [name for name in backbones.names() if name not in manifest() or locate(name)]
+
+
+# --- loading ----------------------------------------------------------------------------------------------
+
+
+def load(name: str) -> Layers:
+    """The weights of a network.
+
+    Args:
+      name: one of `backbones.names()`. "tiny" has random weights of its own; a network without weights
+        ("hog") gives {}.
+
+    Returns:
+      {layer: {"kernel", "bias"}} of float32 arrays, exactly as the network's `template()`.
+
+    Raises:
+      JtrackError: an unknown network, weights that are absent, damaged or another network's.
+    """
+    backbone = backbones.get(name)
+    if name == "tiny":
+        return backbone.random_params(0)
+    if not backbone.template():
+        return {}
+    path = locate(name)
+    if path is None:
+        raise _absent(name)
+    return read(path, name)[0] if path.suffix == SUFFIX else _from_source(name, path)
+
+
+def _absent(name: str) -> JtrackError:
+    sources = entry(name).sources
+    address = next((address for source in sources for address in source.addresses), None)
+    ways = f"put {sources[0].file} into one of them"
+    if address:
+        ways = (
+            f"run `jtrack weights fetch {name}`, or fetch {address} elsewhere and run "
+            f"`jtrack weights convert FILE --as {name}`"
+        )
+    return JtrackError(f"no weights of {name} in {', '.join(map(str, folders()))}: {ways}")
+
+
+def read(path: Path, name: str) -> tuple[Layers, dict[str, str]]:
+    """Reads and checks a stored network.
+
+    Args:
+      path: a .safetensors file.
+      name: the network it must hold.
+
+    Returns:
+      The weights and the header.
+
+    Raises:
+      JtrackError: the file is damaged, or holds another network.
+    """
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    layers: Layers = {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            for key in file.keys():  # noqa: SIM118
+                layer, _, part = key.rpartition("/")
+                layers.setdefault(layer, {})[part] = file.get_tensor(key)
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
+        raise JtrackError(
+            f"{path} is damaged or not a stored network ({error}): delete it and fetch or convert {name} again"
+        ) from None
+    if header.get("name", name) != name:
+        raise JtrackError(f"{path} holds {header['name']}, not {name}: rename it or convert {name} again")
+    check(layers, backbones.get(name).template(), name=name, path=path)
+    return layers, header
+
+
+def _from_source(name: str, path: Path) -> Layers:
+    """Converts a source file that lies in a weights folder, once for each state of that file."""
+    kept = user_folder() / "converted" / (name + SUFFIX)
+    stat = path.stat()
+    stamp = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    if kept.is_file():
+        try:
+            layers, header = read(kept, name)
+        except JtrackError:
+            header = {}  # damaged: made again
+        if header.get("source_stamp") == stamp:
+            return layers
+    layers, header = made_from(path, name)
+    try:
+        write(kept, layers, header | {"source_stamp": stamp})
+    except JtrackError as error:
+        # The network itself is at hand: a full disk or a read-only home only costs the conversion next time.
+        warnings.warn(f"{name} is used, but its conversion could not be kept: {error}", stacklevel=3)
+    return layers
+
+
+# --- storing ----------------------------------------------------------------------------------------------
+
+
+def source_for(path: Path, name: str) -> Source:
+    """The manifest's source that describes a file: by the file's name, else the first of its format."""
+    sources = entry(name).sources
+    for source in sources:
+        if source.file == path.name:
+            return source
+    for source in sources:
+        if path.suffix.lower() in FORMATS[source.format].suffixes:
+            return source
+    known = ", ".join(dict.fromkeys(suffix for s in sources for suffix in FORMATS[s.format].suffixes))
+    raise JtrackError(
+        f"cannot convert {path} as {name}: a file of type {path.suffix!r}; {name} is made from {known}"
+    )
+
+
+def made_from(path: Path, name: str, *, source: Source | None = None) -> tuple[Layers, dict[str, str]]:
+    """Converts a foreign file in memory.
+
+    Args:
+      path: the file.
+      name: the network it holds.
+      source: what kind of file it is; found by its name when not given.
+
+    Returns:
+      The weights, and the header to store them with.
+
+    Raises:
+      JtrackError: an unreadable file or another network's.
+    """
+    source = source or source_for(path, name)
+    about = entry(name)
+    layers = convert(
+        path,
+        source,
+        backbones.get(name).template(),
+        name=name,
+        channels=about.preprocessing["order"],
+        flatten=about.flatten,
+    )
+    header = {
+        "name": name,
+        "source": source.file,
+        "source_sha256": file_digest(path, "sha256"),
+        "source_checksum": checksum_state(path, source),
+        "params_sha256": digest(layers),
+        "jtrack_version": importlib.metadata.version("jtrack"),
+        "preprocessing": json.dumps(about.preprocessing),
+        "licence": about.licence,
+        "layout": "kernels [h, w, in, out]; dense [in, out] over (row, column, channel); float32",
+    }
+    return layers, header
+
+
+def convert_file(path: Path, name: str) -> Path:
+    """Converts a foreign file and stores the network for later `load`s.
+
+    Args:
+      path: a .caffemodel, MatConvNet .mat, torchvision .pth, Keras .h5 or .npz file.
+      name: the network it holds.
+
+    Returns:
+      The stored file.
+
+    Raises:
+      JtrackError: an unreadable file, another network's, or a folder that cannot be written.
+    """
+    layers, header = made_from(path, name)
+    stored = destination() / (name + SUFFIX)
+    write(stored, layers, header)
+    return stored
+
+
+def write(path: Path, layers: Layers, header: Mapping[str, str]) -> None:
+    """Stores a network under its final name only when it is complete."""
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.numpy import save_file  # noqa: PLC0415
+
+    tensors = {f"{layer}/{part}": array for layer, arrays in layers.items() for part, array in arrays.items()}
+    try:
+        with replacing(path) as unfinished:
+            save_file(tensors, unfinished, dict(header))
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise JtrackError(
+            f"cannot write {path}: {reason}; nothing was kept: make room or name another folder in JTRACK_WEIGHTS"
+        ) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place if all goes well and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        unfinished.chmod(0o644)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+# --- checksums --------------------------------------------------------------------------------------------
+
+
+def digest(weights: str | Mapping[str, Mapping[str, Any]]) -> str:
+    """A label for weights: SHA-256 over names, shapes and values.
+
+    Args:
+      weights: the weights, or the name of a network.
+
+    Returns:
+      64 hexadecimal digits, the same for equal weights wherever they come from.
+    """
+    if isinstance(weights, str):
+        weights = load(weights)
+    total = hashlib.sha256()
+    for layer in sorted(weights):
+        for part in sorted(weights[layer]):
+            array = np.ascontiguousarray(weights[layer][part], np.float32)
+            total.update(json.dumps([layer, part, array.shape]).encode())
+            total.update(array.data)
+    return total.hexdigest()
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """The hexadecimal digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def checksum_state(path: Path, source: Source) -> str:
+    """What can be said of a file against the manifest: "verified ...", "differs ..." or "unverified"."""
+    if source.checksum == "unverified":
+        return "unverified: no checksum of this file is published"
+    algorithm, _, digits = source.checksum.partition(":")
+    found = file_digest(path, algorithm)
+    if found.startswith(digits):
+        whole = len(digits) == len(found)
+        return f"verified: {algorithm}" + ("" if whole else f", first {len(digits)} digits")
+    return f"differs: {algorithm} {found}, the manifest has {digits}"
