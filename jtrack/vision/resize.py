@@ -1,0 +1,139 @@
+"""Separable resampling of images and feature maps.
+
+One axis is resampled by taps: output sample j reads the pixels `index[j, :]` with the weights
+`weight[j, :]`. The taps of an axis depend only on its window and its output length, so the same few lines
+serve a whole map (here, in NumPy, since sizes are static) and a window that moves over a frame
+(`jtrack.vision.crop`, traced).
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack.errors import JtrackError, unknown_name
+from jtrack.types import Array
+
+METHODS = ("bilinear", "imresample", "bicubic")
+
+# The overall factor of Dollar's imResample, which keeps its float sums from exceeding the range of the input.
+IMRESAMPLE_GAIN = 1 / (1 + 1e-6)
+
+
+def reach(method: str, shrink: float) -> int:
+    """Returns how many pixels on either side a sample reads when `shrink` input pixels make one output."""
+    if method == "bilinear":
+        return 1
+    shrink = max(shrink, 1.0)
+    return math.ceil(round(2 * shrink if method == "bicubic" else (shrink + 1) / 2, 6))
+
+
+def taps(start: Any, length: Any, out: int, *, reach: int, method: str, xp: Any) -> tuple[Any, Any]:
+    """The pixels and weights that resample the window [start, start + length) of an axis to `out` samples.
+
+    The window's ends are a border of the resampling, as if the window had been cut out first: "bilinear" and
+    "imresample" read no pixel beyond its outermost ones, "bicubic" mirrors it there.
+
+    Args:
+      start: where the window begins, a floating scalar; may be fractional and outside the axis.
+      length: the window's length in pixels, a floating scalar of the same type.
+      out: number of samples.
+      reach: pixels read on either side of a sample's centre, from `reach`. Fewer than the method needs
+        truncates its kernel; the weights still sum to one.
+      method: "bilinear", "imresample" or "bicubic".
+      xp: `numpy` or `jax.numpy`.
+
+    Returns:
+      index [out, 2 * reach] int32, not limited to the axis, and weight [out, 2 * reach], each row of which
+      sums to one.
+    """
+    shrink = length / out
+    position = (xp.arange(out).astype(length.dtype) + 0.5) * length / out - 0.5
+    if method != "bicubic":  # no sample beyond the centres of the outermost pixels
+        middle, half = (length - 1) / 2, xp.maximum(length - 1, 0) / 2
+        position = xp.clip(position, middle - half, middle + half)
+    # Whole pixels are added as integers at the end: fractions keep their precision far from the origin.
+    whole = xp.floor(start)
+    position = position + (start - whole)
+    first = xp.floor(position)
+    step = xp.arange(1 - reach, reach + 1)
+    distance = xp.abs(step.astype(length.dtype)[None, :] - (position - first)[:, None])
+    index = (first + whole).astype(xp.int32)[:, None] + step.astype(xp.int32)[None, :]
+
+    stretch = xp.maximum(shrink, 1)
+    if method == "bilinear":
+        weight = xp.maximum(1 - distance, 0)
+    elif method == "imresample":  # the part of the pixel that the sample covers, or bilinear when enlarging
+        weight = xp.clip((stretch + 1) / 2 - distance, 0, 1)
+    else:
+        weight = _cubic(distance / stretch, xp)
+        index = _mirror(index, start, length, xp)
+    return index, weight / weight.sum(axis=1, keepdims=True)
+
+
+def _cubic(t: Any, xp: Any) -> Any:
+    """Keys' cubic convolution kernel with a = -0.5 at t >= 0."""
+    near = (1.5 * t - 2.5) * t * t + 1
+    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
+    return xp.where(t <= 1, near, xp.where(t <= 2, far, 0))
+
+
+def _mirror(index: Any, start: Any, length: Any, xp: Any) -> Any:
+    """Reflects indices about the ends of a window, each rounded to the nearest half pixel."""
+    begin = xp.round(2 * start).astype(xp.int32)
+    extent = xp.maximum(xp.round(2 * (start + length)).astype(xp.int32) - begin, 1)
+    centre = (2 * index + 1 - begin) % (2 * extent)  # in half pixels from the window's begin
+    return (xp.minimum(centre, 2 * extent - centre) + begin - 1) // 2
+
+
+def resample(image: Array, axis: int, index: Any, weight: Any) -> Array:
+    """Sums taps along an axis: image [..., n, ...], index and weight [out, K] -> float32 [..., out, ...]."""
+    shape = [1] * image.ndim
+    shape[axis] = -1
+    taken = (
+        jnp.take(image, index[:, k], axis=axis, mode="clip").astype(jnp.float32) * weight[:, k].reshape(shape)
+        for k in range(index.shape[1])
+    )
+    return sum(taken, start=jnp.float32(0))
+
+
+def check_method(method: str, size: tuple[int, int]) -> None:
+    """Refuses an unknown method and an output size that is not two positive whole numbers."""
+    if method not in METHODS:
+        raise unknown_name("resampling method", method, METHODS)
+    if len(size) != 2 or any(int(n) != n or n < 1 for n in size):
+        raise JtrackError(f"output size {size!r} is not allowed: give (height, width), whole numbers >= 1")
+
+
+def resize(maps: Array, size: tuple[int, int], *, method: str) -> Array:
+    """Resamples images or feature maps to a static size.
+
+    Pixel centres lie at half-integers in every method, and the axes are independent.
+
+    Args:
+      maps: [..., H, W, C], any real type.
+      size: (h, w) of the result.
+      method: "bilinear": linear interpolation, the border clamped, no antialiasing when shrinking
+        (OpenCV's INTER_LINEAR). "imresample": Piotr Dollar's imResample: per axis bilinear when enlarging
+        and the average over the area of the output pixel when shrinking, times 1 / (1 + 1e-6); its dropping
+        of weights below a thousandth of a pixel concerns outputs of 1000 samples and more and is left out.
+        "bicubic": MATLAB's imresize: cubic convolution (Keys 1981, a = -0.5), stretched when shrinking so
+        that it antialiases, the image mirrored at its border.
+
+    Returns:
+      [..., h, w, C] float32.
+
+    Raises:
+      JtrackError: an unknown method or a size that is not positive.
+    """
+    check_method(method, size)
+    maps = maps.astype(jnp.float32)
+    for axis, out in zip((-3, -2), size, strict=True):
+        n = maps.shape[axis]
+        if n != out:
+            index, weight = taps(
+                np.float64(0), np.float64(n), out, reach=reach(method, n / out), method=method, xp=np
+            )
+            maps = resample(maps, axis, np.clip(index, 0, n - 1), weight.astype(np.float32))
+    return maps * IMRESAMPLE_GAIN if method == "imresample" else maps
