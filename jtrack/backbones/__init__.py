@@ -6,7 +6,7 @@
 `random_params` makes weights for tests; the weights store loads real ones.
 """
 
-from jtrack.backbones import tiny, vgg
+from jtrack.backbones import alexnet, googlenet, squeezenet, tiny, vgg
 from jtrack.backbones.base import Backbone, Params, Preprocessing, Topology
 from jtrack.errors import unknown_name
 
@@ -17,6 +17,16 @@ PRECISIONS = ("float32", "bfloat16")
 _NETS: dict[str, tuple[Topology, Preprocessing]] = {
     "vgg16": (vgg.vgg16, vgg.PREPROCESSING),
     "vgg19": (vgg.vgg19, vgg.PREPROCESSING),
+    "vgg19_slim": (vgg.vgg19_slim, vgg.SLIM_PREPROCESSING),
+    "vgg16_torchvision": (vgg.vgg16_torchvision, alexnet.TORCHVISION_PREPROCESSING),
+    "vgg19_torchvision": (vgg.vgg19_torchvision, alexnet.TORCHVISION_PREPROCESSING),
+    "caffenet": (alexnet.caffenet, alexnet.CAFFE_PREPROCESSING),
+    "caffenet_conv": (alexnet.caffenet_conv, alexnet.CAFFE_PREPROCESSING),
+    "rcnn_ilsvrc13": (alexnet.rcnn_ilsvrc13, alexnet.CAFFE_PREPROCESSING),
+    "alexnet": (alexnet.alexnet, alexnet.CAFFE_PREPROCESSING),
+    "alexnet_torchvision": (alexnet.alexnet_torchvision, alexnet.TORCHVISION_PREPROCESSING),
+    "googlenet": (googlenet.googlenet, googlenet.PREPROCESSING),
+    "squeezenet": (squeezenet.squeezenet, squeezenet.PREPROCESSING),
     "tiny": (tiny.tiny, tiny.PREPROCESSING),
 }
 
