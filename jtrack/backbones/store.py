@@ -24,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from jtrack import backbones
 from jtrack.backbones.convert import FORMATS, Layers, Source, check, convert
@@ -60,12 +63,14 @@ def manifest() -> Mapping[str, Entry]:
 
 
 def _entry(name: str, fields: dict[str, Any]) -> Entry:
-    sources = tuple(
-        Source(**{k: tuple(v) if isinstance(v, list) else v for k, v in source.items()})
-        for source in fields.pop("sources")
-    )
+    sources = tuple(_source(source) for source in fields.pop("sources"))
     flatten = {layer: tuple(shape) for layer, shape in fields.pop("flatten", {}).items()}
     return Entry(name=name, sources=sources, flatten=flatten, **fields)
+
+
+def _source(fields: dict[str, Any]) -> Source:
+    hashable: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return Source(**hashable)
 
 
 def entry(name: str) -> Entry:
@@ -80,8 +85,6 @@ def entry(name: str) -> Entry:
 
 def user_folder() -> Path:
     """The folder of this user's own weights; it may not exist yet."""
-    import platformdirs  # noqa: PLC0415
-
     return Path(platformdirs.user_data_dir("jtrack", appauthor=False)) / "weights"
 
 
@@ -180,8 +183,6 @@ def read(path: Path, name: str) -> tuple[Layers, dict[str, str]]:
     Raises:
       JtrackError: the file is damaged, or holds another network.
     """
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
-
     layers: Layers = {}
     try:
         with safe_open(path, framework="numpy") as file:
@@ -191,7 +192,7 @@ def read(path: Path, name: str) -> tuple[Layers, dict[str, str]]:
                 layers.setdefault(layer, {})[part] = file.get_tensor(key)
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise JtrackError(
-            f"{path} is damaged or not a stored network ({error}): delete it and fetch or convert {name} again"
+            f"{path} is damaged or not a stored network ({error}): delete it, fetch or convert {name} again"
         ) from None
     if header.get("name", name) != name:
         raise JtrackError(f"{path} holds {header['name']}, not {name}: rename it or convert {name} again")
@@ -297,9 +298,6 @@ def convert_file(path: Path, name: str) -> Path:
 
 def write(path: Path, layers: Layers, header: Mapping[str, str]) -> None:
     """Stores a network under its final name only when it is complete."""
-    from safetensors import SafetensorError  # noqa: PLC0415
-    from safetensors.numpy import save_file  # noqa: PLC0415
-
     tensors = {f"{layer}/{part}": array for layer, arrays in layers.items() for part, array in arrays.items()}
     try:
         with replacing(path) as unfinished:
@@ -307,7 +305,8 @@ def write(path: Path, layers: Layers, header: Mapping[str, str]) -> None:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise JtrackError(
-            f"cannot write {path}: {reason}; nothing was kept: make room or name another folder in JTRACK_WEIGHTS"
+            f"cannot write {path}: {reason}; nothing was kept: make room, or name another folder in "
+            "JTRACK_WEIGHTS"
         ) from None
 
 

@@ -163,7 +163,8 @@ def _height_first(arrays: dict[str, np.ndarray], shape: tuple[int, int, int]) ->
 
 def _fitted(array: np.ndarray, leaf: Any) -> np.ndarray:
     """Float32, contiguous; a dense layer written as a convolution (or the other way) in the wanted rank."""
-    if leaf is not None and array.ndim != len(leaf.shape) and array.size == math.prod(leaf.shape):
-        if array.ndim and array.shape[-1] == leaf.shape[-1]:
+    if leaf is not None and array.ndim != len(leaf.shape):
+        same_outputs = array.shape[-1:] == tuple(leaf.shape[-1:])
+        if same_outputs and array.size == math.prod(leaf.shape):
             array = array.reshape(leaf.shape)
     return np.ascontiguousarray(array, np.float32)

@@ -1,10 +1,387 @@
-"""To be written."""
+"""PyTorch's files of parameters, read without PyTorch and without ever calling what a pickle names.
 
+A pickle is a program. `_run` executes the few instructions a file of tensors consists of, on its own stack;
+of the functions a pickle may name it knows six by name, does their work itself and refuses every other. Both
+layouts are read: the older sequence of pickles followed by raw storages, and the zip archive.
+"""
+
+import io
+import math
+import pickletools
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jtrack.errors import JtrackError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_MOST_PICKLE_BYTES = 2**24  # names and shapes; the values are not in the pickle
+_DTYPES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+}
+_NAMES = {
+    "collections OrderedDict": "dict",
+    "torch._utils _rebuild_tensor": "tensor",
+    "torch._utils _rebuild_tensor_v2": "tensor",
+    "torch._utils _rebuild_parameter": "parameter",
+    "torch.nn.parameter Parameter": "parameter",
+    **{f"torch {storage}": storage for storage in _DTYPES},
+}
+
+
+class _Refused(Exception):
+    pass
+
+
+class _Name(NamedTuple):
+    """What an allowed global stands for."""
+
+    meaning: str
+
+
+class _Storage(NamedTuple):
+    """Where values lie: named in the pickle, read later."""
+
+    dtype: str
+    key: str
+    length: int
+    start: int  # for a view of a storage: its first value
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+_MARK = object()
+
 
 def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
-    """To be written."""
-    raise NotImplementedError
+    """Reads the parameters of a network.
+
+    Args:
+      path: a file written by torch.save: a state dict, or a dict that holds one as "model" or "state_dict".
+      limit: the most bytes the file may have.
+
+    Returns:
+      {module: {"kernel": [h, w, in, out] or [in, out], "bias": [out]}}.
+
+    Raises:
+      JtrackError: the file is damaged, larger than `limit`, or names anything but tensors.
+    """
+    size = path.stat().st_size
+    if size > limit:
+        raise JtrackError(f"{path} is refused: it has {size} bytes, this net can need {limit} at most")
+    try:
+        with path.open("rb") as stream:
+            zipped = stream.read(4) == b"PK\x03\x04"
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                return _layers(*_from_zip(archive))
+        return _layers(*_from_legacy(np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)))
+    except _Refused as problem:
+        raise JtrackError(f"{path} is not a file of tensors that jtrack reads: {problem}") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise JtrackError(f"{path} is not a readable PyTorch file (truncated or damaged?): {error}") from None
+
+
+# --- the two layouts --------------------------------------------------------------------------------------
+
+Values = Callable[[_Storage], np.ndarray]
+
+
+def _from_legacy(data: np.ndarray) -> tuple[Any, Values]:
+    stream = io.BytesIO(data[:_MOST_PICKLE_BYTES].tobytes())
+    if _run(stream) != _MAGIC or _run(stream) != _PROTOCOL:
+        raise _Refused("it does not begin as such files do")
+    system = _run(stream)
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise _Refused("it was written on a big-endian machine")
+    content = _run(stream)
+    keys = _run(stream)
+    used = {tensor.storage.key: tensor.storage for tensor in _tensors(content).values()}
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise _Refused("it has no list of storages")
+    begins: dict[str, int] = {}
+    at = stream.tell()
+    # Each storage is its count of values and the values; the type of those not used is not known, so that the
+    # list must be one that the tensors account for.
+    for key in keys:
+        if key not in used:
+            raise _Refused(f"the storage {key!r} belongs to no parameter")
+        itemsize = np.dtype(used[key].dtype).itemsize
+        count = int.from_bytes(data[at : at + 8].tobytes(), "little", signed=True)
+        if count < 0 or at + 8 + count * itemsize > len(data):
+            raise _Refused("it ends within its values (truncated?)")
+        if count != used[key].length:
+            raise _Refused(f"the storage {key!r} has {count} values, {used[key].length} are announced")
+        begins[key] = at + 8
+        at += 8 + count * itemsize
+
+    def values(storage: _Storage) -> np.ndarray:
+        if storage.key not in begins:
+            raise _Refused(f"the storage {storage.key!r} is missing")
+        return np.frombuffer(data, storage.dtype, storage.length, begins[storage.key])
+
+    return content, values
+
+
+def _from_zip(archive: zipfile.ZipFile) -> tuple[Any, Values]:
+    members = {member.filename: member for member in archive.infolist()}
+    pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise _Refused("it has no data.pkl (a TorchScript file or another archive?)")
+    root = pickles[0].removesuffix("data.pkl")
+
+    def stored(name: str, most: int) -> bytes:
+        # torch.save never compresses: a compressed member is not its work and may be a bomb.
+        member = members.get(name)
+        if member is None:
+            raise _Refused(f"{name} is missing")
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise _Refused(f"{name} is compressed")
+        if member.file_size > most:
+            raise _Refused(f"{name} has {member.file_size} bytes, more than the {most} that belong there")
+        return archive.read(member)
+
+    if root + "byteorder" in members and stored(root + "byteorder", 16) != b"little":
+        raise _Refused("it was written on a big-endian machine")
+    content = _run(io.BytesIO(stored(pickles[0], _MOST_PICKLE_BYTES)))
+
+    def values(storage: _Storage) -> np.ndarray:
+        wanted = storage.length * np.dtype(storage.dtype).itemsize
+        raw = stored(f"{root}data/{storage.key}", wanted)
+        if len(raw) != wanted:
+            raise _Refused(f"the storage {storage.key!r} has {len(raw)} bytes, {wanted} are announced")
+        return np.frombuffer(raw, storage.dtype)
+
+    return content, values
+
+
+# --- from the pickle's content to arrays ------------------------------------------------------------------
+
+
+def _tensors(content: Any) -> dict[str, _Tensor]:
+    """The state dict: the content itself, or what it holds under one of the usual names."""
+    if isinstance(content, dict):
+        for state in (content, content.get("state_dict"), content.get("model")):
+            if isinstance(state, dict):
+                found = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, _Tensor)}
+                if found:
+                    return found
+    raise _Refused("it holds no dict of tensors")
+
+
+def _layers(content: Any, values: Values) -> dict[str, dict[str, np.ndarray]]:
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor in _tensors(content).items():
+        module, _, part = name.rpartition(".")
+        array = _array(tensor, values)
+        if part == "weight":
+            array, part = (array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T), "kernel"
+        layers.setdefault(module, {})[part] = array
+    return layers
+
+
+def _array(tensor: _Tensor, values: Values) -> np.ndarray:
+    count = math.prod(tensor.shape)
+    span = sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True))
+    first = tensor.storage.start + tensor.offset
+    # Within its storage, and no value read twice: a stride of 0 would make any size out of nothing.
+    if count and (first + span >= tensor.storage.length or count > tensor.storage.length):
+        raise _Refused(f"a tensor of shape {tensor.shape} reaches beyond its {tensor.storage.length} values")
+    data = values(tensor.storage)[first:]
+    if not count:
+        return np.empty(tensor.shape, data.dtype)
+    strides = tuple(stride * data.itemsize for stride in tensor.strides)
+    return np.lib.stride_tricks.as_strided(data, tensor.shape, strides, writeable=False)
+
+
+# --- the pickle machine -----------------------------------------------------------------------------------
+
+
+def _run(stream: io.BytesIO) -> Any:
+    """Executes one pickle, knowing nothing but containers, numbers, text and tensors."""
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    try:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name == "STOP":
+                return stack.pop()
+            if opcode.name not in _INSTRUCTIONS:
+                raise _Refused(f"its pickle uses {opcode.name}, which files of tensors do not need")
+            _INSTRUCTIONS[opcode.name](stack, memo, argument)
+    except _Refused:
+        raise
+    except (
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        UnicodeError,
+    ) as error:
+        raise _Refused(f"its pickle is damaged or truncated ({error})") from None
+    raise _Refused("its pickle does not end")
+
+
+def _literal(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    stack.append(argument)
+
+
+def _tuple(length: int | None) -> "_Instruction":
+    def step(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+        items = _since_mark(stack) if length is None else [stack.pop() for _ in range(length)][::-1]
+        stack.append(tuple(items))
+
+    return step
+
+
+def _extend(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    items = _since_mark(stack)
+    _container(stack, list).extend(items)
+
+
+def _append(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    item = stack.pop()
+    _container(stack, list).append(item)
+
+
+def _set_items(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    items = _since_mark(stack)
+    _container(stack, dict).update(_dict(zip(items[::2], items[1::2], strict=True)))
+
+
+def _set_item(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    value, key = stack.pop(), stack.pop()
+    _container(stack, dict).update(_dict([(key, value)]))
+
+
+def _put(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    memo[len(memo) if argument is None else argument] = stack[-1]
+
+
+def _stack_global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    attribute, module = stack.pop(), stack.pop()
+    if not isinstance(attribute, str) or not isinstance(module, str):
+        raise _Refused("it names something that is not a name")
+    stack.append(_known(f"{module} {attribute}"))
+
+
+def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    arguments, function = stack.pop(), stack.pop()
+    stack.append(_called(function, arguments))
+
+
+def _build(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
+    stack.pop()  # the module versions beside a state dict, or the flags of a parameter
+    if not isinstance(stack[-1], dict | _Tensor):
+        raise _Refused("it sets the attributes of something that is not a tensor")
+
+
+_Instruction = Callable[[list[Any], dict[int, Any], Any], None]
+_INSTRUCTIONS: dict[str, _Instruction] = {
+    **dict.fromkeys(("PROTO", "FRAME"), lambda stack, memo, argument: None),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _literal),
+    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"), _literal),
+    "NONE": lambda stack, memo, argument: stack.append(None),
+    "NEWTRUE": lambda stack, memo, argument: stack.append(True),
+    "NEWFALSE": lambda stack, memo, argument: stack.append(False),
+    "MARK": lambda stack, memo, argument: stack.append(_MARK),
+    "EMPTY_DICT": lambda stack, memo, argument: stack.append({}),
+    "EMPTY_LIST": lambda stack, memo, argument: stack.append([]),
+    "EMPTY_TUPLE": lambda stack, memo, argument: stack.append(()),
+    "TUPLE": _tuple(None),
+    "TUPLE1": _tuple(1),
+    "TUPLE2": _tuple(2),
+    "TUPLE3": _tuple(3),
+    "APPEND": _append,
+    "APPENDS": _extend,
+    "SETITEM": _set_item,
+    "SETITEMS": _set_items,
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _put),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda stack, memo, argument: stack.append(memo[argument])),
+    "GLOBAL": lambda stack, memo, argument: stack.append(_known(argument)),
+    "STACK_GLOBAL": _stack_global,
+    "BINPERSID": lambda stack, memo, argument: stack.append(_storage(stack.pop())),
+    "REDUCE": _reduce,
+    "BUILD": _build,
+}
+
+
+def _since_mark(stack: list[Any]) -> list[Any]:
+    items = []
+    while (item := stack.pop()) is not _MARK:
+        items.append(item)
+    return items[::-1]
+
+
+def _container(stack: list[Any], kind: type) -> Any:
+    if not isinstance(stack[-1], kind):
+        raise _Refused("its pickle is damaged")
+    return stack[-1]
+
+
+def _dict(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    pairs = list(pairs)
+    # Plain keys only: the hash of tuples within tuples within tuples would exhaust the C stack.
+    if not all(isinstance(key, str | int) for key, _ in pairs):
+        raise _Refused("it holds a dict whose keys are neither text nor numbers")
+    return dict(pairs)
+
+
+def _known(name: str) -> _Name:
+    if name not in _NAMES:
+        raise _Refused(
+            f"it names {name.replace(' ', '.')!r}, which no file of tensors needs and nobody calls"
+        )
+    return _Name(_NAMES[name])
+
+
+def _called(function: Any, arguments: Any) -> Any:
+    """What calling an allowed function gives; nothing is called."""
+    meaning = function.meaning if isinstance(function, _Name) else None
+    if meaning == "dict" and isinstance(arguments, tuple):
+        return _dict(arguments[0] if arguments else [])
+    if meaning == "parameter" and isinstance(arguments[0], _Tensor):
+        return arguments[0]
+    if meaning == "tensor":
+        storage, offset, shape, strides = arguments[:4]
+        numbers = (offset, *shape, *strides)
+        if (
+            not isinstance(storage, _Storage)
+            or len(shape) != len(strides)
+            or not all(map(_is_count, numbers))
+        ):
+            raise _Refused("a tensor is described by something else than counts")
+        return _Tensor(storage, offset, tuple(shape), tuple(strides))
+    raise _Refused("it calls something that is not a function")
+
+
+def _storage(identity: Any) -> _Storage:
+    kind, storage_type, key, _, count, *view = identity
+    if kind != "storage" or not isinstance(storage_type, _Name) or storage_type.meaning not in _DTYPES:
+        raise _Refused("a storage is described by something else")
+    if not isinstance(key, str) or not _is_count(count):
+        raise _Refused("a storage without a key and a count")
+    start = view[0][1] if view and view[0] is not None else 0
+    if not _is_count(start):
+        raise _Refused("a view of a storage that begins nowhere")
+    return _Storage(_DTYPES[storage_type.meaning], key, count, start)
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**48
