@@ -325,6 +325,37 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def verify(name: str) -> list[str]:
+    """Reads a network's weights again, whole.
+
+    Args:
+      name: a network of the manifest.
+
+    Returns:
+      What was found, line by line: the file, its SHA-256 label, its source's checksum.
+
+    Raises:
+      JtrackError: the weights are absent, damaged, another network's, changed since they were stored, or made
+        from a file that differs from the published one.
+    """
+    path = locate(name)
+    if path is None:
+        raise _absent(name) if name in manifest() else JtrackError(f"{name} has no weights to verify")
+    layers, header = read(path, name) if path.suffix == SUFFIX else made_from(path, name)
+    label, state = (
+        digest(layers),
+        header.get("source_checksum", "unverified: the file does not say its source"),
+    )
+    if header.get("params_sha256", label) != label:
+        raise JtrackError(f"{path} has changed since it was stored: delete it, fetch or convert {name} again")
+    if state.startswith("differs"):
+        raise JtrackError(f"{path} holds {name}, but not from the published file ({state})")
+    source = (
+        f"source {header.get('source', 'unknown')}, sha256 {header.get('source_sha256', 'unknown')}, {state}"
+    )
+    return [f"{name}: {path}", f"weights {label}, every layer of the right shape and finite", source]
+
+
 # --- checksums --------------------------------------------------------------------------------------------
 
 

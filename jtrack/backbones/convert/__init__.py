@@ -106,11 +106,12 @@ def convert(
 
 def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, path: Path) -> None:
     """Refuses arrays that are not exactly the net's, listing every mismatch in one sentence."""
-    have = {f"{layer}/{part}": array for layer, arrays in layers.items() for part, array in arrays.items()}
-    want = {
-        f"{layer}/{part}": leaf.shape for layer, leaves in template.items() for part, leaf in leaves.items()
-    }
-    problems = [f"{key} is missing" for key in want if key not in have]
+    problems = [f"{layer} is missing" for layer in template if layer not in layers]
+    problems += [f"{layer} is unexpected" for layer in layers if layer not in template]
+    common = [layer for layer in template if layer in layers]
+    have = {f"{layer}/{part}": array for layer in common for part, array in layers[layer].items()}
+    want = {f"{layer}/{part}": leaf.shape for layer in common for part, leaf in template[layer].items()}
+    problems += [f"{key} is missing" for key in want if key not in have]
     problems += [f"{key} is unexpected" for key in have if key not in want]
     for key in (key for key in want if key in have):
         if have[key].shape != tuple(want[key]):

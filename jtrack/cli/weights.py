@@ -1,0 +1,88 @@
+"""`jtrack weights`: what networks there are, fetched, converted and verified."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column, Table
+
+from jtrack.backbones import store
+
+app = typer.Typer(no_args_is_help=True, help="List, fetch, convert and verify the weights of the networks.")
+
+Name = Annotated[
+    str, typer.Argument(help="A network, as `jtrack weights list` names it.", show_default=False)
+]
+
+
+@app.command("list")
+def list_networks() -> None:
+    """The networks whose weights come from files, and which of them are here."""
+    table = Table(
+        Column("network", no_wrap=True), Column("here", overflow="fold"), "size", "checksum", "licence"
+    )
+    for name, entry in store.manifest().items():
+        source = entry.sources[0]
+        found = store.locate(name)
+        size = f"{source.size / 2**20:.0f} MiB" if source.size else "unknown"
+        algorithm, _, digits = source.checksum.partition(":")
+        checksum = f"{algorithm}, {len(digits)} digits" if digits else algorithm
+        table.add_row(name, str(found) if found else "no", size, checksum, entry.licence)
+    Console().print(table)
+
+
+@app.command()
+def fetch(name: Name) -> None:
+    """Fetches a network from the addresses in the manifest, verifies and stores it."""
+    from jtrack.backbones.fetch import fetch as fetch_network  # noqa: PLC0415 (requests is slow to import)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bar.add_task(file)
+            bar.update(tasks[file], completed=done, total=total)
+
+        fetched = fetch_network(name, progress=progress)
+    typer.echo(f"{name}: stored as {fetched.path}")
+    typer.echo(f"from {fetched.address}, checksum {fetched.checksum}")
+
+
+@app.command()
+def convert(
+    file: Annotated[
+        Path, typer.Argument(help="A .caffemodel, .mat, .pth, .h5 or .npz file.", show_default=False)
+    ],
+    name: Annotated[str, typer.Option("--as", help="The network it holds.", show_default=False)],
+) -> None:
+    """Converts a file fetched elsewhere and stores the network."""
+    stored = store.convert_file(file, name)
+    _, header = store.read(stored, name)
+    typer.echo(f"{name}: stored as {stored}")
+    typer.echo(f"from {file}, checksum {header['source_checksum']}")
+
+
+@app.command()
+def verify(name: Name) -> None:
+    """Reads a network's weights again and compares them with what was stored and published."""
+    for line in store.verify(name):
+        typer.echo(line)
+
+
+@app.command()
+def path() -> None:
+    """The folders searched for weights, in order; the first that can be written receives new ones."""
+    for folder in store.folders():
+        typer.echo(folder)
