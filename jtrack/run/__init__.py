@@ -1,1 +1,6 @@
-"""How trackers are executed: one stream, or many targets and sequences at once."""
+"""How trackers are executed: one stream, or many sequences at once."""
+
+from jtrack.run.batch import track_batch
+from jtrack.run.stream import Track, stream, track
+
+__all__ = ["Track", "stream", "track", "track_batch"]
