@@ -10,7 +10,7 @@ import numpy as np
 
 from jtrack.errors import JtrackError
 
-# 0:0.05:1 as MATLAB computes it, from both ends: overlaps equal to a threshold then fall on the toolkit's side.
+# 0:0.05:1 as MATLAB computes it, from both ends: an overlap equal to a threshold falls as it does there.
 OVERLAP_THRESHOLDS = np.concatenate([np.arange(11) * 0.05, 1 - np.arange(9, -1, -1) * 0.05])
 ERROR_THRESHOLDS = np.arange(51)  # pixels
 
