@@ -1,0 +1,475 @@
+"""HCFT: hierarchical convolutional features for visual tracking (Ma, Huang, Yang and Yang, ICCV 2015).
+
+One correlation filter per layer of a convolutional network, learnt on the windowed features of a search
+window around the target and moved a little towards every new frame. The responses of the layers are
+combined, deep layers for robustness and shallow ones for accuracy, and the peak gives the displacement.
+
+Profiles (`PROFILES`): `paper`, `release2016` (commit 4b895b5 of the authors' repository, which reproduces the
+paper's numbers), `release2018` (its last version, with scale) and `default`, plus the ablations of Figure 7.
+
+Bytes per target: one complex64 spectrum of C x M x (N // 2 + 1) per layer; with VGG-19's three layers on a
+56 x 56 grid 16.6 MB.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack.backbones import Backbone
+from jtrack.errors import unknown_name
+from jtrack.learning import correlation_filter, peak, scale_filter
+from jtrack.learning.correlation_filter import Filter
+from jtrack.learning.scale_filter import ScaleFilter
+from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.vision.colour import grey
+from jtrack.vision.crop import crop
+from jtrack.vision.hog import fhog
+from jtrack.vision.resize import resize
+from jtrack.vision.windows import gaussian_label, hann, hann2d
+
+CELL = 4  # pixels of the frame per cell of the released code's grid
+SCALE_CONTEXT = 1.3  # sides of the patch that `default` estimates scale from, over the target's
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """The scale filter's structure."""
+
+    count: int = 33
+    step: float = 1.02
+    size: tuple[int, int] | None = None  # of a patch; None follows the target (`for_target`), as released
+    moves_window: bool = False  # whether the search window grows and shrinks with the target
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What fixes shapes and control flow; static under jit."""
+
+    layers: tuple[tuple[str, ...], ...]  # deep to shallow; the taps of one entry share one filter
+    form: Literal["dual", "primal"] = "dual"
+    combination: Literal["sum", "normalised", "coarse_to_fine"] = "sum"
+    lattice: bool = True  # windows on whole pixels and cells of 4 px, as released
+    readout: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
+    grid: tuple[int, int] | None = None  # (M, N); None follows the target (`for_target`)
+    padding: float = 2.8  # side of the search window over the target's
+    shape: Literal["release", "stretched", "square"] = "release"
+    input_size: tuple[int, int] = (224, 224)
+    scale: Scale | None = None
+    gated: bool = False  # whether a lost target leaves the model alone
+    info: bool = False  # put the responses and the search window into `Output.info`
+
+    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
+        """Fixes the shapes that follow the target, on the host.
+
+        Args:
+          box: the first box (x, y, w, h).
+          frame_size: (height, width) of the frames.
+
+        Returns:
+          A config whose `grid` is set; the same object where nothing follows the target.
+        """
+        target = np.asarray(box, np.float64)[2:]
+        config = self
+        if config.grid is None:
+            width, height = np.asarray(_search_window(config, target, np.asarray(frame_size)))
+            grid = max(1, int(height // CELL)), max(1, int(width // CELL))
+            config = dataclasses.replace(config, grid=grid)
+        if config.scale is not None and config.scale.size is None:
+            template = target[::-1] + 2 * CELL
+            shrink = min(1.0, np.sqrt(512 / template.prod()))
+            size = tuple(max(2 * CELL, int(side)) for side in np.floor(template * shrink + 1e-6))
+            config = dataclasses.replace(config, scale=dataclasses.replace(config.scale, size=size))
+        return config
+
+
+class Numbers(NamedTuple):
+    """Numeric hyper-parameters: traced, so they can be swept and differentiated. All float32."""
+
+    layer_weights: Array  # [L] deep to shallow
+    regularisation: Array  # () on the released code's scale (`learning.correlation_filter`)
+    learning_rate: Array  # () per frame
+    label_width: Array  # () sigma of the label over the side of the target
+    radius: Array  # () cells: how far a shallower layer may move the peak (coarse_to_fine only)
+    temperature: Array  # () of the soft read-out, over the response's maximum
+    scale_regularisation: Array  # ()
+    scale_learning_rate: Array  # ()
+    confidence: Array  # [2] slope and middle of the logistic curve from peak-to-sidelobe ratio to score
+    lost_below: Array  # () score under which the target counts as lost
+
+
+class State(NamedTuple):
+    """What is learnt and remembered of one target."""
+
+    centre: Array  # [2] float32 (x, y) pixels
+    size: Array  # [2] float32 (w, h) of the target in the first frame
+    window: Array  # [2] float32 (w, h) of the search window at scale 1
+    scale: Array  # () float32, 1 in the first frame
+    filters: tuple[Filter, ...]  # one per layer, deep to shallow
+    scale_filter: ScaleFilter | None
+
+
+class Profile(NamedTuple):
+    """A named pair of structure and numbers."""
+
+    config: Config
+    numbers: Numbers
+
+
+# Taps of each network, deep to shallow: the paper's conv5-4, conv4-4 and conv3-4 of VGG-19, after their
+# ReLUs as released, and their nearest relatives elsewhere. The last is the first layer alone.
+TAPS: dict[str, tuple[str, ...]] = {
+    "vgg19": ("relu5_4", "relu4_4", "relu3_4", "relu1_1"),
+    "vgg19_torchvision": ("relu5_4", "relu4_4", "relu3_4", "relu1_1"),
+    "vgg19_slim": ("relu5_1", "relu4_4", "relu3_4", "relu1_1"),
+    "vgg16": ("relu5_3", "relu4_3", "relu3_3", "relu1_1"),
+    "vgg16_torchvision": ("relu5_3", "relu4_3", "relu3_3", "relu1_1"),
+    "alexnet": ("relu5", "relu4", "relu3", "relu1"),
+    "alexnet_torchvision": ("relu5", "relu4", "relu3", "relu1"),
+    "caffenet": ("relu5", "relu4", "relu3", "relu1"),
+    "caffenet_conv": ("relu5", "relu4", "relu3", "relu1"),
+    "rcnn_ilsvrc13": ("relu5", "relu4", "relu3", "relu1"),
+    "googlenet": ("inception_4e/output", "inception_3b/output", "conv2/relu_3x3", "conv1/relu_7x7"),
+    "squeezenet": ("fire9/concat", "fire5/concat", "fire3/concat", "relu_conv1"),
+    "tiny": ("relu5_4", "relu4_4", "relu3_4", "relu3_4"),
+    "hog": ("hog", "hog", "hog", "hog"),
+}
+
+
+def numbers(**changes: float | tuple[float, ...]) -> Numbers:
+    """The released code's numbers, with changes by name."""
+    released: dict[str, float | tuple[float, ...]] = {
+        "layer_weights": (1.0, 0.5, 0.02),
+        "regularisation": 1e-4,
+        "learning_rate": 0.01,
+        "label_width": 0.1,
+        "radius": 4.0,
+        "temperature": 0.05,
+        "scale_regularisation": 0.01,
+        "scale_learning_rate": 0.01,
+        "confidence": (0.5, 8.0),
+        "lost_below": 0.1,
+    }
+    unknown = changes.keys() - released.keys()
+    assert not unknown, f"no such numbers: {unknown}"
+    return Numbers(**{name: np.asarray(value, np.float32) for name, value in (released | changes).items()})
+
+
+def _paper(c5: str, c4: str, c3: str, c1: str) -> Profile:
+    return Profile(
+        Config(layers=((c5,), (c4,), (c3,)), form="primal", combination="coarse_to_fine"), numbers()
+    )
+
+
+def _release2016(c5: str, c4: str, c3: str, c1: str) -> Profile:
+    return Profile(Config(layers=((c5,), (c4,), (c3,))), numbers())
+
+
+def _release2018(c5: str, c4: str, c3: str, c1: str) -> Profile:
+    config = Config(layers=((c5,), (c4,), (c3,)), combination="normalised", scale=Scale())
+    return Profile(config, numbers(layer_weights=(1.0, 0.5, 0.25)))
+
+
+def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
+    config = Config(
+        layers=((c5,), (c4,), (c3,)),
+        combination="normalised",
+        lattice=False,
+        readout="subcell",
+        grid=(56, 56),
+        shape="square",
+        scale=Scale(size=(24, 24), moves_window=True),
+        gated=True,
+    )
+    return Profile(config, numbers(layer_weights=(1.0, 0.5, 0.25)))
+
+
+def _ablation(*groups: str) -> Callable[..., Profile]:
+    """A configuration of Figure 7: the released tracker of 2016 on other layers.
+
+    Args:
+      *groups: one filter each; a group such as "c543" concatenates its layers into one filter.
+    """
+
+    def make(c5: str, c4: str, c3: str, c1: str) -> Profile:
+        tap = {"5": c5, "4": c4, "3": c3, "1": c1}
+        layers = tuple(tuple(tap[digit] for digit in group[1:]) for group in groups)
+        return Profile(Config(layers=layers), numbers(layer_weights=(1.0, 0.5, 0.02)[: len(layers)]))
+
+    return make
+
+
+PROFILES: dict[str, Callable[[str, str, str, str], Profile]] = {
+    "default": _default,
+    "paper": _paper,
+    "release2016": _release2016,
+    "release2018": _release2018,
+    "c5": _ablation("c5"),
+    "c4": _ablation("c4"),
+    "c3": _ablation("c3"),
+    "c1": _ablation("c1"),
+    "c5-c4": _ablation("c5", "c4"),
+    "c543": _ablation("c543"),
+}
+
+
+def profile(name: str, backbone: str) -> Profile:
+    """A profile on a network's taps.
+
+    Args:
+      name: one of `PROFILES`.
+      backbone: one of `TAPS`. A network with a single tap (hog) gets a single filter.
+
+    Raises:
+      JtrackError: no such profile, or a network whose taps are not known.
+    """
+    if name not in PROFILES:
+        raise unknown_name("profile of hcft", name, PROFILES)
+    if backbone not in TAPS:
+        raise unknown_name("backbone of hcft", backbone, TAPS)
+    chosen = PROFILES[name](*TAPS[backbone])
+    if len(set(TAPS[backbone])) > 1:
+        return chosen
+    return Profile(
+        dataclasses.replace(chosen.config, layers=((TAPS[backbone][0],),)),
+        chosen.numbers._replace(layer_weights=np.ones(1, np.float32)),
+    )
+
+
+def hcft(backbone: Backbone, config: Config) -> Tracker:
+    """Makes the tracker's functions.
+
+    Args:
+      backbone: the network described in `jtrack.backbones`.
+      config: structure, its `grid` fixed by `Config.for_target` where it follows the target.
+
+    Returns:
+      A `Tracker` without `learn`: the filters are updated in every step. Its score is a logistic curve of
+      the combined response's peak-to-sidelobe ratio.
+    """
+    grid = _fixed(config.grid)
+    cosine = jnp.asarray(hann2d(grid))[..., None]
+
+    def describe(params: dict, frame: Frame, window: Box) -> tuple[Array, ...]:
+        """Windowed features of a search window as spectra, one [C, M, N // 2 + 1] per layer."""
+        image = crop(frame, window, config.input_size, method="imresample", border="edge")
+        taps = tuple(tap for group in config.layers for tap in group)
+        maps = backbone.apply(params["backbone"], image[None], taps)
+        fitted = {tap: resize(maps[tap][0], grid, method="imresample") for tap in taps}
+        groups = (jnp.concatenate([fitted[tap] for tap in group], axis=-1) for group in config.layers)
+        return tuple(correlation_filter.spectrum(features * cosine) for features in groups)
+
+    def train(numbers: Numbers, spectra: tuple[Array, ...], label: Array) -> tuple[Filter, ...]:
+        if config.form == "primal":
+            return tuple(correlation_filter.train_primal(x, label) for x in spectra)
+        return tuple(correlation_filter.train_dual(x, label, numbers.regularisation) for x in spectra)
+
+    def window_of(state: State) -> Box:
+        factor = state.scale if config.scale and config.scale.moves_window else 1.0
+        return _window_at(config, state.centre, state.window * factor)
+
+    def label_of(numbers: Numbers, state: State) -> Array:
+        # Cells per pixel; the released code takes 4 pixels a cell whatever the grid.
+        density = 1 / CELL if config.lattice else jnp.asarray(grid[::-1], jnp.float32) / state.window
+        cells = jnp.sqrt(jnp.prod(state.size * density))
+        return gaussian_label(grid, numbers.label_width * cells)
+
+    def init(params: dict, key: Key, frame: Frame, box: Box) -> State:
+        del key  # nothing is random
+        numbers = params["tracker"]
+        size = box[2:]
+        state = State(
+            centre=box[:2] + (jnp.floor(size / 2) if config.lattice else size / 2),
+            size=size,
+            window=_search_window(config, size, frame.size),
+            scale=jnp.ones((), jnp.float32),
+            filters=(),
+            scale_filter=None,
+        )
+        spectra = describe(params, frame, window_of(state))
+        state = state._replace(filters=train(numbers, spectra, label_of(numbers, state)))
+        if config.scale:
+            features = _scale_features(config, config.scale, frame, state)
+            label = jnp.asarray(scale_filter.scale_label(config.scale.count))
+            state = state._replace(scale_filter=scale_filter.train(features, label))
+        return state
+
+    def step(params: dict, state: State, frame: Frame) -> tuple[State, Output]:
+        numbers = params["tracker"]
+        window = window_of(state)
+        spectra = describe(params, frame, window)
+        responses = jnp.stack(
+            [
+                correlation_filter.respond(model, z, grid, numbers.regularisation)
+                for model, z in zip(state.filters, spectra, strict=True)
+            ]
+        )
+        response, displacement = combine(config, numbers, responses)
+        cell = float(CELL) if config.lattice else window[2:] / jnp.asarray(grid[::-1], jnp.float32)
+        moved = state._replace(centre=state.centre + displacement[::-1] * cell)
+        if not config.lattice:
+            moved = moved._replace(centre=jnp.clip(moved.centre, 0.0, frame.size[::-1].astype(jnp.float32)))
+        score = _score(numbers, response, displacement)
+        lost = score < numbers.lost_below
+        keep = lost if config.gated else jnp.zeros((), bool)
+
+        if config.scale and state.scale_filter is not None:
+            moved = _follow_scale(config, numbers, moved, frame, keep)
+        label = label_of(numbers, moved)
+        fresh = train(numbers, describe(params, frame, window_of(moved)), label)
+        rate = jnp.where(keep, 0.0, numbers.learning_rate)
+        filters = tuple(
+            correlation_filter.blend(old, new, rate) for old, new in zip(state.filters, fresh, strict=True)
+        )
+        moved = moved._replace(filters=filters)
+        size = moved.size * moved.scale
+        box = jnp.concatenate([moved.centre - size / 2, size])
+        info = {}
+        if config.info:
+            centred = jnp.fft.fftshift(responses, axes=(-2, -1))
+            info = {"response": jnp.fft.fftshift(response), "responses": centred, "window": window}
+        return moved, Output(box, score, lost, info)
+
+    return Tracker(init, step, None)
+
+
+def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, Array]:
+    """Combines the layers' responses and finds the displacement.
+
+    Args:
+      config: its `combination` is `sum` (weighted, as released in 2016), `normalised` (each response over its
+        own maximum first, as released in 2018) or `coarse_to_fine` (equation 5: every shallower layer is
+        added in turn and may move the peak by at most `radius` cells in L1 distance).
+      numbers: `layer_weights`, `radius`.
+      responses: [L, M, N], deep to shallow, zero displacement at (0, 0).
+
+    Returns:
+      The combined response [M, N], and the displacement [2] (rows, columns) in cells.
+    """
+    if config.combination == "normalised":
+        top = responses.max((1, 2), keepdims=True)
+        responses = responses / jnp.where(top > 0, top, 1.0)
+    weighted = responses * numbers.layer_weights[:, None, None]
+    response = weighted.sum(0)
+    if config.combination == "coarse_to_fine":
+        partial = weighted[0]
+        displacement = peak.largest(partial)
+        for layer in weighted[1:]:
+            partial = partial + layer
+            allowed = peak.within(partial.shape, displacement, numbers.radius)
+            displacement = peak.largest(jnp.where(allowed, partial, -jnp.inf))
+    else:
+        displacement = peak.largest(response)
+    if config.readout == "subcell":
+        displacement = peak.refine(response, displacement)
+    elif config.readout == "soft":
+        # The maximum only sets the scale: a gradient through it would be the temperature's.
+        top = jax.lax.stop_gradient(jnp.maximum(response.max(), 1e-6))
+        displacement = peak.soft_argmax(response, numbers.temperature * top)
+    return response, displacement
+
+
+def _search_window(config: Config, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
+    """Size (w, h) of the search window of a target of size (w, h), in pixels."""
+    w, h = target[0], target[1]
+    if config.shape == "square":
+        side = config.padding * jnp.sqrt(w * h)
+        return jnp.stack([side, side])
+    padding = config.padding
+    tall = jnp.stack([w * padding, h * padding / 2])
+    large = jnp.stack([w, h]) * 2.0
+    usual = jnp.stack([w, h]) * padding
+    fraction = w * h / jnp.prod(jnp.asarray(frame_size, jnp.float32))
+    chosen = jnp.where(h / w > 2, tall, jnp.where(fraction > 0.05, large, usual))
+    # 2.8 is not a binary fraction: without the margin a product that is whole could fall below it.
+    return jnp.floor(chosen + 1e-3).astype(jnp.float32) if config.lattice else chosen
+
+
+def _window_at(config: Config, centre: Array, size: Array) -> Box:
+    """The search window as a box; on whole pixels, offset as the released code's indices are, or exact."""
+    corner = jnp.floor(centre + 1) - jnp.floor(size / 2) if config.lattice else centre - size / 2
+    return jnp.concatenate([corner, size])
+
+
+def _scale_features(config: Config, search: Scale, frame: Frame, state: State) -> Array:
+    """fHOG of patches of all scales around the target, times a Hann window over scales. [S, F]."""
+    factors = jnp.asarray(scale_filter.scale_factors(search.count, search.step))
+    patches = _released_patches if config.lattice else _pyramid
+    features = fhog(grey(patches(search, frame, state, factors))[..., None])
+    return features.reshape(search.count, -1) * jnp.asarray(hann(search.count))[:, None]
+
+
+def _released_patches(search: Scale, frame: Frame, state: State, factors: Array) -> Array:
+    """Patches of the target and 4 pixels around it, each cut from the frame on whole pixels. [S, h, w, 3]."""
+    size = _fixed(search.size)
+    template = (state.size + 2.0 * CELL) * state.scale
+
+    def patch(factor: Array) -> Array:
+        sides = jnp.floor(template * factor)
+        corner = jnp.floor(state.centre + 1) - jnp.floor(sides / 2)
+        # The released code resizes 8-bit images.
+        return jnp.round(crop(frame, jnp.concatenate([corner, sides]), size, method="imresample"))
+
+    return jax.vmap(patch)(factors)
+
+
+def _pyramid(search: Scale, frame: Frame, state: State, factors: Array) -> Array:
+    """Patches of the target and a little around it, all cut from one of the largest. [S, h, w, 3]."""
+    size = _fixed(search.size)
+    sides = state.size * state.scale * SCALE_CONTEXT
+    largest = sides * factors[0]
+    fine = (2 * size[0], 2 * size[1])
+    region = jnp.concatenate([state.centre - largest / 2, largest])
+    base = Frame(crop(frame, region, fine, method="imresample", max_shrink=8), jnp.asarray(fine, jnp.int32))
+    extent = jnp.asarray(fine[::-1], jnp.float32)
+
+    def patch(factor: Array) -> Array:
+        inner = extent * (factor / factors[0])
+        return crop(
+            base, jnp.concatenate([(extent - inner) / 2, inner]), size, method="imresample", max_shrink=2
+        )
+
+    return jax.vmap(patch)(factors)
+
+
+def _fixed[T](value: T | None) -> T:
+    assert value is not None, "call config.for_target(box, frame_size) first"
+    return value
+
+
+def _follow_scale(config: Config, numbers: Numbers, state: State, frame: Frame, keep: Array) -> State:
+    """Estimates the scale at the new centre and updates the scale filter there."""
+    search, model = config.scale, state.scale_filter
+    assert search is not None and model is not None
+    features = _scale_features(config, search, frame, state)
+    response = scale_filter.respond(model, features, numbers.scale_regularisation)
+    factor = jnp.asarray(scale_filter.scale_factors(search.count, search.step))[jnp.argmax(response)]
+    low, high = _scale_bounds(search, state, frame)
+    scale = jnp.where(keep, state.scale, jnp.clip(state.scale * factor, low, high))
+    state = state._replace(scale=scale)
+    features = _scale_features(config, search, frame, state)
+    fresh = scale_filter.train(features, jnp.asarray(scale_filter.scale_label(search.count)))
+    rate = jnp.where(keep, 0.0, numbers.scale_learning_rate)
+    return state._replace(scale_filter=correlation_filter.blend(model, fresh, rate))
+
+
+def _scale_bounds(search: Scale, state: State, frame: Frame) -> tuple[Array, Array]:
+    """Smallest and largest scale: a window of 5 pixels, a target as large as the frame."""
+    step = jnp.log(search.step)
+    low = jnp.ceil(jnp.log(jnp.max(5 / state.window)) / step)
+    extent = frame.size[::-1].astype(jnp.float32)
+    high = jnp.floor(jnp.log(jnp.maximum(jnp.min(extent / state.size), 1.0)) / step)
+    return jnp.exp(low * step), jnp.exp(high * step)
+
+
+def _score(numbers: Numbers, response: Array, displacement: Array) -> Array:
+    """Logistic curve of the peak-to-sidelobe ratio, the sidelobe being what lies outside the peak."""
+    grid = (response.shape[0], response.shape[1])
+    around = peak.within(grid, displacement, 0.15 * (grid[0] + grid[1]) / 2)
+    slope, middle = numbers.confidence[0], numbers.confidence[1]
+    ratio = peak.peak_to_sidelobe(response, around)
+    score = jax.nn.sigmoid(slope * (ratio - middle))
+    return jnp.where(jnp.isfinite(score), score, 0.0)

@@ -1,0 +1,214 @@
+"""HCFT against what its paper and released code say of it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jtrack import backbones, trackers
+from jtrack.trackers import hcft
+from jtrack.types import Frame
+from jtrack.vision.windows import gaussian_label
+
+KEY = jax.random.key(0)
+SIZE = (240, 320)
+BOX = (140.0, 100.0, 40.0, 36.0)
+
+
+def image(shift=(0, 0), seed=0):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    return np.roll(np.kron(coarse, np.ones((4, 4, 1), np.uint8)), shift, (0, 1))
+
+
+def frame(pixels):
+    return Frame(jnp.asarray(pixels), jnp.asarray(SIZE, jnp.int32))
+
+
+def start(profile, box=BOX, backbone="tiny", changes=None, numbers=None):
+    """A tracker after its first frame, changed in its config or numbers."""
+    built = trackers.create("hcft", profile=profile, backbone=backbone)
+    config = dataclasses.replace(built.config, **(changes or {})).for_target(box, SIZE)
+    tracker = built.make(built.backbone, config)
+    params = built.params | {"tracker": built.params["tracker"]._replace(**(numbers or {}))}
+    state = jax.jit(tracker.init)(params, KEY, frame(image()), jnp.asarray(box))
+    return jax.jit(tracker.step), params, state
+
+
+def test_the_window_rule_of_the_released_code():
+    config = hcft.profile("release2016", "vgg19").config
+    # MotorRolling: 5 % of the frame, so twice the target; a tall target: 1.4 and 2.8 times.
+    assert config.for_target((0, 0, 122, 125), (360, 640)).grid == (62, 61)
+    assert config.for_target((0, 0, 40, 100), (720, 1280)).grid == (140 // 4, 112 // 4)
+    assert config.for_target((0, 0, 40, 36), (240, 320)).grid == (100 // 4, 112 // 4)
+    # sqrt(122 * 125) * 0.1 / 4 cells
+    label = np.asarray(gaussian_label((62, 61), 3.087))
+    built = hcft.profile("release2016", "vgg19").numbers
+    width = float(built.label_width) * np.sqrt(122 * 125) / 4
+    assert width == pytest.approx(3.087, abs=1e-3)
+    assert label[1, 0] == pytest.approx(np.exp(-1 / (2 * width**2)), rel=1e-3)
+
+
+def test_the_scale_patch_of_the_released_code():
+    config = hcft.profile("release2018", "vgg19").config.for_target((0, 0, 60, 60), (480, 640))
+    assert config.scale is not None and config.scale.size == (22, 22)
+
+
+@pytest.mark.parametrize("profile", ["paper", "release2016"])
+def test_a_moved_target_is_found_to_the_pixel_on_the_lattice(profile):
+    step, params, state = start(profile)
+    for rows, columns in [(8, -4), (-12, 16), (0, 20)]:
+        _, output = step(params, state, frame(image((rows, columns))))
+        np.testing.assert_allclose(output.box, np.asarray(BOX) + [columns, rows, 0, 0], atol=1e-3)
+
+
+def test_default_finds_a_moved_target_within_a_pixel():
+    step, params, state = start("default")
+    for rows, columns in [(3, -5), (-7, 2)]:
+        _, output = step(params, state, frame(image((rows, columns))))
+        np.testing.assert_allclose(output.box[:2], np.asarray(BOX)[:2] + [columns, rows], atol=1.0)
+
+
+@pytest.mark.parametrize("profile", ["paper", "release2016"])
+def test_without_scale_the_size_never_changes(profile):
+    step, params, state = start(profile)
+    for t in range(4):
+        state, output = step(params, state, frame(image((2 * t, t))))
+        np.testing.assert_array_equal(output.box[2:], BOX[2:])
+
+
+def test_a_growing_target_grows_the_box():
+    import cv2
+
+    step, params, state = start("default")
+    centre = (BOX[0] + BOX[2] / 2 - 0.5, BOX[1] + BOX[3] / 2 - 0.5)
+    sizes = []
+    for t in range(1, 11):
+        matrix = cv2.getRotationMatrix2D(centre, 0, 1.02**t)
+        state, output = step(params, state, frame(cv2.warpAffine(image(), matrix, SIZE[::-1])))
+        sizes.append(float(output.box[2]) / BOX[2])
+    assert sizes[-1] == pytest.approx(1.02**10, rel=0.06)
+
+
+def test_a_learning_rate_of_zero_freezes_the_model_bitwise():
+    zero = {"learning_rate": np.float32(0), "scale_learning_rate": np.float32(0)}
+    step, params, state = start("release2018", numbers=zero)
+    before = jax.tree.map(np.asarray, (state.filters, state.scale_filter))
+    state, _ = step(params, state, frame(image((4, 4))))
+    for a, b in zip(
+        jax.tree.leaves(before), jax.tree.leaves((state.filters, state.scale_filter)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_learning_rate_of_one_equals_training_anew():
+    step, params, state = start("release2016", numbers={"learning_rate": np.float32(1)})
+    moved = image((8, 4))
+    state, output = step(params, state, frame(moved))
+    built = trackers.create("hcft", profile="release2016", backbone="tiny")
+    tracker = built.make(built.backbone, built.config.for_target(BOX, SIZE))
+    fresh = tracker.init(built.params, KEY, frame(moved), output.box)
+    for a, b in zip(jax.tree.leaves(state.filters), jax.tree.leaves(fresh.filters), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
+
+
+def test_what_each_combination_is_invariant_to():
+    rng = np.random.default_rng(0)
+    responses = jnp.asarray(rng.random((3, 12, 10)).astype(np.float32))
+    louder = responses * jnp.asarray([1.0, 50.0, 1.0])[:, None, None]
+    numbers = hcft.numbers(radius=1000.0)
+
+    def read(combination, maps):
+        config = hcft.Config(layers=(("a",), ("b",), ("c",)), combination=combination)
+        return hcft.combine(config, numbers, maps)
+
+    np.testing.assert_allclose(read("normalised", louder)[0], read("normalised", responses)[0], rtol=1e-5)
+    assert not np.allclose(read("sum", louder)[0], read("sum", responses)[0])
+    # With an endless radius equation 5 is the plain weighted sum.
+    np.testing.assert_array_equal(read("coarse_to_fine", responses)[1], read("sum", responses)[1])
+
+
+def test_coarse_to_fine_stays_within_the_radius():
+    responses = np.zeros((2, 12, 12), np.float32)
+    responses[0, 2, 2] = 1.0
+    responses[1, 3, 2], responses[1, 8, 8] = 3.0, 100.0
+    config = hcft.Config(layers=(("a",), ("b",)), combination="coarse_to_fine")
+    numbers = hcft.numbers(layer_weights=(1.0, 0.5), radius=2.0)
+    _, displacement = hcft.combine(config, numbers, jnp.asarray(responses))
+    np.testing.assert_array_equal(displacement, [3, 2])
+
+
+def test_eight_targets_of_different_sizes_equal_eight_single_runs():
+    built = trackers.create("hcft", backbone="tiny")
+    tracker = built.make(built.backbone, built.for_target(BOX, SIZE))
+    boxes = jnp.asarray([(20.0 + 30 * k, 30.0 + 20 * k, 16.0 + 4 * k, 40.0 - 3 * k) for k in range(8)])
+    init = jax.jit(jax.vmap(tracker.init, in_axes=(None, None, None, 0)))
+    step = jax.jit(jax.vmap(tracker.step, in_axes=(None, 0, None)))
+    states = init(built.params, KEY, frame(image()), boxes)
+    lanes = []
+    for t in range(1, 4):
+        states, output = step(built.params, states, frame(image((t, -2 * t))))
+        lanes.append(output.box)
+    single_init, single_step = jax.jit(tracker.init), jax.jit(tracker.step)
+    for k, box in enumerate(boxes):
+        state = single_init(built.params, KEY, frame(image()), box)
+        for t in range(1, 4):
+            state, output = single_step(built.params, state, frame(image((t, -2 * t))))
+            np.testing.assert_allclose(lanes[t - 1][k], output.box, atol=0.02)
+
+
+@pytest.mark.parametrize("profile", list(hcft.PROFILES))
+def test_every_profile_names_taps_that_exist(profile):
+    for name in hcft.TAPS:
+        layers = {tap for group in hcft.profile(profile, name).config.layers for tap in group}
+        backbone = backbones.get(name)
+        assert layers <= set(backbone.layers), name
+
+
+def read_out(built, tracker, shifts):
+    """The last soft read-out after an init and some steps, as a function of what may be learnt."""
+    frames = [frame(image(shift).astype(np.float32)) for shift in shifts]
+
+    def run(backbone, numbers):
+        params = {"backbone": backbone, "tracker": numbers}
+        state = tracker.init(params, KEY, frame(image().astype(np.float32)), jnp.asarray(BOX))
+        for seen in frames:
+            state, output = tracker.step(params, state, seen)
+        return output.box[:2] / 10
+
+    return run
+
+
+def test_gradients_through_init_and_steps_agree_with_finite_differences():
+    built = trackers.create("hcft", profile="release2018", backbone="tiny")
+    config = dataclasses.replace(
+        built.config, grid=(24, 24), lattice=False, readout="soft", scale=None, input_size=(96, 96)
+    )
+    tracker = built.make(built.backbone, config)
+    run = jax.jit(read_out(built, tracker, [(3, -4), (5, -6), (7, -9)]))
+    numbers = hcft.numbers(layer_weights=(1.0, 0.5, 0.25), regularisation=1e-2, learning_rate=0.1)
+    weights = built.params["backbone"]
+
+    def of_numbers(layer_weights, regularisation, label_width):
+        return run(
+            weights,
+            numbers._replace(
+                layer_weights=layer_weights, regularisation=regularisation, label_width=label_width
+            ),
+        )
+
+    point = (numbers.layer_weights, numbers.regularisation, numbers.label_width)
+    check_grads(of_numbers, point, order=1, modes=["rev"], eps=1e-3, rtol=0.03, atol=0.03)
+
+    first = next(iter(weights))
+    kernel = np.asarray(weights[first]["kernel"])
+
+    def of_kernel(kernel):
+        return run(weights | {first: weights[first] | {"kernel": kernel}}, numbers)
+
+    check_grads(of_kernel, (kernel,), order=1, modes=["rev"], eps=1e-3, rtol=0.05, atol=0.03)
+    gradient = jax.grad(lambda k: of_kernel(k)[0])(kernel)
+    assert np.abs(gradient).max() > 0
