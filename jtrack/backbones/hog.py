@@ -1,0 +1,24 @@
+"""Histograms of oriented gradients as a backbone: no weights, the same interface."""
+
+from collections.abc import Iterator
+
+from flax import nnx
+
+from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.types import Array
+from jtrack.vision.hog import fhog
+
+PREPROCESSING = Preprocessing("RGB", (0, 0, 0), (1, 1, 1), (224, 224))
+
+
+class Hog(nnx.Module):
+    """Felzenszwalb's 31 channels over cells of 4 pixels, in float32 whatever the precision."""
+
+    def __call__(self, x: Array) -> Array:
+        """[N, h, w, 3] RGB 0..255 -> [N, h // 4, w // 4, 31]."""
+        return fhog(x, cell=4)
+
+
+def hog() -> Iterator[Layer]:
+    """The one layer "hog"."""
+    yield Layer("hog", Hog())

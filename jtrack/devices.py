@@ -1,0 +1,196 @@
+"""What this machine's devices can be trusted with: CPU flags, bfloat16, the compilation cache.
+
+Nothing happens at import. A program calls `configure_cpu` and `enable_compilation_cache` before it touches a
+device; whoever wants bfloat16 asks `usable_precision`.
+"""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+from jax import lax
+
+from jtrack.errors import JtrackError, unknown_name
+from jtrack.types import Array
+
+# oneDNN convolutions are what makes bfloat16 fast on CPU (and float32 faster). Without YNN fusions
+# jaxlib >= 0.11.2 computes a bfloat16 VGG block rightly; with them, wrongly.
+CPU_FLAGS = (
+    "--xla_cpu_experimental_onednn_custom_call=true",
+    "--xla_cpu_experimental_ynn_fusion_type=",
+)
+
+
+def configure_cpu() -> tuple[str, ...]:
+    """Appends to XLA_FLAGS what makes convolutions on CPU right in bfloat16 and fast.
+
+    For programs and notebooks, before any array is made: XLA reads its flags when it starts its devices. A
+    flag that XLA_FLAGS already holds keeps the user's value. A flag that the installed jaxlib does not know
+    would abort the process, so each is tried once per jaxlib version in a process of its own, and the answer
+    is remembered in the user's cache folder.
+
+    Returns:
+      The flags of `CPU_FLAGS` that this jaxlib knows.
+
+    Raises:
+      JtrackError: a device has been touched already, and XLA_FLAGS lacks one of the flags.
+    """
+    known = tuple(flag for flag in CPU_FLAGS if _is_known(flag))
+    present = {flag.partition("=")[0] for flag in os.environ.get("XLA_FLAGS", "").split()}
+    missing = [flag for flag in known if flag.partition("=")[0] not in present]
+    if missing and _touched():
+        raise JtrackError(
+            "configure_cpu() came after JAX had started its devices, when XLA no longer reads its flags: "
+            "call it before the first array is made, or start Python with "
+            f'XLA_FLAGS="{" ".join(missing)}"'
+        )
+    if missing:
+        os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *missing])
+    return known
+
+
+def _touched() -> bool:
+    """Whether a backend is running. JAX has no public question that does not start one."""
+    return jax._src.xla_bridge.backends_are_initialized()
+
+
+def _is_known(flag: str) -> bool:
+    path = _cache_folder() / "xla_flags.json"
+    key = f"jaxlib {jaxlib.__version__} {flag}"
+    try:
+        answers = json.loads(path.read_text())
+        answer = answers.get(key)
+    except (OSError, ValueError, AttributeError):
+        answers, answer = {}, None
+    if isinstance(answer, bool):
+        return answer
+    answer = _try(flag)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(answers | {key: answer}, file, indent=1)
+        Path(file.name).replace(path)
+    except OSError:
+        pass  # A cache that cannot be written is asked again next time.
+    return answer
+
+
+def _try(flag: str) -> bool:
+    environment = os.environ | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(
+        [sys.executable, "-c", "import jax; jax.devices()"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if result.returncode and "Unknown flag" not in result.stderr:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise JtrackError(f"JAX does not start on the CPU with XLA_FLAGS={flag}: {last}")
+    return result.returncode == 0
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path  # noqa: PLC0415 (imported where used)
+
+    return user_cache_path("jtrack", appauthor=False)
+
+
+def bf16_self_test() -> bool:
+    """Computes a small VGG block in bfloat16 on the default device and checks it against float32.
+
+    Two 3x3 convolutions with bias and ReLU and a 2x2 maximum on 16 x 16 pixels: the smallest network known to
+    come out wrong where XLA's bfloat16 is broken.
+
+    Returns:
+      Whether every output is finite and within 5 % of the largest.
+    """
+    rng = np.random.default_rng(0)
+    arguments = (
+        rng.uniform(size=(1, 16, 16, 3)),
+        rng.normal(scale=0.2, size=(3, 3, 3, 64)),
+        rng.normal(scale=0.06, size=(3, 3, 64, 64)),
+        rng.normal(scale=0.1, size=(64,)),
+    )
+    found, expected = (
+        np.asarray(jax.jit(_vgg_block)(*(jnp.asarray(x, dtype) for x in arguments)).astype(jnp.float32))
+        for dtype in (jnp.bfloat16, jnp.float32)
+    )
+    return bool(np.all(np.abs(found - expected) <= 0.05 * np.abs(expected).max()))
+
+
+def _vgg_block(x: Array, first: Array, second: Array, bias: Array) -> Array:
+    for kernel in (first, second):
+        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = jax.nn.relu(x + bias.reshape(1, 1, 1, -1))
+    # The window reduction is part of what goes wrong: `backbones` pools in another way.
+    return lax.reduce_window(x, jnp.array(-jnp.inf, x.dtype), lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+@functools.cache
+def _bf16_works() -> bool:
+    """Whether bfloat16 may be used in this process; tested, and said, once."""
+    works = jax.default_backend() != "cpu" or bf16_self_test()
+    if not works:
+        warnings.warn(
+            f"bfloat16 convolutions come out wrong on this CPU with jaxlib {jaxlib.__version__}, float32 is "
+            "used instead: call jtrack.devices.configure_cpu() before the first array is made, or set "
+            f'XLA_FLAGS="{" ".join(CPU_FLAGS)}"',
+            stacklevel=3,
+        )
+    return works
+
+
+def usable_precision(requested: str) -> str:
+    """The precision to compute with.
+
+    Args:
+      requested: "float32" or "bfloat16".
+
+    Returns:
+      `requested`, but "float32" on a CPU that fails `bf16_self_test`, with one warning in a process.
+
+    Raises:
+      JtrackError: another precision was requested.
+    """
+    if requested not in ("float32", "bfloat16"):
+        raise unknown_name("precision", requested, ("float32", "bfloat16"))
+    return requested if requested == "float32" or _bf16_works() else "float32"
+
+
+def enable_compilation_cache(folder: Path | None = None) -> Path:
+    """Keeps compiled programs on disk, also the small and quick ones that JAX by default does not.
+
+    Call it before the first compilation. Whoever can write into the folder can run code in this process, so
+    it belongs to the user alone.
+
+    Args:
+      folder: where to keep them; the user's cache folder when not given.
+
+    Returns:
+      The folder.
+
+    Raises:
+      JtrackError: the folder cannot be made.
+    """
+    folder = Path(folder) if folder else _cache_folder() / "xla"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise JtrackError(
+            f"the compilation cache {folder} cannot be made ({error.strerror}): name another folder"
+        ) from error
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder

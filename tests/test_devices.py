@@ -1,0 +1,170 @@
+"""CPU flags, the bfloat16 self-test and the compilation cache, each in a process where that matters."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import jax
+import jaxlib
+import pytest
+
+from jtrack import JtrackError, devices
+
+
+def run(program, folder, **environment):
+    """The last line a program prints, in a fresh process on the CPU with a cache folder of its own."""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(folder)} | environment
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder of this test's own."""
+    monkeypatch.setattr(devices, "_cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def test_import_touches_nothing(tmp_path):
+    program = """
+import os
+before = dict(os.environ)
+import jtrack, jtrack.devices, jtrack.backbones
+jtrack.backbones.get("vgg19")
+from jax._src import xla_bridge
+print(before == dict(os.environ), xla_bridge.backends_are_initialized())
+"""
+    assert run(program, tmp_path) == "True False"
+
+
+def test_bf16_is_right_with_the_flags(tmp_path):
+    program = """
+import numpy as np, jax, jax.numpy as jnp
+from jtrack import backbones, devices
+devices.configure_cpu()
+assert devices.bf16_self_test()
+assert devices.usable_precision("bfloat16") == "bfloat16"
+taps = ("conv5_4",)
+images = jnp.asarray(np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype(np.float32))
+single, half = (backbones.get("vgg19", precision=p) for p in backbones.PRECISIONS)
+params = single.random_params(0, taps=taps)
+a, b = (np.asarray(jax.jit(n.apply, static_argnums=2)(params, images, taps)["conv5_4"]).ravel().astype(float)
+        for n in (single, half))
+print(bool(np.any(a != b)) and a @ b / np.sqrt((a @ a) * (b @ b)))
+"""
+    assert 0.999 < float(run(program, tmp_path)) < 1
+
+
+def test_flags_are_appended_after_the_users(tmp_path):
+    program = """
+import os
+from jtrack import devices
+flags = devices.configure_cpu()
+again = devices.configure_cpu()
+assert flags == again
+print(os.environ["XLA_FLAGS"])
+"""
+    mine = "--xla_cpu_enable_fast_math=false --xla_cpu_experimental_onednn_custom_call=false"
+    found = run(program, tmp_path, XLA_FLAGS=mine)
+    assert found.startswith(mine)
+    assert found.count("onednn_custom_call") == 1
+    if devices.CPU_FLAGS[1] in found:
+        assert found == f"{mine} {devices.CPU_FLAGS[1]}"
+
+
+def test_too_late_is_said(tmp_path):
+    program = """
+import jax.numpy as jnp
+from jtrack import JtrackError, devices
+jnp.zeros(3)
+try:
+    devices.configure_cpu()
+except JtrackError as error:
+    print(error)
+"""
+    message = run(program, tmp_path, XLA_FLAGS="")
+    assert "after JAX had started its devices" in message and "XLA_FLAGS=" in message
+
+
+def test_an_unknown_flag_is_found_out_and_remembered(cache, monkeypatch):
+    assert not devices._is_known("--xla_cpu_no_such_flag=true")
+    (path,) = cache.iterdir()
+    assert json.loads(path.read_text()) == {f"jaxlib {jaxlib.__version__} --xla_cpu_no_such_flag=true": False}
+    monkeypatch.setattr(devices, "_try", lambda flag: pytest.fail("asked twice"))
+    assert not devices._is_known("--xla_cpu_no_such_flag=true")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"jaxlib": "maybe"}', '"text"'])
+def test_a_damaged_memory_is_replaced(cache, monkeypatch, content):
+    cache.mkdir()
+    (cache / "xla_flags.json").write_text(content)
+    monkeypatch.setattr(devices, "_try", lambda flag: True)
+    assert devices._is_known("--xla_some_flag=1")
+    assert json.loads((cache / "xla_flags.json").read_text())[
+        f"jaxlib {jaxlib.__version__} --xla_some_flag=1"
+    ]
+
+
+def test_wrong_bf16_falls_back_with_one_warning(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr(devices, "bf16_self_test", lambda: False)
+    devices._bf16_works.cache_clear()
+    with pytest.warns(UserWarning, match="float32 is used instead") as caught:
+        assert devices.usable_precision("bfloat16") == "float32"
+        assert devices.usable_precision("bfloat16") == "float32"
+    assert len(caught) == 1
+    devices._bf16_works.cache_clear()
+
+
+def test_precisions_that_need_no_test(monkeypatch):
+    monkeypatch.setattr(devices, "bf16_self_test", lambda: pytest.fail("not needed"))
+    devices._bf16_works.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert devices.usable_precision("float32") == "float32"
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        assert devices.usable_precision("bfloat16") == "bfloat16"
+    devices._bf16_works.cache_clear()
+    with pytest.raises(JtrackError, match="unknown precision 'bf16': did you mean 'bfloat16'"):
+        devices.usable_precision("bf16")
+
+
+@pytest.mark.parametrize("fault", [lambda y: y.at[0, 3, 3, 5].add(y.max() / 4), lambda y: y / 0])
+def test_the_self_test_sees_wrong_values(monkeypatch, fault):
+    block = devices._vgg_block
+
+    def computed(x, *rest):  # in float32 for both, so that only the fault differs
+        return block(x.astype("float32"), *(r.astype("float32") for r in rest)).astype(x.dtype)
+
+    monkeypatch.setattr(devices, "_vgg_block", computed)
+    assert devices.bf16_self_test()
+    monkeypatch.setattr(
+        devices,
+        "_vgg_block",
+        lambda x, *rest: computed(x, *rest) if x.dtype == "float32" else fault(computed(x, *rest)),
+    )
+    assert not devices.bf16_self_test()
+
+
+def test_small_programs_are_kept(tmp_path):
+    program = """
+import sys, jax, jax.numpy as jnp
+from jtrack import devices
+folder = devices.enable_compilation_cache()
+jax.jit(lambda x: x * 2 + 1)(jnp.ones(3)).block_until_ready()
+print(folder, len([p for p in folder.iterdir() if "lambda" in p.name and p.name.endswith("cache")]))
+"""
+    folder, count = run(program, tmp_path).rsplit(maxsplit=1)
+    assert folder.startswith(str(tmp_path)) or sys.platform != "linux"
+    assert int(count) == 1
+
+
+def test_a_cache_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JtrackError, match=r"compilation cache .* cannot be made"):
+        devices.enable_compilation_cache(tmp_path / "file" / "xla")
