@@ -32,7 +32,8 @@ def overlap(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     high = np.minimum(boxes[..., :2] + boxes[..., 2:], truth[..., :2] + truth[..., 2:])
     intersection = np.prod(np.maximum(high - low, 0), axis=-1)
     union = np.prod(boxes[..., 2:], axis=-1) + np.prod(truth[..., 2:], axis=-1) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    ratio = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return np.minimum(ratio, 1)  # rounding may exceed 1 where boxes are not whole numbers
 
 
 def centre_error(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from jtrack.errors import JtrackError, unknown_name
 
 _SUFFIX = "_OPE.json.gz"
 _LARGEST = 64 << 20  # bytes, unpacked: ten times the largest such file
+_MALFORMED = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def trackers(folder: str | Path) -> list[str]:
@@ -52,7 +53,7 @@ def load(folder: str | Path, tracker: str) -> dict[str, np.ndarray]:
         return {name: _boxes(entry["res"]) for name, entry in json.loads(data).items()}
     except JtrackError:
         raise
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
+    except _MALFORMED as error:
         raise JtrackError(f"{path} does not hold one list of boxes a sequence ({error})") from error
 
 

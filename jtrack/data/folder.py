@@ -14,13 +14,10 @@ from jtrack.errors import JtrackError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 
-def natural_key(path: Path) -> list[tuple[int, str]]:
+def natural_key(path: str | Path) -> list[str | int]:
     """Sort key that compares runs of digits as numbers: 2.jpg before 10.jpg, whatever the padding."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part)
-        for part in re.split(r"([0-9]+)", str(path).casefold())
-        if part
-    ]
+    parts = re.split(r"([0-9]+)", str(path).casefold())  # text and digits by turns, text first
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def is_image(path: Path) -> bool:

@@ -43,8 +43,10 @@ class Scene(NamedTuple):
 
 
 def clip(*, frames: int = 120, size: tuple[int, int] = (240, 320), seed: int = 0) -> Sequence:
-    """Makes the clip. Frames are painted while iterating; the same arguments give the same pixels, bit by bit
-    as long as NumPy and OpenCV are the same.
+    """Makes the clip.
+
+    Frames are painted while iterating. The same arguments give the same pixels, bit by bit, as long as NumPy
+    and OpenCV are the same.
 
     Args:
       frames: how many, at least 2. The story is the same in any number, so fewer frames mean faster motion:
@@ -186,11 +188,11 @@ def _lay(frame: np.ndarray, sprite: np.ndarray, centre: np.ndarray, angle: float
 def _noise(shape: tuple[int, int], cell: float, rng: np.random.Generator, octaves: int = 4) -> np.ndarray:
     """Cloudy noise [H, W] of mean 0 and deviation 1, whose largest clouds measure `cell` pixels."""
     height, width = shape
-    total = np.zeros(shape, np.float32)
+    total: np.ndarray = np.zeros(shape, np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1)
         grid = rng.normal(size=(int(height / step) + 2, int(width / step) + 2)).astype(np.float32)
-        total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) / 1.6**octave
+        total = total + cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) / 1.6**octave
     return (total - total.mean()) / total.std()
 
 

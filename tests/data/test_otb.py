@@ -1,0 +1,139 @@
+"""OTB's layout and text format."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from jtrack.data import otb
+from jtrack.errors import JtrackError
+
+
+def make(folder, numbers, truth):
+    """A sequence whose image n is grey of value n mod 256; `truth` by file name."""
+    (folder / "img").mkdir(parents=True)
+    for number in numbers:
+        image = np.full((8, 8, 3), number % 256, np.uint8)
+        cv2.imwrite(str(folder / "img" / f"{number:04d}.png"), image)
+    for name, rows in truth.items():
+        (folder / name).write_text("".join(f"{row},20,5,6\n" for row in rows))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2,30,40\n5.5,6,7,8.25\n",
+        "1\t2\t30\t40\r\n5.5\t6\t7\t8.25",
+        "  1 2  30 40\n\n5.5 6 7 8.25  \n\n",
+        "\ufeff1, 2, 30, 40,\n5.5 , 6 , 7 , 8.25\n",
+    ],
+)
+def test_separators(tmp_path, text):
+    (tmp_path / "boxes.txt").write_text(text, encoding="utf-8")
+    expected = [[0, 1, 30, 40], [4.5, 5, 7, 8.25]]
+    np.testing.assert_array_equal(otb.read_boxes(tmp_path / "boxes.txt"), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,3,4\n1,2,3\n", "line 2 of .* has 3 numbers"),
+        ("1,2,3,4\n\nx,2,3,4\n", "line 3 of .* is not a line of numbers: 'x,2,3,4'"),
+        ("\n\n", "holds no boxes"),
+        (None, "cannot read boxes from"),
+    ],
+)
+def test_bad_text(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "boxes.txt").write_text(text)
+    with pytest.raises(JtrackError, match=message):
+        otb.read_boxes(tmp_path / "boxes.txt")
+
+
+def test_boxes_survive_writing(tmp_path):
+    boxes = np.random.default_rng(0).uniform(-50, 2000, (40, 4))
+    otb.write_boxes(tmp_path / "out.txt", boxes)
+    np.testing.assert_allclose(otb.read_boxes(tmp_path / "out.txt"), boxes, atol=1e-5)
+    otb.write_boxes(tmp_path / "out.txt", np.array([[116, 67.5, 122, 125]], np.float32))
+    assert (tmp_path / "out.txt").read_text() == "117,68.5,122,125\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_plain_sequence(tmp_path):
+    sequence = otb.load(make(tmp_path / "Walk", range(1, 13), {"groundtruth_rect.txt": range(1, 13)}))
+    assert (sequence.name, sequence.frames.name, sequence.frames.length) == ("Walk", "Walk", 12)
+    assert [int(frame[0, 0, 0]) for frame in sequence.frames] == list(range(1, 13))
+    np.testing.assert_array_equal(sequence.boxes[:, 0], np.arange(12))
+    np.testing.assert_array_equal(sequence.boxes[0], [0, 19, 5, 6])
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "rows", "frames"),
+    [
+        ("David", (1, 770), range(300, 771), range(300, 771)),  # all images, annotation of the range
+        ("David", (300, 770), range(300, 771), range(300, 771)),  # images of the range alone
+        ("Football1", (1, 81), range(1, 75), range(1, 75)),
+        ("Freeman3", (1, 465), range(1, 461), range(1, 461)),
+        ("Tiger1", (1, 354), range(1, 355), range(6, 355)),  # annotation of all images
+        ("Tiger1", (1, 354), range(6, 355), range(6, 355)),
+    ],
+)
+def test_ranges_of_the_benchmark(tmp_path, name, images, rows, frames):
+    """Row t of the annotation is that of the t-th frame: here both carry the number of the image."""
+    numbers = range(images[0], images[1] + 1)
+    sequence = otb.load(make(tmp_path / name, numbers, {"groundtruth_rect.txt": rows}))
+    assert sequence.frames.length == len(sequence.boxes) == len(frames)
+    np.testing.assert_array_equal(sequence.boxes[:, 0] + 1, list(frames))
+    assert [int(frame[0, 0, 0]) for frame in sequence.frames] == [number % 256 for number in frames]
+
+
+def test_targets(tmp_path):
+    truth = {"groundtruth_rect.1.txt": range(1, 4), "groundtruth_rect.2.txt": range(11, 14)}
+    make(tmp_path / "Jogging", range(1, 4), truth)
+    make(tmp_path / "Crossing", range(1, 4), {"groundtruth_rect.txt": range(1, 4)})
+    (tmp_path / "empty").mkdir()
+    assert otb.sequences(tmp_path) == ["Crossing", "Jogging-1", "Jogging-2"]
+    for name, x in (("Jogging-1", 0), ("Jogging-2", 10), ("Crossing", 0)):
+        sequence = otb.load(tmp_path / name)
+        assert (sequence.name, sequence.boxes[0, 0]) == (name, x)
+    assert otb.load(tmp_path / "Jogging", target=2).name == "Jogging-2"
+    with pytest.raises(JtrackError, match="has the targets 1, 2"):
+        otb.load(tmp_path / "Jogging")
+    with pytest.raises(JtrackError, match="no target 3, only 1, 2"):
+        otb.load(tmp_path / "Jogging-3")
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(JtrackError, match="is not an OTB sequence"):
+        otb.load(tmp_path / "nothing")
+    with pytest.raises(JtrackError, match="cannot open folder"):
+        otb.sequences(tmp_path / "nothing")
+    make(tmp_path / "Walk", range(1, 6), {"groundtruth_rect.txt": range(1, 4)})
+    with pytest.raises(JtrackError, match=r"has 5 images but 3 boxes in groundtruth_rect\.txt"):
+        otb.load(tmp_path / "Walk")
+    make(tmp_path / "Bare", [], {"groundtruth_rect.txt": range(1, 4)})
+    with pytest.raises(JtrackError, match="has no images in"):
+        otb.load(tmp_path / "Bare")
+
+
+def test_real_sequences(data_folder):
+    """Every sequence there is, against the benchmark's own annotations and lengths."""
+    meta = json.loads((data_folder / "otb_benchmark/annotations/otb100_meta.json").read_text())["sequences"]
+    names = otb.sequences(data_folder / "otb")
+    assert set(names) <= set(meta)
+    assert {"David", "Football1", "Jogging-1", "Jogging-2"} <= set(names)
+    for name in names:
+        sequence = otb.load(data_folder / "otb" / name)
+        assert sequence.name == name
+        assert sequence.frames.length == meta[name]["n_gt"]
+        np.testing.assert_array_equal(sequence.boxes[0] + [1, 1, 0, 0], meta[name]["init_rect"])
+        annotation = np.loadtxt(data_folder / f"otb_benchmark/annotations/anno/{name}.txt", delimiter=",")
+        np.testing.assert_array_equal(sequence.boxes, annotation - np.array([1, 1, 0, 0]))
+
+
+def test_real_frames_are_whole(data_folder):
+    frames = list(otb.load(data_folder / "otb" / "Football1").frames)
+    assert len(frames) == 74
+    assert {frame.shape for frame in frames} == {(288, 352, 3)}

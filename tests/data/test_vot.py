@@ -1,0 +1,82 @@
+"""VOT's layout."""
+
+import cv2
+import numpy as np
+import pytest
+
+from jtrack.data import vot
+from jtrack.errors import JtrackError
+
+
+def make(folder, count, truth, *, images="."):
+    (folder / images).mkdir(parents=True)
+    for number in range(1, count + 1):
+        image = np.full((8, 8, 3), number, np.uint8)
+        cv2.imwrite(str(folder / images / f"{number:08d}.png"), image)
+    (folder / "groundtruth.txt").write_text(truth)
+    return folder
+
+
+@pytest.mark.parametrize("images", [".", "color"])
+def test_polygons(tmp_path, images):
+    square = "10,0,20,10,10,20,0,10\n"  # a square on its corner
+    sequence = vot.load(make(tmp_path / "ball", 2, square + "1.5,2,4.5,2,4.5,9,1.5,9\n", images=images))
+    assert (sequence.name, sequence.frames.name, sequence.frames.length) == ("ball", "ball", 2)
+    np.testing.assert_array_equal(sequence.boxes, [[0, 0, 20, 20], [1.5, 2, 3, 7]])
+    np.testing.assert_array_equal(sequence.polygons[0], [[10, 0], [20, 10], [10, 20], [0, 10]])
+    assert [int(frame[0, 0, 0]) for frame in sequence.frames] == [1, 2]
+    assert vot.sequences(tmp_path) == ["ball"]
+
+
+def test_rectangles(tmp_path):
+    sequence = vot.load(make(tmp_path / "ball", 1, "3,4,10,20\n"))
+    np.testing.assert_array_equal(sequence.boxes, [[3, 4, 10, 20]])
+    np.testing.assert_array_equal(sequence.polygons, [[[3, 4], [13, 4], [13, 24], [3, 24]]])
+
+
+def test_events(tmp_path):
+    folder = make(tmp_path / "ball", 3, "3,4,10,20\n" * 3)
+    (folder / "occlusion.tag").write_text("0\n1\n")
+    (folder / "size_change.label").write_text("1\n0\n1\n")
+    events = vot.load(folder).events
+    assert {name: mark.tolist() for name, mark in events.items()} == {
+        "occlusion": [False, True, False],
+        "size_change": [True, False, True],
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "truth", "message"),
+    [
+        (2, "1,2,3,4\n", "has 2 images but 1 regions"),
+        (0, "1,2,3,4\n", "has no images"),
+        (2, "1,2,3,4\n1,2,3,4,5,6,7,8\n", "line 2 of .* has 8 numbers and the first 4"),
+        (1, "1,2,3,4,5\n", "line 1 of .* has 5 numbers"),
+        (1, "m0,0,2,2,3,4\n", "line 1 of .* is not a line of numbers"),
+    ],
+)
+def test_refusals(tmp_path, count, truth, message):
+    with pytest.raises(JtrackError, match=message):
+        vot.load(make(tmp_path / "ball", count, truth))
+
+
+def test_not_a_sequence(tmp_path):
+    with pytest.raises(JtrackError, match=r"no groundtruth\.txt"):
+        vot.load(tmp_path)
+    with pytest.raises(JtrackError, match="there is no folder"):
+        vot.sequences(tmp_path / "nothing")
+
+
+def test_real_sequences(data_folder):
+    folder = data_folder / "vot" / "vot2015"
+    for name in vot.sequences(folder):
+        sequence = vot.load(folder / name)
+        raw = np.loadtxt(folder / name / "groundtruth.txt", delimiter=",")
+        assert sequence.frames.length == len(raw)
+        x, y, w, h = sequence.boxes.T
+        np.testing.assert_array_equal(x, raw[:, 0::2].min(axis=1))
+        np.testing.assert_array_equal(y, raw[:, 1::2].min(axis=1))
+        np.testing.assert_allclose(x + w, raw[:, 0::2].max(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(y + h, raw[:, 1::2].max(axis=1), rtol=1e-12)
+        assert next(iter(sequence.frames)).shape == (*sequence.frames.size, 3)
+    assert vot.sequences(folder) == ["vot2015_bag", "vot2015_ball1"]
