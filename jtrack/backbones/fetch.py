@@ -182,4 +182,5 @@ def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     # The last part of urllib3's chain of words: "Connection refused", "Name or service not known".
-    return re.sub(r"\[Errno -?\d+\] ", "", str(error).rsplit(": ", 1)[-1]).rstrip(")'\"")
+    words = str(error).rsplit(": ", 1)[-1]
+    return re.sub(r"""\[Errno -?\d+\] |["']\)+$""", "", words)

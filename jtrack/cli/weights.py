@@ -35,9 +35,7 @@ def list_networks() -> None:
         source = entry.sources[0]
         found = store.locate(name)
         size = f"{source.size / 2**20:.0f} MiB" if source.size else "unknown"
-        algorithm, _, digits = source.checksum.partition(":")
-        checksum = f"{algorithm}, {len(digits)} digits" if digits else algorithm
-        table.add_row(name, str(found) if found else "no", size, checksum, entry.licence)
+        table.add_row(name, str(found) if found else "no", size, source.checksum[:15], entry.licence)
     Console().print(table)
 
 

@@ -106,24 +106,23 @@ def convert(
 
 def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, path: Path) -> None:
     """Refuses arrays that are not exactly the net's, listing every mismatch in one sentence."""
-    problems = [f"{layer} is missing" for layer in template if layer not in layers]
-    problems += [f"{layer} is unexpected" for layer in layers if layer not in template]
     common = [layer for layer in template if layer in layers]
     have = {f"{layer}/{part}": array for layer in common for part, array in layers[layer].items()}
-    want = {f"{layer}/{part}": leaf.shape for layer in common for part, leaf in template[layer].items()}
-    problems += [f"{key} is missing" for key in want if key not in have]
-    problems += [f"{key} is unexpected" for key in have if key not in want]
-    for key in (key for key in want if key in have):
-        if have[key].shape != tuple(want[key]):
-            problems.append(f"{key} is {_sizes(have[key].shape)}, not {_sizes(want[key])}")
-        elif have[key].dtype != np.float32:
-            problems.append(f"{key} is {have[key].dtype}, not float32")
-        elif not np.isfinite(have[key]).all():
-            problems.append(f"{key} holds values that are not finite")
-    if problems:
-        raise JtrackError(
-            f"{path} does not hold {name} (weights of the wrong net or shape): {', '.join(problems)}"
-        )
+    want = {
+        f"{layer}/{part}": tuple(leaf.shape) for layer in common for part, leaf in template[layer].items()
+    }
+    pairs = [(key, have[key], shape) for key, shape in want.items() if key in have]
+    problems = {
+        "missing": [layer for layer in template if layer not in layers] + [k for k in want if k not in have],
+        "unexpected": [layer for layer in layers if layer not in template]
+        + [k for k in have if k not in want],
+        "of the wrong shape": [f"{k} {_sizes(a.shape)} for {_sizes(s)}" for k, a, s in pairs if a.shape != s],
+        "not float32": [key for key, array, _ in pairs if array.dtype != np.float32],
+        "not finite": [key for key, array, _ in pairs if not np.isfinite(array).all()],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{problem}: {', '.join(which)}" for problem, which in problems.items() if which)
+        raise JtrackError(f"{path} does not hold {name} (weights of the wrong net or shape): {found}")
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

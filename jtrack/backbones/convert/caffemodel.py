@@ -106,6 +106,8 @@ def _blob(message: Message) -> np.ndarray:
         shape = tuple(legacy.values())
         if shape[:2] == (1, 1):  # a dense layer is (1, 1, out, in), a bias (1, 1, 1, out)
             shape = shape[2:] if shape[2] > 1 else shape[3:]
+    if len(shape) > 8:
+        raise _Damaged(f"a blob of {len(shape)} axes")
     data = np.concatenate(chunks) if len(chunks) > 1 else chunks[0] if chunks else np.empty(0, np.float32)
     if math.prod(shape) != data.size:
         raise _Damaged(f"a blob of shape {shape} has {data.size} values")

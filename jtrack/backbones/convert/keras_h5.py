@@ -69,7 +69,9 @@ def _datasets(h5py: Any, group: Any, key: str, depth: int) -> Iterator[Any]:
     if isinstance(item, h5py.Group):
         for name in item:
             yield from _datasets(h5py, item, name, depth + 1)
-    elif item.external or item.is_virtual or item.dtype.kind != "f" or item.shape is None:
+    elif not isinstance(item, h5py.Dataset) or item.external or item.is_virtual or item.dtype.kind != "f":
         raise _Refused(f"{item.name} is not a plain array of floating point numbers")
+    elif item.shape is None:
+        raise _Refused(f"{item.name} is empty")
     else:
         yield item

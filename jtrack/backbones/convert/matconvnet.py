@@ -19,6 +19,7 @@ _INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CELL, _STRUCT, _CHAR = 1, 2, 4
 _NUMERIC = range(6, 16)  # mxDOUBLE_CLASS .. mxUINT64_CLASS
+_MOST_AXES = 8
 _DEEPEST = 8  # matrices within matrices
 
 
@@ -94,7 +95,7 @@ def _inflated(element: memoryview, limit: int) -> memoryview:
 
 
 def _parameters(layer: dict[str, Any]) -> dict[str, np.ndarray]:
-    arrays = layer.get("weights") or [layer.get("filters"), layer.get("biases")]
+    arrays = layer["weights"] if "weights" in layer else [layer.get("filters"), layer.get("biases")]
     if not isinstance(arrays, list):
         return {}
     parts = {
@@ -145,7 +146,7 @@ def _matrix(data: memoryview, order: str, depth: int) -> tuple[str, Any]:
     if kind in _NUMERIC and not complex_numbers:
         return name, _numbers(parts, shape, order)
     if kind == _CHAR:
-        return name, "".join(map(chr, _numbers(parts, shape, order).reshape(-1, order="F").tolist()))
+        return name, _text(_numbers(parts, shape, order))
     if kind == _CELL:
         return name, [_matrix(element, order, depth + 1)[1] for element in _only_matrices(parts)]
     if kind == _STRUCT:
@@ -159,9 +160,18 @@ def _matrix(data: memoryview, order: str, depth: int) -> tuple[str, Any]:
         values = [_matrix(element, order, depth + 1)[1] for element in _only_matrices(parts)]
         if not fields:
             return name, None
-        structs = [dict(zip(fields, values[i:], strict=False)) for i in range(0, len(values), len(fields))]
+        structs = [
+            dict(zip(fields, values[i : i + len(fields)], strict=False))
+            for i in range(0, len(values), len(fields))
+        ]
         return name, structs[0] if len(structs) == 1 else structs
     return name, None  # objects, functions, sparse and complex matrices: nothing a net needs
+
+
+def _text(codes: np.ndarray) -> str:
+    if codes.dtype.kind not in "iu" or not np.all((codes >= 0) & (codes < 0x110000)):
+        raise _Damaged("a text of other things than characters")
+    return "".join(map(chr, codes.reshape(-1, order="F").tolist()))
 
 
 def _only_matrices(parts: Iterator[tuple[int, memoryview]]) -> Iterator[memoryview]:
@@ -195,4 +205,6 @@ def _numbers(parts: Iterator[tuple[int, memoryview]], shape: list[int], order: s
     dtype = np.dtype(order + _NUMBERS[kind])
     if math.prod(shape) * dtype.itemsize != len(element):
         raise _Damaged(f"a matrix of shape {tuple(shape)} with {len(element)} bytes of {dtype}")
+    if len(shape) > _MOST_AXES:
+        raise _Damaged(f"a matrix of {len(shape)} axes")
     return np.frombuffer(element, dtype).reshape(shape, order="F")

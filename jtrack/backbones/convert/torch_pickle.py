@@ -8,6 +8,7 @@ layouts are read: the older sequence of pickles followed by raw storages, and th
 import io
 import math
 import pickletools
+import struct
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
         return _layers(*_from_legacy(np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)))
     except _Refused as problem:
         raise JtrackError(f"{path} is not a file of tensors that jtrack reads: {problem}") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, struct.error, ValueError, EOFError, OverflowError, RuntimeError) as error:
         raise JtrackError(f"{path} is not a readable PyTorch file (truncated or damaged?): {error}") from None
 
 
