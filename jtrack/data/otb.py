@@ -28,6 +28,10 @@ RANGES = {
     "Tiger1": (6, 354),
 }
 
+# What makes a sequence hard, in the order of the benchmark's attribute files: illumination variation,
+# out-of-plane rotation, scale variation, occlusion, deformation, motion blur, fast motion, in-plane rotation,
+# out of view, background clutter, low resolution.
+ATTRIBUTES = ("IV", "OPR", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OV", "BC", "LR")
 ORIGIN = np.array([1.0, 1.0, 0.0, 0.0])  # the benchmark counts pixels from 1
 
 
@@ -45,12 +49,14 @@ def sequences(folder: str | Path) -> list[str]:
     return [_name(child.name, target) for child in children for target in _annotations(child)]
 
 
-def load(folder: str | Path, *, target: int | None = None) -> Sequence:
+def load(folder: str | Path, *, target: int | None = None, attributes: str | Path | None = None) -> Sequence:
     """Loads one target of one sequence, frames matched to their annotation.
 
     Args:
       folder: the sequence's folder, or its name in the benchmark beside it (`.../Jogging-2`).
       target: which target (from 1) of a folder that has several.
+      attributes: the benchmark's attribute file of the sequence (`anno/att/NAME.txt`), which is kept
+        apart from its images.
 
     Returns:
       The sequence, `boxes` [T, 4] float64 with T the number of its frames. Sequences in `RANGES` are cut to
@@ -88,7 +94,8 @@ def load(folder: str | Path, *, target: int | None = None) -> Sequence:
             f"OTB sequence {folder} has {len(images)} images but {len(boxes)} boxes in {truth[target].name}:"
             " they must be as many"
         )
-    return Sequence(name, open_images(images, name=name), boxes)
+    marks = () if attributes is None else read_attributes(attributes)
+    return Sequence(name, open_images(images, name=name), boxes, attributes=marks)
 
 
 def read_boxes(path: str | Path) -> np.ndarray:
@@ -105,6 +112,18 @@ def read_boxes(path: str | Path) -> np.ndarray:
         if len(row) != 4:
             raise JtrackError(f"line {number} of {path} has {len(row)} numbers: a box is x, y, w, h")
     return np.array([row for _, row in rows]) - ORIGIN
+
+
+def read_attributes(path: str | Path) -> tuple[str, ...]:
+    """Reads an attribute file, eleven numbers 0 or 1, as those of `ATTRIBUTES` that hold.
+
+    Raises:
+      JtrackError: if the file cannot be read or does not hold eleven numbers.
+    """
+    marks = [mark for _, row in read_rows(path) for mark in row]
+    if len(marks) != len(ATTRIBUTES):
+        raise JtrackError(f"{path} has {len(marks)} numbers: an attribute file has {len(ATTRIBUTES)}")
+    return tuple(name for name, mark in zip(ATTRIBUTES, marks, strict=True) if mark)
 
 
 def write_boxes(path: str | Path, boxes: np.ndarray) -> None:

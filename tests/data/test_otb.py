@@ -133,6 +133,23 @@ def test_real_sequences(data_folder):
         np.testing.assert_array_equal(sequence.boxes, annotation - np.array([1, 1, 0, 0]))
 
 
+def test_attributes(tmp_path):
+    make(tmp_path / "Walk", range(1, 3), {"groundtruth_rect.txt": range(1, 3)})
+    (tmp_path / "Walk.txt").write_text("1,0,0,1,0,0,0,0,0,0,1\n")
+    assert otb.load(tmp_path / "Walk", attributes=tmp_path / "Walk.txt").attributes == ("IV", "OCC", "LR")
+    (tmp_path / "Walk.txt").write_text("1,0,0\n")
+    with pytest.raises(JtrackError, match="has 3 numbers: an attribute file has 11"):
+        otb.read_attributes(tmp_path / "Walk.txt")
+
+
+def test_real_attributes(data_folder):
+    folder = data_folder / "otb_benchmark" / "annotations"
+    meta = json.loads((folder / "otb100_meta.json").read_text())
+    assert list(otb.ATTRIBUTES) == meta["attribute_order"]
+    for name, entry in meta["sequences"].items():
+        assert list(otb.read_attributes(folder / "att" / f"{name}.txt")) == entry["attributes"]
+
+
 def test_real_frames_are_whole(data_folder):
     frames = list(otb.load(data_folder / "otb" / "Football1").frames)
     assert len(frames) == 74
