@@ -161,8 +161,8 @@ def make_tracker(make: Callable[[Backbone, Any], Tracker], backbone: Backbone, c
 
 def first_output(box: np.ndarray) -> Output:
     """What is said of the first frame: the given box [4], with certainty."""
-    said: tuple[Any, ...] = box, np.float32(1), np.False_
-    return Output(*said, {})
+    said: tuple[Any, ...] = box, np.float32(1), np.False_, {}
+    return Output(*said)
 
 
 def stream(

@@ -1,0 +1,71 @@
+"""The `jtrack` command. A file a command: it parses, calls the library and prints.
+
+Exit codes: 0 done; 2 a wrong input, said in one line on stderr; 130 interrupted.
+"""
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from jtrack import __version__
+from jtrack.errors import JtrackError
+
+COMMANDS = {
+    "track": "Track targets through a video, an image folder or a camera's pictures.",
+    "demo": "Track a made-up clip with known ground truth and show what comes out.",
+    "weights": "List, fetch, convert and verify the weights of the networks.",
+    "doctor": "Say what is installed and run the numeric self-tests.",
+}
+
+
+class Commands(TyperGroup):
+    """Imports a command when it is called, so that help comes at once; turns errors into one line."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """What the help shows of a command."""
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, imported."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, typer.main.get_command(import_module(f"jtrack.cli.{name}").app), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except JtrackError as error:
+            typer.echo(f"jtrack: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("jtrack: interrupted", err=True)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jtrack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def jtrack(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Classic CNN visual trackers in JAX."""
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    app()

@@ -1,0 +1,5 @@
+"""`python -m jtrack.cli`."""
+
+from jtrack.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""`jtrack demo`: a made-up clip with known ground truth, tracked, scored and drawn."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from jtrack import draw, run, trackers
+from jtrack.benchmark import metrics
+from jtrack.cli import outputs
+from jtrack.cli.track import prepare, progress, summary
+from jtrack.data import synthetic
+from jtrack.errors import JtrackError
+from jtrack.types import Output
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for what comes out.")] = Path("demo"),
+    backbone: Annotated[
+        str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    """Tracks a made-up clip with known ground truth; writes a video, boxes and response maps."""
+    outputs.check_folder(out, overwrite=overwrite)
+    prepare("float32")
+    clip = synthetic.clip()
+    truth = clip.boxes
+    assert truth is not None
+    built = trackers.create(backbone=backbone)
+    built = built._replace(config=dataclasses.replace(built.config, info=True))
+    names = ["+".join(group) for group in built.config.layers]
+    shown = {len(truth) * part // 8 for part in (1, 3, 5, 7)}
+    rows = []
+    with (
+        outputs.video_writer(out / "tracked.mp4", clip.frames.fps or 30.0) as write,
+        progress(clip.frames) as bar,
+    ):
+
+        def step(index: int, image: np.ndarray, said: list[Output]) -> None:
+            bar(index, image, said)
+            (output,) = said
+            write(
+                draw.annotate(
+                    image,
+                    np.asarray(output.box)[None],
+                    scores=[float(output.score)],
+                    lost=[bool(output.lost)],
+                    truth=truth[index : index + 1],
+                    caption=f"frame {index}  (white: ground truth)",
+                )
+            )
+            if index in shown:
+                box = np.asarray(output.box)
+                rows.append(draw.response_maps(image, box, output.info, names, title=f"frame {index}"))
+
+        done = run.track(clip, truth[0], tracker=built, on_frame=step)
+    if done.stopped:
+        raise JtrackError(done.stopped)
+    outputs.write_image(out / "response_maps.png", draw.stack(rows))
+    outputs.write_boxes(out / "boxes.csv", done)
+    scores = metrics.score(done.boxes, truth)
+    typer.echo(summary(clip.name, done))
+    typer.echo(
+        f"against the ground truth: mean overlap {metrics.overlap(done.boxes, truth).mean():.3f}, "
+        f"precision at 20 px {scores.precision20:.3f}, area under the success curve {scores.auc:.3f}"
+    )
+    typer.echo(f"wrote {out}/tracked.mp4, boxes.csv and response_maps.png")
+    if built.backbone.name == "hog":
+        typer.echo(
+            "with hog features, which need no weights; for a network's: jtrack weights fetch googlenet"
+        )

@@ -1,0 +1,177 @@
+"""The files a run writes: refused before the work starts, then written whole or not at all."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jtrack.errors import JtrackError
+from jtrack.run import Track
+
+BOXES = (".csv", ".txt", ".json")
+VIDEOS = (".mp4",)
+IMAGES = (".png",)
+
+
+def check_file(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
+    """Refuses a file that could not be written at the end, or that is there already.
+
+    Raises:
+      JtrackError: an unknown suffix, an existing file without `overwrite`, a folder that is missing or in
+        which no file can be made.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise JtrackError(f"cannot write {path}: its name must end in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise JtrackError(f"cannot write {path}: it is a folder")
+    if path.exists() and not overwrite:
+        raise JtrackError(f"{path} exists: give another name, or --overwrite")
+    if not path.parent.is_dir():
+        raise JtrackError(f"cannot write {path}: there is no folder {path.parent}: make it first")
+    with replacing(path, keep=False) as part:
+        part.touch()
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Makes a folder for many files if need be; refuses one that holds files, without `overwrite`."""
+    try:
+        folder.mkdir(exist_ok=True)
+        filled = any(folder.iterdir())
+    except OSError as error:
+        raise JtrackError(f"cannot write into folder {folder}: {error.strerror}") from None
+    if filled and not overwrite:
+        raise JtrackError(f"folder {folder} is not empty: give another, or --overwrite")
+    check_file(folder / "0.png", IMAGES, overwrite=True)
+
+
+@contextmanager
+def replacing(path: Path, *, keep: bool = True) -> Generator[Path]:
+    """A temporary name beside `path`, of the same type, that takes its place if all went well.
+
+    Args:
+      path: the file to be.
+      keep: False only tries whether it could be written.
+
+    Raises:
+      JtrackError: for any `OSError` inside: no permission, a full disk.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        if keep:
+            part.replace(path)
+    except OSError as error:
+        hint = ": make room and run again" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        raise JtrackError(f"cannot write {path}: {error.strerror or error}{hint}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def box_files(path: Path, targets: int) -> list[Path]:
+    """The files that hold the boxes: one, but for .txt one a target: boxes.1.txt, boxes.2.txt ..."""
+    if path.suffix.lower() != ".txt" or targets == 1:
+        return [path]
+    return [path.with_suffix(f".{target}.txt") for target in range(1, targets + 1)]
+
+
+def write_boxes(path: Path, track: Track, *, first: int = 0, one_based: bool = False) -> list[Path]:
+    """Writes what was tracked, by the file's suffix.
+
+    .csv has the columns frame, target, x, y, w, h, score, lost (0 or 1); .txt has x,y,w,h a line, as OTB's
+    files, one file a target (`box_files`); .json has everything, the label included. Numbers are written to
+    six decimals. Targets count from 1.
+
+    Args:
+      path: the file to be.
+      track: of one target or several.
+      first: number of the first frame in its source, from 0.
+      one_based: add 1 to x and y, as OTB's files have them.
+
+    Returns:
+      The files written.
+
+    Raises:
+      JtrackError: a file that cannot be written; then it is not there.
+    """
+    rows = _by_target(track, one_based=one_based)
+    files = box_files(path, len(rows))
+    for target, file in enumerate(files):
+        with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as stream:
+            match path.suffix.lower():
+                case ".txt":
+                    stream.writelines(_numbers(box) + "\n" for box in rows[target][0])
+                case ".csv":
+                    stream.write("frame,target,x,y,w,h,score,lost\n")
+                    for t in range(len(track.boxes)):
+                        for n, (boxes, scores, lost) in enumerate(rows, start=1):
+                            values = _numbers([*boxes[t], scores[t]])
+                            stream.write(f"{first + t},{n},{values},{int(lost[t])}\n")
+                case _:
+                    about = {"label": track.label, "fps": track.fps, "stopped": track.stopped}
+                    about |= {"first_frame": first, "one_based": one_based}
+                    columns = [[column.tolist() for column in row] for row in rows]
+                    targets = [dict(zip(("boxes", "scores", "lost"), row, strict=True)) for row in columns]
+                    json.dump({**about, "targets": targets}, stream)
+                    stream.write("\n")
+    return files
+
+
+def _by_target(track: Track, *, one_based: bool) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each target its boxes [T, 4] as files have them, scores [T] and lost flags [T]."""
+    frames = len(track.boxes)
+    boxes = track.boxes.reshape(frames, -1, 4).astype(np.float64)
+    boxes[..., :2] += one_based
+    scores, lost = track.scores.reshape(frames, -1).astype(np.float64), track.lost.reshape(frames, -1)
+    return [(boxes[:, n].round(6), scores[:, n].round(6), lost[:, n]) for n in range(boxes.shape[1])]
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return ",".join(f"{value:.6f}" for value in values)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Writes an RGB image [H, W, 3] as a PNG file."""
+    with replacing(path) as part:
+        part.write_bytes(cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
+
+
+@contextmanager
+def video_writer(path: Path, fps: float) -> Generator[Callable[[np.ndarray], None]]:
+    """A function that appends RGB frames of one size to an MP4 file, which is there at the end if it plays.
+
+    Raises:
+      JtrackError: at the end, if the file could not be written or lacks frames; then it is not there.
+    """
+    with replacing(path) as part:
+        writer = cv2.VideoWriter()
+        frames = 0
+
+        def write(image: np.ndarray) -> None:
+            nonlocal frames
+            height, width = image.shape[:2]
+            # The codec halves the resolution of colour: an odd side would lose its last row or column.
+            image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            if frames == 0:
+                codec = cv2.VideoWriter.fourcc(*"mp4v")
+                writer.open(str(part), codec, fps, (image.shape[1], image.shape[0]))
+            writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            frames += 1
+
+        try:
+            yield write
+        finally:
+            writer.release()
+        # OpenCV is silent when a disk is full.
+        written = cv2.VideoCapture(str(part))
+        found = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
+        written.release()
+        if found != frames:
+            raise JtrackError(
+                f"cannot write {path}: {found} of {frames} frames arrived: is the disk full, or does OpenCV "
+                "lack MPEG-4?"
+            )

@@ -1,0 +1,267 @@
+"""`jtrack track`: a video in, boxes (and pictures) out."""
+
+import dataclasses
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from jtrack import devices, draw, run, trackers
+from jtrack.cli import outputs
+from jtrack.data import FrameSource
+from jtrack.errors import JtrackError
+from jtrack.run import Track
+from jtrack.run.stream import OnFrame, check_boxes, open_frames
+from jtrack.trackers import Built
+from jtrack.types import Output
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def track(
+    source: Annotated[
+        str, typer.Argument(help="A video file, an image folder, a quoted glob pattern or a camera's number.")
+    ],
+    *,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="A target's box in the first frame; repeat for several targets. Without it, "
+            "boxes are drawn with the mouse.",
+        ),
+    ] = None,
+    one_based: Annotated[
+        bool, typer.Option("--one-based", help="Boxes read and written count pixels from 1, as OTB's do.")
+    ] = False,
+    tracker: Annotated[str, typer.Option(help="Which tracker.")] = "hcft",
+    profile: Annotated[str, typer.Option(help="Which of its profiles.")] = "default",
+    backbone: Annotated[
+        str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
+    out: Annotated[
+        Path | None, typer.Option(help="Boxes, as .csv, .txt (as OTB's files, one a target) or .json.")
+    ] = None,
+    video: Annotated[Path | None, typer.Option(help="The annotated video, .mp4.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Show it in a window; q ends.")] = False,
+    maps: Annotated[Path | None, typer.Option(help="A folder for pictures of the response maps.")] = None,
+    start: Annotated[int, typer.Option(help="First frame, counted from 0.")] = 0,
+    end: Annotated[int | None, typer.Option(help="Frame to stop before.", show_default="the last")] = None,
+    seed: Annotated[int, typer.Option(help="Of the tracker's randomness.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    """Tracks targets through a video, an image folder or a camera's pictures.
+
+    Ctrl-C stops after the frame in work and keeps what was tracked.
+    """
+    given = np.array([parse_box(text) for text in init or []]).reshape(-1, 4)
+    given[:, :2] -= one_based
+    check_outputs(out, video, maps, targets=max(1, len(given)), overwrite=overwrite)
+    if show or not len(given):
+        check_display("leave out --show" if len(given) else "give the target's box as --init X,Y,W,H")
+    frames = open_frames(source, start=start, end=end)
+    boxes = check_boxes(given if len(given) else pick(frames), frames.size, inside=True)
+    prepare(precision)
+    built = trackers.create(tracker, profile=profile, backbone=backbone, precision=precision)
+    if maps is not None:
+        built = built._replace(config=dataclasses.replace(built.config, info=True))
+
+    with ExitStack() as stack:
+        interrupted = stack.enter_context(interruptible())
+        steps: list[OnFrame] = [stack.enter_context(progress(frames)), lambda *_: bool(interrupted)]
+        if video is not None:
+            write = stack.enter_context(outputs.video_writer(video, frames.fps or 30.0))
+            steps.append(lambda index, image, said: write(annotated(image, said, start + index)))
+        if maps is not None:
+            steps.append(map_writer(maps, built, start))
+        if show:
+            steps.append(stack.enter_context(window(frames.name, start)))
+        done = run.track(
+            frames,
+            boxes if len(boxes) > 1 else boxes[0],
+            tracker=built,
+            seed=seed,
+            on_frame=lambda *frame: any([step(*frame) for step in steps]),
+        )
+    written = [path for path in (video, maps) if path is not None]
+    if out is not None:
+        written += outputs.write_boxes(out, done, first=start, one_based=one_based)
+    typer.echo(summary(frames.name, done))
+    if written:
+        typer.echo(f"wrote {', '.join(map(str, written))}")
+    if interrupted:
+        typer.echo(f"jtrack: interrupted after {len(done.boxes)} frames, which are kept", err=True)
+        raise typer.Exit(130)
+    if done.stopped and not show:
+        raise JtrackError(f"{done.stopped} (the {len(done.boxes)} frames before it are tracked and kept)")
+
+
+def check_outputs(
+    out: Path | None, video: Path | None, maps: Path | None, *, targets: int, overwrite: bool
+) -> None:
+    """Refuses what could not be written at the end."""
+    for file in outputs.box_files(out, targets) if out is not None else []:
+        outputs.check_file(file, outputs.BOXES, overwrite=overwrite)
+    if video is not None:
+        outputs.check_file(video, outputs.VIDEOS, overwrite=overwrite)
+    if maps is not None:
+        outputs.check_folder(maps, overwrite=overwrite)
+
+
+def prepare(precision: str) -> None:
+    """Readies JAX before it touches a device."""
+    if precision == "bfloat16":
+        # Only then: XLA cannot keep programs that call oneDNN, which would be compiled in every run.
+        devices.configure_cpu()
+        warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
+    devices.enable_compilation_cache()
+
+
+def parse_box(text: str) -> tuple[float, ...]:
+    """Reads `X,Y,W,H`.
+
+    Raises:
+      JtrackError: if these are not four numbers.
+    """
+    try:
+        box = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        box = ()
+    if len(box) != 4:
+        raise JtrackError(f"--init {text!r} is not a box: give X,Y,W,H, four numbers such as 117,68,122,125")
+    return box
+
+
+def summary(name: str, done: Track) -> str:
+    """One line of what was done."""
+    label = done.label
+    rate = "" if done.fps is None else f" at {done.fps:.1f} frames a second"
+    lost = int(done.lost.reshape(len(done.lost), -1).any(axis=1).sum())
+    return (
+        f"{name}: {len(done.boxes)} frames{rate}, lost in {lost}; {label['tracker']} {label['profile']} "
+        f"on {label['backbone']} ({label['precision']})"
+    )
+
+
+def annotated(image: np.ndarray, said: list[Output], frame: int) -> np.ndarray:
+    """A frame with the boxes of all targets."""
+    return draw.annotate(
+        image,
+        np.stack([output.box for output in said]),
+        scores=[float(output.score) for output in said],
+        lost=[bool(output.lost) for output in said],
+        caption=f"frame {frame}",
+    )
+
+
+def map_writer(folder: Path, built: Built, start: int) -> OnFrame:
+    """Writes a picture of the response maps of every frame but the first, which has none."""
+    names = ["+".join(group) for group in built.config.layers]
+
+    def step(index: int, image: np.ndarray, said: list[Output]) -> None:
+        if index == 0:
+            return
+        title = f"frame {start + index}"
+        rows = [draw.response_maps(image, np.asarray(o.box), o.info, names, title=title) for o in said]
+        outputs.write_image(folder / f"{start + index:06d}.png", draw.stack(rows))
+
+    return step
+
+
+class Rate(ProgressColumn):
+    """Frames a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of the last frames, once there is one."""
+        return Text(f"{task.speed:.1f} fps" if task.speed else "")
+
+
+@contextmanager
+def progress(frames: FrameSource) -> Generator[OnFrame]:
+    """A bar on stderr, if that is a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(frames.name, total=frames.length)
+        yield lambda *_: bar.advance(task)
+
+
+@contextmanager
+def interruptible() -> Generator[list[int]]:
+    """Turns the first Ctrl-C into an entry of a list; a second one interrupts at once."""
+    caught: list[int] = []
+
+    def catch(number: int, _: Any) -> None:
+        caught.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = signal.signal(signal.SIGINT, catch)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def check_display(need: str) -> None:
+    """Refuses to open a window where there is none: Qt would end the process without a word."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        raise JtrackError(f"there is no display: {need}")
+    try:
+        cv2.namedWindow("jtrack")
+        cv2.destroyWindow("jtrack")
+    except cv2.error:
+        raise JtrackError(f"this OpenCV cannot open windows (pip install opencv-python): {need}") from None
+
+
+def pick(frames: FrameSource) -> np.ndarray:
+    """Asks for boxes by the mouse in the first frame. [N, 4]."""
+    image = next(iter(frames))
+    title = "Draw a box and press ENTER, once a target; then ESC"
+    boxes = np.asarray(cv2.selectROIs(title, image[:, :, ::-1])).reshape(-1, 4)
+    cv2.destroyWindow(title)
+    if not len(boxes):
+        raise JtrackError("no box was drawn: draw one and press ENTER, or give --init X,Y,W,H")
+    return boxes
+
+
+@contextmanager
+def window(title: str, start: int) -> Generator[OnFrame]:
+    """Shows annotated frames; q or ESC ends."""
+
+    def step(index: int, image: np.ndarray, said: list[Output]) -> bool:
+        cv2.imshow(title, annotated(image, said, start + index)[:, :, ::-1])
+        return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
+
+    try:
+        yield step
+    finally:
+        cv2.destroyAllWindows()

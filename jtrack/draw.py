@@ -1,0 +1,183 @@
+"""Pictures of tracking: annotated frames, and response maps beside what they look at. OpenCV only.
+
+Images are uint8 [H, W, 3] RGB, as everywhere; callers turn them to BGR where OpenCV writes or shows them.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+
+SHORT_SIDE = 480  # smaller frames are enlarged by a whole factor towards it, so that text stays readable
+PANEL = 224  # height of a picture of a response, in pixels
+BAR = 24  # height of the title above it
+
+# One colour a target, distinct from each other and on most grounds (Okabe and Ito's, brightened); RGB.
+COLOURS = (
+    (255, 200, 0),
+    (64, 190, 255),
+    (255, 110, 30),
+    (20, 220, 150),
+    (240, 130, 200),
+    (250, 240, 70),
+    (110, 130, 255),
+    (190, 255, 120),
+)
+WHITE, RED, DARK = (255, 255, 255), (255, 60, 50), (24, 24, 28)
+
+
+def annotate(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    scores: np.ndarray | Sequence[float] | None = None,
+    lost: np.ndarray | Sequence[bool] | None = None,
+    truth: np.ndarray | None = None,
+    caption: str = "",
+) -> np.ndarray:
+    """Draws boxes on a frame, each in its target's colour.
+
+    Args:
+      image: uint8 [H, W, 3] RGB; not changed.
+      boxes: [N, 4] x, y, w, h in pixels of the image.
+      scores: [N], written above the boxes.
+      lost: [N]; the box of a lost target is dashed and marked LOST.
+      truth: [M, 4] ground truth, drawn thin in white.
+      caption: written in the top-left corner.
+
+    Returns:
+      The annotated copy; a frame whose shorter side is under about 480 pixels is enlarged by a whole factor.
+    """
+    zoom = max(1, round(SHORT_SIDE / min(image.shape[:2])))
+    picture = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
+    width = max(1, round(min(picture.shape[:2]) / 240))
+    if truth is not None:
+        for box in truth:
+            _rectangle(picture, box * zoom, WHITE, max(1, width - 1))
+    for target, box in enumerate(boxes):
+        colour = COLOURS[target % len(COLOURS)]
+        gone = lost is not None and bool(lost[target])
+        _rectangle(picture, box * zoom, colour, width, dashed=gone)
+        words = [] if len(boxes) == 1 else [f"{target + 1}"]
+        words += [] if scores is None else [f"{scores[target]:.2f}"]
+        x, y = box[:2] * zoom
+        end = _text(picture, " ".join(words), (x, y - 2 * width), colour)
+        if gone:
+            _text(picture, "LOST", (end + 4 * width, y - 2 * width), RED)
+    if caption:
+        _text(picture, caption, (4 * width, 0), WHITE, below=True)
+    return picture
+
+
+def response_maps(
+    image: np.ndarray, box: np.ndarray, info: dict[str, Any], names: Sequence[str], *, title: str = "frame"
+) -> np.ndarray:
+    """Lays out the search window, every layer's response and the combined response in a row.
+
+    Each heat map runs from its own minimum (dark) to its maximum (bright), which its title states; a cross
+    marks the maximum. All panels show the same part of the frame.
+
+    Args:
+      image: uint8 [H, W, 3] RGB, the frame.
+      box: [4] x, y, w, h found in it.
+      info: `window` [4] x, y, w, h of the search window, `responses` [L, M, N] by layer and `response` [M, N]
+        combined, zero displacement in the middle (at M // 2, N // 2).
+      names: of the L layers.
+      title: of the first panel.
+
+    Returns:
+      uint8 [PANEL + BAR, W, 3] RGB.
+    """
+    x, y, w, h = (float(value) for value in info["window"])
+    scale = PANEL / h
+    size = max(PANEL // 3, round(w * scale)), PANEL  # width, height
+    scales = np.array([size[0] / w, scale])
+    matrix = np.array([[1 / scales[0], 0, x + 0.5 / scales[0] - 0.5], [0, 1 / scale, y + 0.5 / scale - 0.5]])
+    view = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    corner = (np.asarray(box[:2]) - [x, y]) * scales
+    _rectangle(view, np.concatenate([corner, np.asarray(box[2:]) * scales]), COLOURS[0], 2)
+    panels = [_titled(view, title)]
+    maps = [*zip(names, info["responses"], strict=True), ("combined", info["response"])]
+    panels += [_titled(_heat(np.asarray(response), size), name, response.max()) for name, response in maps]
+    gap = np.full((PANEL + BAR, 6, 3), DARK, np.uint8)
+    return np.hstack([part for panel in panels for part in (panel, gap)][:-1])
+
+
+def _heat(response: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A response [M, N] as a picture whose middle is zero displacement, its maximum marked."""
+    rows, columns = response.shape
+    low, high = float(response.min()), float(response.max())
+    level = (response - low) / (high - low if high > low else 1.0)
+    step = np.array([columns / size[0], rows / size[1]])  # cells a pixel
+    shift = np.array([columns // 2, rows // 2]) - (np.array(size) / 2 - 0.5) * step
+    matrix = np.array([[step[0], 0, shift[0]], [0, step[1], shift[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    large = cv2.warpAffine(
+        level.astype(np.float32), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    picture = cv2.applyColorMap(np.rint(255 * large).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    peak = np.array(np.unravel_index(response.argmax(), response.shape))[::-1]
+    at = np.rint((peak - shift) / step).astype(int).tolist()
+    cv2.drawMarker(picture, at, (255, 200, 60), cv2.MARKER_CROSS, 14, 1, cv2.LINE_AA)
+    return np.ascontiguousarray(picture[:, :, ::-1])
+
+
+def _titled(panel: np.ndarray, name: str, value: float | None = None) -> np.ndarray:
+    """A panel under a bar with its name, shortened to fit, and a value at the right."""
+    bar = np.full((BAR, panel.shape[1], 3), DARK, np.uint8)
+    right = "" if value is None else f"max {value:.2g}"
+    room = panel.shape[1] - 12 - _width(right, 0.4)
+    while len(name) > 1 and _width(name, 0.4) > room:
+        name = name[:-1]
+    for text, x in ((name, 4), (right, panel.shape[1] - 4 - _width(right, 0.4))):
+        cv2.putText(bar, text, (x, BAR - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, WHITE, 1, cv2.LINE_AA)
+    return np.vstack([bar, panel])
+
+
+def _width(text: str, scale: float) -> int:
+    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
+
+
+def _rectangle(
+    picture: np.ndarray, box: np.ndarray, colour: Sequence[int], width: int, *, dashed: bool = False
+) -> None:
+    """Draws a box on a dark edge, in place and to a sixteenth of a pixel."""
+    # OpenCV puts a pixel's centre at whole numbers, boxes at halves. Far away boxes are cut.
+    x, y, w, h = (float(value) for value in np.nan_to_num(box))
+    corners = np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]]) - 0.5
+    corners = np.clip(corners, -1e5, 1e5)
+    for tone, thickness in ((DARK, width + 2), (colour, width)):
+        for start, stop in pairwise(corners):
+            pieces = max(1, int(np.hypot(*(stop - start)) // (8 * width))) if dashed else 1
+            steps = np.linspace(0, 1, 2 * min(pieces, 200) if dashed else 2)
+            points = start + steps[:, None] * (stop - start)
+            for a, b in zip(points[::2], points[1::2], strict=True):
+                ends = np.rint(np.stack([a, b]) * 16).astype(int).tolist()
+                cv2.line(picture, ends[0], ends[1], tone, thickness, cv2.LINE_AA, 4)
+
+
+def _text(
+    picture: np.ndarray, text: str, at: Sequence[float], colour: Sequence[int], *, below: bool = False
+) -> int:
+    """Writes text above (or below) a point, kept inside the picture, in place; returns where it ends."""
+    height, width = picture.shape[:2]
+    scale = 0.55 * max(1.0, min(height, width) / SHORT_SIDE)
+    thick = max(1, round(1.4 * scale))
+    (length, rise), drop = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    x = int(np.clip(np.nan_to_num(at[0]), 2, max(2, width - length - 2)))
+    y = int(np.clip(np.nan_to_num(at[1]) + (rise + drop if below else 0), rise + 2, height - drop))
+    for tone, thickness in ((DARK, thick + 3), (colour, thick)):
+        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, tone, thickness, cv2.LINE_AA)
+    return x + length
+
+
+def stack(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Puts pictures [H, W, 3] of any sizes below each other on a dark ground."""
+    width = max(picture.shape[1] for picture in pictures)
+    rows = []
+    for picture in pictures:
+        margin = np.full((picture.shape[0], width - picture.shape[1], 3), DARK, np.uint8)
+        rows += [np.hstack([picture, margin]), np.full((6, width, 3), DARK, np.uint8)]
+    return np.vstack(rows[:-1])
