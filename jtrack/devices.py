@@ -101,7 +101,7 @@ def _try(flag: str) -> bool:
 
 
 def _cache_folder() -> Path:
-    from platformdirs import user_cache_path  # noqa: PLC0415 (imported where used)
+    from platformdirs import user_cache_path
 
     return user_cache_path("jtrack", appauthor=False)
 
