@@ -141,8 +141,10 @@ def _receive(address: str, source: Source, part: Path, progress: Progress) -> No
         resumed = response.status_code == requests.codes.partial_content and begins
         if not resumed:
             done = 0  # the server sends everything again
-        length = response.headers.get("Content-Length")
-        total = source.size or (done + int(length) if length and length.isdigit() else None)
+        length = response.headers.get("Content-Length", "")
+        total = done + int(length) if length.isdigit() else source.size
+        if source.size is not None and total != source.size:
+            raise _Wrong(f"it offers {total} bytes, the file has {source.size}")
         most = source.size or _MOST_BYTES
         try:
             with part.open("ab" if resumed else "wb") as file:
@@ -163,7 +165,7 @@ def _receive(address: str, source: Source, part: Path, progress: Progress) -> No
                 "another folder in JTRACK_WEIGHTS"
             ) from None
     if total is not None and done < total:
-        raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes")
+        raise requests.exceptions.ChunkedEncodingError(f"{done} of {total} bytes")
 
 
 def _verified(part: Path, source: Source) -> str:
@@ -181,6 +183,8 @@ def _reason(error: requests.RequestException) -> str:
         return f"the server answers {error.response.status_code}"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut"
     # The last part of urllib3's chain of words: "Connection refused", "Name or service not known".
     words = str(error).rsplit(": ", 1)[-1]
     return re.sub(r"""\[Errno -?\d+\] |["']\)+$""", "", words)

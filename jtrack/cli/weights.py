@@ -42,7 +42,7 @@ def list_networks() -> None:
 @app.command()
 def fetch(name: Name) -> None:
     """Fetches a network from the addresses in the manifest, verifies and stores it."""
-    from jtrack.backbones.fetch import fetch as fetch_network  # noqa: PLC0415 (requests is slow to import)
+    from jtrack.backbones.fetch import fetch as fetch_network
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:

@@ -31,10 +31,9 @@ def message(field, data):
 
 def values(array, *, packed=True, double=False):
     field, letter, wire = (8, "d", 1) if double else (5, "f", 5)
-    flat = array.ravel().tolist()
     if packed:
-        return message(field, struct.pack(f"<{len(flat)}{letter}", *flat))
-    return b"".join(varint(field << 3 | wire) + struct.pack("<" + letter, x) for x in flat)
+        return message(field, array.astype("<" + letter).tobytes())
+    return b"".join(varint(field << 3 | wire) + struct.pack("<" + letter, x) for x in array.ravel().tolist())
 
 
 def blob_v2(array, **how):
