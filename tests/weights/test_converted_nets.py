@@ -128,6 +128,7 @@ def write_torch(path, net, numbers, *, zipped):
 def assert_equal(name, path, image, wanted):
     """jtrack's fc8 through the converted file, against PyTorch's."""
     params, _ = store.made_from(path, name)
+    path.unlink()  # half a gigabyte that pytest would keep
     found = backbones.get(name).apply(params, image[None], ("fc8",))["fc8"]
     wanted = wanted.numpy()
     assert np.abs(np.asarray(found) - wanted).max() <= 1e-4 * np.abs(wanted).max()
