@@ -31,7 +31,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
       JtrackError: h5py is not installed, or the file is not such a file, truncated, or larger than `limit`.
     """
     try:
-        import h5py  # noqa: PLC0415 (an extra, absent from most installations)
+        import h5py  # an extra, absent from most installations
     except ImportError:
         raise JtrackError(f"reading {path} needs h5py: install it with the extra jtrack[keras]") from None
 
