@@ -42,7 +42,7 @@ def crop(
       border: what lies outside the frame: "edge", the nearest pixel; "zero"; or "mean", one colour.
       fill: [3] float32, the colour of `border="mean"`; default the mean colour of the valid frame.
       max_shrink: the largest ratio of window to output length for which "imresample" and "bicubic" are exact.
-        They read a number of pixels proportional to it, static and unrolled; beyond it each sample sees only
+        They read a number of pixels proportional to it; beyond it each sample sees only
         the middle of its share. Default: a window of twice the canvas, 2 H / h and 2 W / w. A caller who
         knows his windows makes small outputs cheaper by saying so.
 
@@ -61,7 +61,7 @@ def crop(
         reach = resize.reach(method, shrink)
         start, length = window[1 - axis], window[3 - axis]
         index, weight = resize.taps(start, length, out, reach=reach, method=method, xp=jnp)
-        # The barriers only steer XLA's fusion: taps are computed once, not again for every pixel that uses them.
+        # The barriers only steer XLA's fusion: taps are computed once, not anew for every pixel they serve.
         index, weight = lax.optimization_barrier((index, weight))
         if border != "edge":
             weight = weight * ((index >= 0) & (index < frame.size[axis])).astype(weight.dtype)

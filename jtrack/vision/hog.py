@@ -21,7 +21,8 @@ def fhog(image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.
     magnitude goes to the nearest of 2 * orientations directions (hard binning, as in `fhog`) and is shared
     bilinearly among the four nearest cells; border cells, which see 7/8 of the weight of inner ones, are
     scaled to match. Each cell is normalised by the energy of the four 2x2 blocks of cells it belongs to (at
-    the border the nearest whole block) and clipped, four times.
+    the border the nearest whole block) and clipped, four times. Differentiable except where the features
+    jump, as a gradient moves to another direction.
 
     Args:
       image: [..., H, W, C] float 0..255 (the result hardly depends on the scale), C = 1 for grey; at least

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.types import Array
@@ -89,13 +90,20 @@ def _mirror(index: Any, start: Any, length: Any, xp: Any) -> Any:
 
 def resample(image: Array, axis: int, index: Any, weight: Any) -> Array:
     """Sums taps along an axis: image [..., n, ...], index and weight [out, K] -> float32 [..., out, ...]."""
-    shape = [1] * image.ndim
-    shape[axis] = -1
-    taken = (
-        jnp.take(image, index[:, k], axis=axis, mode="clip").astype(jnp.float32) * weight[:, k].reshape(shape)
-        for k in range(index.shape[1])
-    )
-    return sum(taken, start=jnp.float32(0))
+    axis %= image.ndim
+    other_axes = [i for i in range(image.ndim) if i != axis]
+
+    def add(total: Array, tap: tuple[Array, Array]) -> tuple[Array, None]:
+        taken = jnp.take(image, tap[0], axis=axis, mode="clip").astype(jnp.float32)
+        return total + taken * jnp.expand_dims(tap[1], other_axes), None
+
+    out, count = index.shape
+    total = jnp.zeros((*image.shape[:axis], out, *image.shape[axis + 1 :]), jnp.float32)
+    if count > 16:  # a loop, lest compile time grow with the number of taps
+        return lax.scan(add, total, (jnp.asarray(index.T), jnp.asarray(weight.T)), unroll=16)[0]
+    for k in range(count):
+        total, _ = add(total, (index[:, k], weight[:, k]))
+    return total
 
 
 def check_method(method: str, size: tuple[int, int]) -> None:
