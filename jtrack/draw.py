@@ -44,7 +44,7 @@ def annotate(
       boxes: [N, 4] x, y, w, h in pixels of the image.
       scores: [N], written above the boxes.
       lost: [N]; the box of a lost target is dashed and marked LOST.
-      truth: [M, 4] ground truth, drawn thin in white.
+      truth: [M, 4] ground truth, in white beneath the others.
       caption: written in the top-left corner.
 
     Returns:
@@ -55,17 +55,17 @@ def annotate(
     width = max(1, round(min(picture.shape[:2]) / 240))
     if truth is not None:
         for box in truth:
-            _rectangle(picture, box * zoom, WHITE, max(1, width - 1))
+            _rectangle(picture, box * zoom, WHITE, width)
     for target, box in enumerate(boxes):
         colour = COLOURS[target % len(COLOURS)]
         gone = lost is not None and bool(lost[target])
         _rectangle(picture, box * zoom, colour, width, dashed=gone)
-        words = [] if len(boxes) == 1 else [f"{target + 1}"]
+        words = [] if len(boxes) == 1 else [f"{target + 1}:"]
         words += [] if scores is None else [f"{scores[target]:.2f}"]
         x, y = box[:2] * zoom
-        end = _text(picture, " ".join(words), (x, y - 2 * width), colour)
-        if gone:
-            _text(picture, "LOST", (end + 4 * width, y - 2 * width), RED)
+        words += ["LOST"] if gone else []
+        if words:
+            _text(picture, " ".join(words), (x, y - 2 * width), RED if gone else colour)
     if caption:
         _text(picture, caption, (4 * width, 0), WHITE, below=True)
     return picture
@@ -160,17 +160,19 @@ def _rectangle(
 
 def _text(
     picture: np.ndarray, text: str, at: Sequence[float], colour: Sequence[int], *, below: bool = False
-) -> int:
-    """Writes text above (or below) a point, kept inside the picture, in place; returns where it ends."""
+) -> None:
+    """Writes text above (or below) a point on a dark ground, kept inside the picture, in place."""
     height, width = picture.shape[:2]
     scale = 0.55 * max(1.0, min(height, width) / SHORT_SIDE)
     thick = max(1, round(1.4 * scale))
     (length, rise), drop = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    x = int(np.clip(np.nan_to_num(at[0]), 2, max(2, width - length - 2)))
-    y = int(np.clip(np.nan_to_num(at[1]) + (rise + drop if below else 0), rise + 2, height - drop))
-    for tone, thickness in ((DARK, thick + 3), (colour, thick)):
-        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, tone, thickness, cv2.LINE_AA)
-    return x + length
+    edge = 2 * thick
+    x = int(np.clip(np.nan_to_num(at[0]), edge, max(edge, width - length - edge)))
+    top = np.nan_to_num(at[1]) + edge if below else np.nan_to_num(at[1]) - rise - drop - edge
+    y = int(np.clip(top, edge, height - rise - drop - edge)) + rise
+    # On a dark ground, not outlined: the glyphs of a thicker pen are wider, and would not coincide.
+    cv2.rectangle(picture, (x - edge, y - rise - edge), (x + length + edge, y + drop), DARK, cv2.FILLED)
+    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
 
 
 def stack(pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,7 +15,6 @@ import typer
 from jtrack import devices
 from jtrack.backbones import store
 from jtrack.cli import outputs
-from jtrack.errors import JtrackError
 from jtrack.trackers import default_backbone
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
@@ -72,7 +71,7 @@ def attempt(check: Callable[[], bool]) -> bool:
     """Whether a check holds; one that cannot be run does not."""
     try:
         return check()
-    except (JtrackError, RuntimeError, OSError) as error:
+    except Exception as error:
         typer.echo(f"           {error}", err=True)
         return False
 

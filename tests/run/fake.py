@@ -55,7 +55,7 @@ def fake(backbone, config):
     return Tracker(init, step, learn if config.learns else None)
 
 
-def build(config=Config(), rate=1.0):  # noqa: B008
+def build(config=Config(), rate=1.0):
     params = {"backbone": {}, "tracker": {"rate": np.float32(rate)}}
     return Built("fake", "default", backbones.get("tiny"), config, params, fake)
 
