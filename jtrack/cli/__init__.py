@@ -3,6 +3,7 @@
 Exit codes: 0 done; 2 a wrong input, said in one line on stderr; 130 interrupted.
 """
 
+import warnings
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -68,4 +69,5 @@ def jtrack(
 
 def main() -> None:
     """Runs the command line of this process."""
+    warnings.showwarning = lambda message, *_, **__: typer.echo(f"jtrack: {message}", err=True)
     app()

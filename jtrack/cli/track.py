@@ -25,12 +25,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from jtrack import devices, draw, run, trackers
+from jtrack import devices, draw, run
 from jtrack.cli import outputs
 from jtrack.data import FrameSource
 from jtrack.errors import JtrackError
 from jtrack.run import Track
-from jtrack.run.stream import OnFrame, check_boxes, open_frames
+from jtrack.run.stream import OnFrame, build, check_boxes, open_frames
 from jtrack.trackers import Built
 from jtrack.types import Output
 
@@ -83,7 +83,7 @@ def track(
     frames = open_frames(source, start=start, end=end)
     boxes = check_boxes(given if len(given) else pick(frames), frames.size, inside=True)
     prepare(precision)
-    built = trackers.create(tracker, profile=profile, backbone=backbone, precision=precision)
+    built = build(tracker, profile=profile, backbone=backbone, precision=precision)
     if maps is not None:
         built = built._replace(config=dataclasses.replace(built.config, info=True))
 

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jtrack import data, trackers
+from jtrack import data
 from jtrack.data import FrameError, FrameSource
 from jtrack.run.stream import (
     Source,
     Track,
+    build,
     canvas_of,
     check_boxes,
     learn_where_due,
@@ -67,11 +68,7 @@ def track_batch(
     Raises:
       JtrackError: for a source that cannot be opened, a box that cannot be tracked, or an unknown name.
     """
-    built = (
-        tracker
-        if isinstance(tracker, Built)
-        else trackers.create(tracker, profile=profile, backbone=backbone, precision=precision)
-    )
+    built = build(tracker, profile=profile, backbone=backbone, precision=precision)
     groups: dict[tuple[Tracker, tuple[int, int]], list[int]] = defaultdict(list)
     jobs = []
     for index, (source, given) in enumerate(sequences):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jtrack import data, trackers
+from jtrack import data, devices, trackers
 from jtrack.backbones import Backbone
 from jtrack.data import FrameError, FrameSource
 from jtrack.data.folder import check_range
@@ -268,6 +268,14 @@ def open_frames(source: Source, *, start: int | None = None, end: int | None = N
     return replace(frames, length=length, read=lambda: islice(frames, first, last))
 
 
+def build(tracker: str | Built, *, profile: str, backbone: str | None, precision: str) -> Built:
+    """`trackers.create`, in a precision that this machine computes rightly; what is built stays as it is."""
+    if isinstance(tracker, Built):
+        return tracker
+    usable = devices.usable_precision(precision)
+    return trackers.create(tracker, profile=profile, backbone=backbone, precision=usable)
+
+
 def track(
     source: Source,
     box: np.ndarray | Sequence[float] | Sequence[Sequence[float]],
@@ -292,7 +300,7 @@ def track(
         params or another config, and then the next three arguments are not looked at.
       profile: one of `jtrack.trackers.profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
-      precision: `"float32"` or `"bfloat16"`, of the network's forward passes.
+      precision: `"float32"` or `"bfloat16"`, of the network's forward passes; see `devices.usable_precision`.
       seed: of the tracker's randomness.
       start: 0-based index of the first frame.
       end: 0-based index after the last frame.
@@ -308,11 +316,7 @@ def track(
     """
     frames = open_frames(source, start=start, end=end)
     boxes = check_boxes(box, frames.size, inside=True)
-    built = (
-        tracker
-        if isinstance(tracker, Built)
-        else trackers.create(tracker, profile=profile, backbone=backbone, precision=precision)
-    )
+    built = build(tracker, profile=profile, backbone=backbone, precision=precision)
     made = [
         make_tracker(built.make, built.backbone, built.for_target(target, frames.size))
         for target in boxes.reshape(-1, 4)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cli_tools import FRAMES, read_video
 
-from jtrack import run, trackers
+from jtrack import run
 
 TINY = ("--backbone", "tiny")
 
@@ -101,9 +101,10 @@ def test_video_plays_and_shows_the_box(jtrack, folder, box, tmp_path):
     zoom = 5
     assert frames.shape == (FRAMES, 96 * zoom, 128 * zoom, 3)
     for frame, (x, y, w, h) in zip(frames, numbers(rows(out), "x", "y", "w", "h"), strict=True):
-        edge = frame[int((y + h) * zoom) - 1, int((x + w / 4) * zoom) : int((x + w * 3 / 4) * zoom)]
-        red, green, blue = edge.mean(axis=0)
-        assert red > 180 and green > 150 and blue < 120  # amber through a lossy codec; the ground is brown
+        bottom, middle = int((y + h) * zoom), slice(int((x + w / 4) * zoom), int((x + w * 3 / 4) * zoom))
+        red, green, blue = frame[bottom - 2 : bottom + 2, middle].mean(axis=1).T
+        # Amber through a lossy codec; the ground is brown and green.
+        assert ((red > 180) & (green > 150) & (blue < 120)).any()
     again = tmp_path / "again.csv"
     jtrack("track", video, "--init", "100,100,100,100", *TINY, "--out", again)  # a video file is a source
     assert len(rows(again)) == FRAMES
@@ -204,7 +205,7 @@ def test_wrong_outputs_are_refused_before_any_work(jtrack, folder, box, tmp_path
     def work(*_, **__):
         raise AssertionError("work began")
 
-    monkeypatch.setattr(trackers, "create", work)
+    monkeypatch.setattr("jtrack.trackers.create", work)
     monkeypatch.setattr("jtrack.cli.track.open_frames", work)
     full = tmp_path / "full"
     full.mkdir()
