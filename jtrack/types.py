@@ -19,7 +19,7 @@ Conventions:
     reading and added on writing.
   * Maps from a backbone are NHWC. Correlation-filter spectra are [C, H, W // 2 + 1].
   * Angles are radians, distances pixels.
-  * `params = {"backbone": ..., "tracker": ...}` is a plain pytree: `backbone` the network's weights, shared by
+  * `params = {"backbone": ..., "tracker": ...}` is a plain pytree: `backbone` the weights, shared by
     every target; `tracker` the profile's numeric hyper-parameters as float32 arrays, which can be swept by
     vmap and differentiated without recompiling. What is learnt per target lives in the state.
 """

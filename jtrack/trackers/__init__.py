@@ -2,8 +2,8 @@
 
     tracker = jtrack.trackers.create("hcft", profile="default", backbone="googlenet")
 
-For the parts themselves: `hcft.hcft(backbone, config)` makes the pure functions, `hcft.profile(name, backbone)`
-a named pair of structure and numbers.
+For the parts themselves: `hcft.hcft(backbone, config)` makes the pure functions, and
+`hcft.profile(name, backbone)` is a named pair of structure and numbers.
 """
 
 import hashlib

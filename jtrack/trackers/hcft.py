@@ -12,8 +12,9 @@ Bytes per target: one complex64 spectrum of C x M x (N // 2 + 1) per layer; with
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ import numpy as np
 from jtrack.backbones import Backbone
 from jtrack.errors import unknown_name
 from jtrack.learning import correlation_filter, peak, scale_filter
-from jtrack.learning.correlation_filter import Filter
+from jtrack.learning.correlation_filter import Filter, blend
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision.colour import grey
@@ -42,21 +43,24 @@ class Scale:
     count: int = 33
     step: float = 1.02
     size: tuple[int, int] | None = None  # of a patch; None follows the target (`for_target`), as released
-    moves_window: bool = False  # whether the search window grows and shrinks with the target
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What fixes shapes and control flow; static under jit."""
+    """What fixes shapes and control flow; static under jit.
+
+    Geometry `released` is the authors': a window by their rule, on whole pixels and never rescaled, in cells
+    of 4 pixels. `square` is a square window of the target's area times `padding`^2, exact to the fraction
+    of a pixel, that grows and shrinks with the target.
+    """
 
     layers: tuple[tuple[str, ...], ...]  # deep to shallow; the taps of one entry share one filter
     form: Literal["dual", "primal"] = "dual"
     combination: Literal["sum", "normalised", "coarse_to_fine"] = "sum"
-    lattice: bool = True  # windows on whole pixels and cells of 4 px, as released
+    geometry: Literal["released", "square"] = "released"  # of the search window
     readout: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
     grid: tuple[int, int] | None = None  # (M, N); None follows the target (`for_target`)
-    padding: float = 2.8  # side of the search window over the target's
-    shape: Literal["release", "stretched", "square"] = "release"
+    padding: float = 2.8  # sides of the search window over the target's
     input_size: tuple[int, int] = (224, 224)
     scale: Scale | None = None
     gated: bool = False  # whether a lost target leaves the model alone
@@ -75,14 +79,16 @@ class Config:
         target = np.asarray(box, np.float64)[2:]
         config = self
         if config.grid is None:
-            width, height = np.asarray(_search_window(config, target, np.asarray(frame_size)))
+            width, height = np.asarray(_search_size(config, target, np.asarray(frame_size)))
             grid = max(1, int(height // CELL)), max(1, int(width // CELL))
             config = dataclasses.replace(config, grid=grid)
         if config.scale is not None and config.scale.size is None:
             template = target[::-1] + 2 * CELL
             shrink = min(1.0, np.sqrt(512 / template.prod()))
-            size = tuple(max(2 * CELL, int(side)) for side in np.floor(template * shrink + 1e-6))
-            config = dataclasses.replace(config, scale=dataclasses.replace(config.scale, size=size))
+            height, width = (max(2 * CELL, int(side + 1e-6)) for side in template * shrink)
+            config = dataclasses.replace(
+                config, scale=dataclasses.replace(config.scale, size=(height, width))
+            )
         return config
 
 
@@ -155,7 +161,12 @@ def numbers(**changes: float | tuple[float, ...]) -> Numbers:
     }
     unknown = changes.keys() - released.keys()
     assert not unknown, f"no such numbers: {unknown}"
-    return Numbers(**{name: np.asarray(value, np.float32) for name, value in (released | changes).items()})
+    return Numbers(**{name: _float32(value) for name, value in (released | changes).items()})
+
+
+def _float32(value: float | tuple[float, ...]) -> Any:
+    """A NumPy array: the module builds its profiles without touching a device."""
+    return np.asarray(value, np.float32)
 
 
 def _paper(c5: str, c4: str, c3: str, c1: str) -> Profile:
@@ -177,11 +188,12 @@ def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
     config = Config(
         layers=((c5,), (c4,), (c3,)),
         combination="normalised",
-        lattice=False,
+        geometry="square",
         readout="subcell",
-        grid=(56, 56),
-        shape="square",
-        scale=Scale(size=(24, 24), moves_window=True),
+        grid=(48, 48),
+        padding=2.4,
+        input_size=(192, 192),
+        scale=Scale(size=(24, 24)),
         gated=True,
     )
     return Profile(config, numbers(layer_weights=(1.0, 0.5, 0.25)))
@@ -235,7 +247,7 @@ def profile(name: str, backbone: str) -> Profile:
         return chosen
     return Profile(
         dataclasses.replace(chosen.config, layers=((TAPS[backbone][0],),)),
-        chosen.numbers._replace(layer_weights=np.ones(1, np.float32)),
+        chosen.numbers._replace(layer_weights=_float32((1.0,))),
     )
 
 
@@ -244,96 +256,118 @@ def hcft(backbone: Backbone, config: Config) -> Tracker:
 
     Args:
       backbone: the network described in `jtrack.backbones`.
-      config: structure, its `grid` fixed by `Config.for_target` where it follows the target.
+      config: structure, its shapes fixed by `Config.for_target` where they follow the target.
 
     Returns:
       A `Tracker` without `learn`: the filters are updated in every step. Its score is a logistic curve of
-      the combined response's peak-to-sidelobe ratio.
+      the combined response's peak-to-sidelobe ratio (`Numbers.confidence`).
     """
-    grid = _fixed(config.grid)
-    cosine = jnp.asarray(hann2d(grid))[..., None]
+    _fixed(config.grid)
+    return Tracker(
+        init=functools.partial(_init, backbone, config),
+        step=functools.partial(_step, backbone, config),
+        learn=None,
+    )
 
-    def describe(params: dict, frame: Frame, window: Box) -> tuple[Array, ...]:
-        """Windowed features of a search window as spectra, one [C, M, N // 2 + 1] per layer."""
-        image = crop(frame, window, config.input_size, method="imresample", border="edge")
-        taps = tuple(tap for group in config.layers for tap in group)
-        maps = backbone.apply(params["backbone"], image[None], taps)
-        fitted = {tap: resize(maps[tap][0], grid, method="imresample") for tap in taps}
-        groups = (jnp.concatenate([fitted[tap] for tap in group], axis=-1) for group in config.layers)
-        return tuple(correlation_filter.spectrum(features * cosine) for features in groups)
 
-    def train(numbers: Numbers, spectra: tuple[Array, ...], label: Array) -> tuple[Filter, ...]:
-        if config.form == "primal":
-            return tuple(correlation_filter.train_primal(x, label) for x in spectra)
-        return tuple(correlation_filter.train_dual(x, label, numbers.regularisation) for x in spectra)
-
-    def window_of(state: State) -> Box:
-        factor = state.scale if config.scale and config.scale.moves_window else 1.0
-        return _window_at(config, state.centre, state.window * factor)
-
-    def label_of(numbers: Numbers, state: State) -> Array:
-        # Cells per pixel; the released code takes 4 pixels a cell whatever the grid.
-        density = 1 / CELL if config.lattice else jnp.asarray(grid[::-1], jnp.float32) / state.window
-        cells = jnp.sqrt(jnp.prod(state.size * density))
-        return gaussian_label(grid, numbers.label_width * cells)
-
-    def init(params: dict, key: Key, frame: Frame, box: Box) -> State:
-        del key  # nothing is random
-        numbers = params["tracker"]
-        size = box[2:]
-        state = State(
-            centre=box[:2] + (jnp.floor(size / 2) if config.lattice else size / 2),
-            size=size,
-            window=_search_window(config, size, frame.size),
-            scale=jnp.ones((), jnp.float32),
-            filters=(),
-            scale_filter=None,
-        )
-        spectra = describe(params, frame, window_of(state))
-        state = state._replace(filters=train(numbers, spectra, label_of(numbers, state)))
-        if config.scale:
-            features = _scale_features(config, config.scale, frame, state)
-            label = jnp.asarray(scale_filter.scale_label(config.scale.count))
-            state = state._replace(scale_filter=scale_filter.train(features, label))
+def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+    del key  # nothing is random
+    size = box[2:]
+    released = config.geometry == "released"
+    state = State(
+        centre=box[:2] + (jnp.floor(size / 2) if released else size / 2),
+        size=size,
+        window=_search_size(config, size, frame.size),
+        scale=jnp.ones((), jnp.float32),
+        filters=(),
+        scale_filter=None,
+    )
+    state = state._replace(filters=_train(backbone, config, params, frame, state))
+    if config.scale is None:
         return state
+    return state._replace(scale_filter=_train_scale(config, config.scale, frame, state))
 
-    def step(params: dict, state: State, frame: Frame) -> tuple[State, Output]:
-        numbers = params["tracker"]
-        window = window_of(state)
-        spectra = describe(params, frame, window)
-        responses = jnp.stack(
-            [
-                correlation_filter.respond(model, z, grid, numbers.regularisation)
-                for model, z in zip(state.filters, spectra, strict=True)
-            ]
-        )
-        response, displacement = combine(config, numbers, responses)
-        cell = float(CELL) if config.lattice else window[2:] / jnp.asarray(grid[::-1], jnp.float32)
-        moved = state._replace(centre=state.centre + displacement[::-1] * cell)
-        if not config.lattice:
-            moved = moved._replace(centre=jnp.clip(moved.centre, 0.0, frame.size[::-1].astype(jnp.float32)))
-        score = _score(numbers, response, displacement)
-        lost = score < numbers.lost_below
-        keep = lost if config.gated else jnp.zeros((), bool)
 
-        if config.scale and state.scale_filter is not None:
-            moved = _follow_scale(config, numbers, moved, frame, keep)
-        label = label_of(numbers, moved)
-        fresh = train(numbers, describe(params, frame, window_of(moved)), label)
-        rate = jnp.where(keep, 0.0, numbers.learning_rate)
-        filters = tuple(
-            correlation_filter.blend(old, new, rate) for old, new in zip(state.filters, fresh, strict=True)
-        )
-        moved = moved._replace(filters=filters)
-        size = moved.size * moved.scale
-        box = jnp.concatenate([moved.centre - size / 2, size])
-        info = {}
-        if config.info:
-            centred = jnp.fft.fftshift(responses, axes=(-2, -1))
-            info = {"response": jnp.fft.fftshift(response), "responses": centred, "window": window}
-        return moved, Output(box, score, lost, info)
+def _step(
+    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
+) -> tuple[State, Output]:
+    numbers = params["tracker"]
+    window = _search_window(config, state)
+    response, responses, displacement = _locate(backbone, config, params, frame, window, state.filters)
+    moved = state._replace(centre=_moved_centre(config, state, frame, window, displacement))
+    score = _score(numbers, response, displacement)
+    lost = score < numbers.lost_below
+    # What a lost target shows is not learnt, where the profile says so.
+    frozen = lost if config.gated else jnp.zeros((), bool)
+    if config.scale is not None:
+        moved = _follow_scale(config, config.scale, numbers, moved, frame, frozen)
+    fresh = _train(backbone, config, params, frame, moved)
+    rate = jnp.where(frozen, 0.0, numbers.learning_rate)
+    moved = moved._replace(filters=blend(state.filters, fresh, rate))
+    size = moved.size * moved.scale
+    box = jnp.concatenate([moved.centre - size / 2, size])
+    info = {}
+    if config.info:
+        shifted = jnp.fft.fftshift(responses, axes=(-2, -1))
+        info = {"response": jnp.fft.fftshift(response), "responses": shifted, "window": window}
+    return moved, Output(box, score, lost, info)
 
-    return Tracker(init, step, None)
+
+def _describe(
+    backbone: Backbone, config: Config, params: dict, frame: Frame, window: Box
+) -> tuple[Array, ...]:
+    """Windowed features of a search window as spectra, one [C, M, N // 2 + 1] per filter."""
+    grid = _fixed(config.grid)
+    image = crop(frame, window, config.input_size, method="imresample", border="edge")
+    taps = tuple(tap for group in config.layers for tap in group)
+    maps = backbone.apply(params["backbone"], image[None], taps)
+    fitted = {tap: resize(maps[tap][0], grid, method="imresample") for tap in taps}
+    cosine = hann2d(grid)[..., None]
+    groups = (jnp.concatenate([fitted[tap] for tap in group], axis=-1) for group in config.layers)
+    return tuple(correlation_filter.spectrum(features * cosine) for features in groups)
+
+
+def _train(
+    backbone: Backbone, config: Config, params: dict, frame: Frame, state: State
+) -> tuple[Filter, ...]:
+    """Filters learnt from this frame alone, at the target's present place."""
+    numbers = params["tracker"]
+    spectra = _describe(backbone, config, params, frame, _search_window(config, state))
+    width = numbers.label_width * _target_cells(config, state)
+    odd = "release" if config.geometry == "released" else "centred"
+    label = gaussian_label(_fixed(config.grid), width, odd=odd)
+    if config.form == "primal":
+        return tuple(correlation_filter.train_primal(x, label) for x in spectra)
+    return tuple(correlation_filter.train_dual(x, label, numbers.regularisation) for x in spectra)
+
+
+def _locate(
+    backbone: Backbone, config: Config, params: dict, frame: Frame, window: Box, filters: tuple[Filter, ...]
+) -> tuple[Array, Array, Array]:
+    """Looks for the target in a search window.
+
+    Returns:
+      The combined response [M, N], those of the layers [L, M, N], and the displacement [2] in cells.
+    """
+    numbers = params["tracker"]
+    spectra = _describe(backbone, config, params, frame, window)
+    responses = jnp.stack(
+        [
+            correlation_filter.respond(model, z, _fixed(config.grid), numbers.regularisation)
+            for model, z in zip(filters, spectra, strict=True)
+        ]
+    )
+    response, displacement = combine(config, numbers, responses)
+    return response, responses, displacement
+
+
+def _moved_centre(config: Config, state: State, frame: Frame, window: Box, displacement: Array) -> Array:
+    """The centre (x, y) after a displacement (rows, columns) in cells."""
+    if config.geometry == "released":
+        return state.centre + CELL * displacement[::-1]
+    cell = window[2:] / jnp.asarray(_fixed(config.grid)[::-1], jnp.float32)
+    # Half of the target may leave the frame, but not its centre: out there is nothing to come back from.
+    return jnp.clip(state.centre + cell * displacement[::-1], 0.0, frame.size[::-1].astype(jnp.float32))
 
 
 def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, Array]:
@@ -359,7 +393,7 @@ def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, 
         displacement = peak.largest(partial)
         for layer in weighted[1:]:
             partial = partial + layer
-            allowed = peak.within(partial.shape, displacement, numbers.radius)
+            allowed = peak.within(_grid_of(partial), displacement, numbers.radius)
             displacement = peak.largest(jnp.where(allowed, partial, -jnp.inf))
     else:
         displacement = peak.largest(response)
@@ -372,32 +406,42 @@ def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, 
     return response, displacement
 
 
-def _search_window(config: Config, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
+def _search_size(config: Config, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
     """Size (w, h) of the search window of a target of size (w, h), in pixels."""
     w, h = target[0], target[1]
-    if config.shape == "square":
+    if config.geometry == "square":
         side = config.padding * jnp.sqrt(w * h)
         return jnp.stack([side, side])
-    padding = config.padding
-    tall = jnp.stack([w * padding, h * padding / 2])
+    tall = jnp.stack([w * config.padding, h * config.padding / 2])
     large = jnp.stack([w, h]) * 2.0
-    usual = jnp.stack([w, h]) * padding
+    usual = jnp.stack([w, h]) * config.padding
     fraction = w * h / jnp.prod(jnp.asarray(frame_size, jnp.float32))
     chosen = jnp.where(h / w > 2, tall, jnp.where(fraction > 0.05, large, usual))
     # 2.8 is not a binary fraction: without the margin a product that is whole could fall below it.
-    return jnp.floor(chosen + 1e-3).astype(jnp.float32) if config.lattice else chosen
+    return jnp.floor(chosen + 1e-3).astype(jnp.float32)
 
 
-def _window_at(config: Config, centre: Array, size: Array) -> Box:
-    """The search window as a box; on whole pixels, offset as the released code's indices are, or exact."""
-    corner = jnp.floor(centre + 1) - jnp.floor(size / 2) if config.lattice else centre - size / 2
-    return jnp.concatenate([corner, size])
+def _search_window(config: Config, state: State) -> Box:
+    """The search window around the target, as a box."""
+    if config.geometry == "released":  # on whole pixels, placed as the released code's indices are
+        corner = jnp.floor(state.centre + 1) - jnp.floor(state.window / 2)
+        return jnp.concatenate([corner, state.window])
+    size = state.window * state.scale
+    return jnp.concatenate([state.centre - size / 2, size])
+
+
+def _target_cells(config: Config, state: State) -> Array:
+    """Side of the target, the root of its area, in cells of the grid."""
+    if config.geometry == "released":  # which takes 4 pixels a cell, whatever the grid
+        return jnp.sqrt(jnp.prod(state.size / CELL))
+    cells = jnp.asarray(_fixed(config.grid)[::-1], jnp.float32)
+    return jnp.sqrt(jnp.prod(state.size * cells / state.window))
 
 
 def _scale_features(config: Config, search: Scale, frame: Frame, state: State) -> Array:
-    """fHOG of patches of all scales around the target, times a Hann window over scales. [S, F]."""
+    """Gradient histograms of patches of all scales around the target, windowed over scales. [S, F]."""
     factors = jnp.asarray(scale_filter.scale_factors(search.count, search.step))
-    patches = _released_patches if config.lattice else _pyramid
+    patches = _released_patches if config.geometry == "released" else _pyramid
     features = fhog(grey(patches(search, frame, state, factors))[..., None])
     return features.reshape(search.count, -1) * jnp.asarray(hann(search.count))[:, None]
 
@@ -435,25 +479,36 @@ def _pyramid(search: Scale, frame: Frame, state: State, factors: Array) -> Array
     return jax.vmap(patch)(factors)
 
 
+def _grid_of(response: Array) -> tuple[int, int]:
+    rows, columns = response.shape
+    return rows, columns
+
+
 def _fixed[T](value: T | None) -> T:
     assert value is not None, "call config.for_target(box, frame_size) first"
     return value
 
 
-def _follow_scale(config: Config, numbers: Numbers, state: State, frame: Frame, keep: Array) -> State:
+def _train_scale(config: Config, search: Scale, frame: Frame, state: State) -> ScaleFilter:
+    """A scale filter learnt from this frame alone, at the target's present place and scale."""
+    features = _scale_features(config, search, frame, state)
+    return scale_filter.train(features, jnp.asarray(scale_filter.scale_label(search.count)))
+
+
+def _follow_scale(
+    config: Config, search: Scale, numbers: Numbers, state: State, frame: Frame, frozen: Array
+) -> State:
     """Estimates the scale at the new centre and updates the scale filter there."""
-    search, model = config.scale, state.scale_filter
-    assert search is not None and model is not None
+    model = _fixed(state.scale_filter)
     features = _scale_features(config, search, frame, state)
     response = scale_filter.respond(model, features, numbers.scale_regularisation)
     factor = jnp.asarray(scale_filter.scale_factors(search.count, search.step))[jnp.argmax(response)]
     low, high = _scale_bounds(search, state, frame)
-    scale = jnp.where(keep, state.scale, jnp.clip(state.scale * factor, low, high))
+    scale = jnp.where(frozen, state.scale, jnp.clip(state.scale * factor, low, high))
     state = state._replace(scale=scale)
-    features = _scale_features(config, search, frame, state)
-    fresh = scale_filter.train(features, jnp.asarray(scale_filter.scale_label(search.count)))
-    rate = jnp.where(keep, 0.0, numbers.scale_learning_rate)
-    return state._replace(scale_filter=correlation_filter.blend(model, fresh, rate))
+    fresh = _train_scale(config, search, frame, state)
+    rate = jnp.where(frozen, 0.0, numbers.scale_learning_rate)
+    return state._replace(scale_filter=blend(model, fresh, rate))
 
 
 def _scale_bounds(search: Scale, state: State, frame: Frame) -> tuple[Array, Array]:
@@ -467,7 +522,7 @@ def _scale_bounds(search: Scale, state: State, frame: Frame) -> tuple[Array, Arr
 
 def _score(numbers: Numbers, response: Array, displacement: Array) -> Array:
     """Logistic curve of the peak-to-sidelobe ratio, the sidelobe being what lies outside the peak."""
-    grid = (response.shape[0], response.shape[1])
+    grid = _grid_of(response)
     around = peak.within(grid, displacement, 0.15 * (grid[0] + grid[1]) / 2)
     slope, middle = numbers.confidence[0], numbers.confidence[1]
     ratio = peak.peak_to_sidelobe(response, around)

@@ -45,7 +45,7 @@ def same(a, b):
     )
 
 
-@pytest.fixture(params=TABLE, ids=lambda row: "-".join(row))
+@pytest.fixture(params=TABLE, ids="-".join)
 def built(request):
     return build(*request.param)
 

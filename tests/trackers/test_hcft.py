@@ -62,14 +62,14 @@ def test_a_moved_target_is_found_to_the_pixel_on_the_lattice(profile):
     step, params, state = start(profile)
     for rows, columns in [(8, -4), (-12, 16), (0, 20)]:
         _, output = step(params, state, frame(image((rows, columns))))
-        np.testing.assert_allclose(output.box, np.asarray(BOX) + [columns, rows, 0, 0], atol=1e-3)
+        np.testing.assert_allclose(output.box, np.add(BOX, [columns, rows, 0, 0]), atol=1e-3)
 
 
 def test_default_finds_a_moved_target_within_a_pixel():
     step, params, state = start("default")
     for rows, columns in [(3, -5), (-7, 2)]:
         _, output = step(params, state, frame(image((rows, columns))))
-        np.testing.assert_allclose(output.box[:2], np.asarray(BOX)[:2] + [columns, rows], atol=1.0)
+        np.testing.assert_allclose(output.box[:2], np.add(BOX[:2], [columns, rows]), atol=1.0)
 
 
 @pytest.mark.parametrize("profile", ["paper", "release2016"])
@@ -185,30 +185,33 @@ def read_out(built, tracker, shifts):
 def test_gradients_through_init_and_steps_agree_with_finite_differences():
     built = trackers.create("hcft", profile="release2018", backbone="tiny")
     config = dataclasses.replace(
-        built.config, grid=(24, 24), lattice=False, readout="soft", scale=None, input_size=(96, 96)
+        built.config, grid=(24, 24), geometry="square", readout="soft", scale=None, input_size=(96, 96)
     )
     tracker = built.make(built.backbone, config)
     run = jax.jit(read_out(built, tracker, [(3, -4), (5, -6), (7, -9)]))
     numbers = hcft.numbers(layer_weights=(1.0, 0.5, 0.25), regularisation=1e-2, learning_rate=0.1)
     weights = built.params["backbone"]
 
-    def of_numbers(layer_weights, regularisation, label_width):
-        return run(
-            weights,
-            numbers._replace(
-                layer_weights=layer_weights, regularisation=regularisation, label_width=label_width
-            ),
-        )
+    def of_numbers(layer_weights, log_regularisation, log_width):
+        changed = {"regularisation": jnp.exp(log_regularisation), "label_width": jnp.exp(log_width)}
+        return run(weights, numbers._replace(layer_weights=layer_weights, **changed))
 
-    point = (numbers.layer_weights, numbers.regularisation, numbers.label_width)
-    check_grads(of_numbers, point, order=1, modes=["rev"], eps=1e-3, rtol=0.03, atol=0.03)
+    point = (numbers.layer_weights, np.log(numbers.regularisation), np.log(numbers.label_width))
+    check_grads(of_numbers, point, order=1, modes=["rev"], eps=2e-3, rtol=0.03, atol=0.01)
 
-    first = next(iter(weights))
-    kernel = np.asarray(weights[first]["kernel"])
+    # Along one direction in each layer. The maps bend sharply in the weights (ReLUs, pooling), so the step
+    # is small, and float32 then leaves a difference of about 0.01 to the quotient.
+    rng = np.random.default_rng(1)
+    for layer in ("conv1_2", "conv2_2", "conv3_4"):
+        kernel = np.asarray(weights[layer]["kernel"])
+        direction = rng.normal(size=kernel.shape).astype(np.float32)
+        direction /= np.linalg.norm(direction)
 
-    def of_kernel(kernel):
-        return run(weights | {first: weights[first] | {"kernel": kernel}}, numbers)
+        def along(step, *, layer=layer, kernel=kernel, direction=direction):
+            moved = weights[layer] | {"kernel": kernel + step * direction}
+            return run(weights | {layer: moved}, numbers)[0]
 
-    check_grads(of_kernel, (kernel,), order=1, modes=["rev"], eps=1e-3, rtol=0.05, atol=0.03)
-    gradient = jax.grad(lambda k: of_kernel(k)[0])(kernel)
-    assert np.abs(gradient).max() > 0
+        slope = float(jax.grad(along)(jnp.float32(0)))
+        quotient = float(along(jnp.float32(3e-4)) - along(jnp.float32(-3e-4))) / 6e-4
+        assert abs(slope) > 0.1
+        assert slope == pytest.approx(quotient, abs=0.03)
