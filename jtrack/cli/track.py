@@ -84,6 +84,8 @@ def track(
     boxes = check_boxes(given if len(given) else pick(frames), frames.size, inside=True)
     prepare(precision)
     built = build(tracker, profile=profile, backbone=backbone, precision=precision)
+    if backbone is None and built.backbone.name == "hog":
+        typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
     if maps is not None:
         built = built._replace(config=dataclasses.replace(built.config, info=True))
 

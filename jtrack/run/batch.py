@@ -130,14 +130,19 @@ def _track_lanes(
         before = output
         state, output = run.step(params, state, frame, active)
         if before is not None:  # one step behind, so that the device never waits for the host
-            rows.append(jax.device_get(before[:3]))
+            rows.append(_receive(before))
     if output is not None:
-        rows.append(jax.device_get(output[:3]))
+        rows.append(_receive(output))
     tracked, scores, lost = (np.stack(column) for column in zip(*rows, strict=True))  # [T, L, ...]
     return [
         Track(tracked[:length, lane], scores[:length, lane], lost[:length, lane], None, reasons[lane], label)
         for lane, length in enumerate(lengths)
     ]
+
+
+def _receive(output: Output) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, scores and lost flags of one frame, copied so that no device buffer is kept alive."""
+    return np.array(output.box), np.array(output.score), np.array(output.lost)
 
 
 def _lockstep(

@@ -321,13 +321,18 @@ def track(
         make_tracker(built.make, built.backbone, built.for_target(target, frames.size))
         for target in boxes.reshape(-1, 4)
     ]
-    outputs: list[list[Output]] = []
+    # Copies of the few numbers of each frame: outputs would keep their maps and device buffers alive.
+    found: list[np.ndarray] = []
+    scores: list[list[float]] = []
+    lost: list[list[bool]] = []
     stopped = None
     began = 0.0
     running = stream(made, built.params, frames, boxes, key=jax.random.key(seed), live=frames.length is None)
     try:
         for index, (image, said) in enumerate(running):
-            outputs.append(said)
+            found.append(np.array([output.box for output in said]))
+            scores.append([float(output.score) for output in said])
+            lost.append([bool(output.lost) for output in said])
             if index == 1:  # the second frame waited for the compilation of `step`
                 began = time.perf_counter()
             if on_frame is not None and on_frame(index, image, said):
@@ -337,13 +342,13 @@ def track(
         stopped = str(error)
     finally:
         running.close()
-    rest = len(outputs) - 2
+    rest = len(found) - 2
     fps = rest / (time.perf_counter() - began) if rest > 0 else None
-    shape = len(outputs), *boxes.shape[:-1]
+    shape = len(found), *boxes.shape[:-1]
     return Track(
-        boxes=np.array([output.box for said in outputs for output in said]).reshape(*shape, 4),
-        scores=np.array([output.score for said in outputs for output in said]).reshape(shape),
-        lost=np.array([output.lost for said in outputs for output in said]).reshape(shape),
+        boxes=np.array(found).reshape(*shape, 4),
+        scores=np.array(scores, np.float32).reshape(shape),
+        lost=np.array(lost).reshape(shape),
         fps=fps,
         stopped=stopped,
         label=built.label() | {"seed": seed},
