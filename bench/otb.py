@@ -59,7 +59,7 @@ DATA = Path("../shared/data")
 OUT = Path("runs/otb")
 PUBLISHED = "CF2"  # HCFT by its authors, with VGG-19
 # What shapes boxes, scores and rates; the rest of the package only reads, draws and prints.
-CODE = ("backbones", "data", "learning", "run", "trackers", "vision", "devices.py", "types.py")
+CODE = ("backbones", "data", "learning", "run", "trackers", "vision")
 
 
 class Run(NamedTuple):
@@ -82,9 +82,7 @@ def code_digest() -> str:
     """Eight hexadecimal digits for the code that shapes a result, whatever its comments and docstrings."""
     root = Path(jtrack.__file__).parent
     total = hashlib.sha256()
-    for path in sorted(path for part in CODE for path in (root / part, *(root / part).rglob("*.py"))):
-        if path.suffix != ".py":
-            continue
+    for path in sorted(path for part in CODE for path in (root / part).rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
