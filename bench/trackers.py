@@ -30,7 +30,7 @@ from jtrack.cli.track import prepare
 from jtrack.data import otb, synthetic
 from jtrack.trackers import Built, hcft
 
-CONTESTANTS = "vgg19:bfloat16,vgg19_slim:float32,googlenet:float32,hog:float32"
+CONTESTANTS = "vgg19:bfloat16,vgg19_slim:bfloat16,vgg19_slim:float32,googlenet:float32,hog:float32"
 TARGETS = {"vgg19": 6, "vgg19_slim": 25, "hog": 100}  # frames a second on two CPU cores
 REAL = Path("../shared/data/otb/MotorRolling")  # 640 x 360
 IMPORT = "import time; start = time.perf_counter(); import jtrack; print(time.perf_counter() - start)"
