@@ -11,7 +11,7 @@ demo: .venv/demo.done
 	$(BIN)/jtrack demo --out demo --overwrite
 
 test: .venv/test.done lint
-	$(BIN)/python -m pytest -m "not accuracy"
+	$(BIN)/python -m pytest
 
 lint: .venv/test.done
 	$(BIN)/ruff check .

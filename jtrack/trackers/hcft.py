@@ -29,7 +29,7 @@ from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
 from jtrack.vision.hog import fhog
-from jtrack.vision.resize import resize
+from jtrack.vision.resize import resample_matrix, resize
 from jtrack.vision.windows import gaussian_label, hann, hann2d
 
 CELL = 4  # pixels of the frame per cell of the released code's grid
@@ -103,7 +103,7 @@ class Numbers(NamedTuple):
     temperature: Array  # () of the soft read-out, over the response's maximum
     scale_regularisation: Array  # ()
     scale_learning_rate: Array  # ()
-    confidence: Array  # [2] slope and middle of the logistic curve from peak-to-sidelobe ratio to score
+    confidence: Array  # [2] slope and middle of the logistic curve from the peak's log height to score
     lost_below: Array  # () score under which the target counts as lost
 
 
@@ -156,7 +156,7 @@ def numbers(**changes: float | tuple[float, ...]) -> Numbers:
         "temperature": 0.05,
         "scale_regularisation": 0.01,
         "scale_learning_rate": 0.01,
-        "confidence": (0.5, 8.0),
+        "confidence": (4.6, 0.11),
         "lost_below": 0.1,
     }
     unknown = changes.keys() - released.keys()
@@ -191,8 +191,6 @@ def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
         geometry="square",
         readout="subcell",
         grid=(48, 48),
-        padding=2.4,
-        input_size=(192, 192),
         scale=Scale(size=(24, 24)),
         gated=True,
     )
@@ -260,7 +258,7 @@ def hcft(backbone: Backbone, config: Config) -> Tracker:
 
     Returns:
       A `Tracker` without `learn`: the filters are updated in every step. Its score is a logistic curve of
-      the combined response's peak-to-sidelobe ratio (`Numbers.confidence`).
+      the responses' height at the peak (`Numbers.confidence`).
     """
     _fixed(config.grid)
     return Tracker(
@@ -294,22 +292,24 @@ def _step(
     numbers = params["tracker"]
     window = _search_window(config, state)
     response, responses, displacement = _locate(backbone, config, params, frame, window, state.filters)
-    moved = state._replace(centre=_moved_centre(config, state, frame, window, displacement))
-    score = _score(numbers, response, displacement)
+    score = _score(numbers, responses, displacement)
     lost = score < numbers.lost_below
-    # What a lost target shows is not learnt, where the profile says so.
-    frozen = lost if config.gated else jnp.zeros((), bool)
+    moved = state._replace(centre=_moved_centre(config, state, frame, window, displacement))
+    # What is seen of a doubtful target is learnt less, of a lost one not at all, where the profile says so.
+    trust = jnp.where(lost, 0.0, score) if config.gated else jnp.float32(1)
+    scale_response = None
     if config.scale is not None:
-        moved = _follow_scale(config, config.scale, numbers, moved, frame, frozen)
+        moved, scale_response = _follow_scale(config, config.scale, numbers, moved, frame, trust)
     fresh = _train(backbone, config, params, frame, moved)
-    rate = jnp.where(frozen, 0.0, numbers.learning_rate)
-    moved = moved._replace(filters=blend(state.filters, fresh, rate))
+    moved = moved._replace(filters=blend(state.filters, fresh, trust * numbers.learning_rate))
     size = moved.size * moved.scale
     box = jnp.concatenate([moved.centre - size / 2, size])
     info = {}
     if config.info:
         shifted = jnp.fft.fftshift(responses, axes=(-2, -1))
         info = {"response": jnp.fft.fftshift(response), "responses": shifted, "window": window}
+        if scale_response is not None:
+            info["scale_response"] = scale_response
     return moved, Output(box, score, lost, info)
 
 
@@ -321,10 +321,36 @@ def _describe(
     image = crop(frame, window, config.input_size, method="imresample", border="edge")
     taps = tuple(tap for group in config.layers for tap in group)
     maps = backbone.apply(params["backbone"], image[None], taps)
-    fitted = {tap: resize(maps[tap][0], grid, method="imresample") for tap in taps}
-    cosine = hann2d(grid)[..., None]
-    groups = (jnp.concatenate([fitted[tap] for tap in group], axis=-1) for group in config.layers)
-    return tuple(correlation_filter.spectrum(features * cosine) for features in groups)
+    spectra = {tap: _windowed_spectrum(maps[tap][0], grid) for tap in taps}
+    return tuple(jnp.concatenate([spectra[tap] for tap in group]) for group in config.layers)
+
+
+def _windowed_spectrum(maps: Array, grid: tuple[int, int]) -> Array:
+    """Resamples maps [h, w, C] to the grid, tapers them by a Hann window, and transforms them.
+
+    All three are linear and act on rows and columns apart. Maps coarser than the grid are therefore
+    transformed by one small matrix a side, which is quicker than transforming what they were enlarged to.
+    """
+    height, width, _ = maps.shape
+    if height * width >= grid[0] * grid[1]:
+        tapered = resize(maps, grid, method="imresample") * hann2d(grid)[..., None]
+        return correlation_filter.spectrum(tapered)
+    rows = _taper_and_transform(height, grid[0])
+    columns = _taper_and_transform(width, grid[1])[: grid[1] // 2 + 1]
+    both = np.concatenate([columns.real, columns.imag])
+    across = jnp.einsum("hwc,qw->chq", maps, both, precision="highest")
+    real, imaginary = jnp.split(across, 2, axis=-1)
+    down = functools.partial(jnp.einsum, "ph,chq->cpq", precision="highest")
+    return jax.lax.complex(
+        down(rows.real, real) - down(rows.imag, imaginary), down(rows.real, imaginary) + down(rows.imag, real)
+    )
+
+
+@functools.cache
+def _taper_and_transform(length: int, cells: int) -> np.ndarray:
+    """DFT times Hann window times imResample of one side, [cells, length] complex64."""
+    enlarge = resample_matrix(length, cells, method="imresample")
+    return np.fft.fft(np.hanning(cells)[:, None] * enlarge, axis=0).astype(np.complex64)
 
 
 def _train(
@@ -496,19 +522,19 @@ def _train_scale(config: Config, search: Scale, frame: Frame, state: State) -> S
 
 
 def _follow_scale(
-    config: Config, search: Scale, numbers: Numbers, state: State, frame: Frame, frozen: Array
-) -> State:
+    config: Config, search: Scale, numbers: Numbers, state: State, frame: Frame, trust: Array
+) -> tuple[State, Array]:
     """Estimates the scale at the new centre and updates the scale filter there."""
     model = _fixed(state.scale_filter)
     features = _scale_features(config, search, frame, state)
     response = scale_filter.respond(model, features, numbers.scale_regularisation)
     factor = jnp.asarray(scale_filter.scale_factors(search.count, search.step))[jnp.argmax(response)]
     low, high = _scale_bounds(search, state, frame)
-    scale = jnp.where(frozen, state.scale, jnp.clip(state.scale * factor, low, high))
+    scale = jnp.where(trust < 0.5, state.scale, jnp.clip(state.scale * factor, low, high))
     state = state._replace(scale=scale)
     fresh = _train_scale(config, search, frame, state)
-    rate = jnp.where(frozen, 0.0, numbers.scale_learning_rate)
-    return state._replace(scale_filter=blend(model, fresh, rate))
+    model = blend(model, fresh, trust * numbers.scale_learning_rate)
+    return state._replace(scale_filter=model), response
 
 
 def _scale_bounds(search: Scale, state: State, frame: Frame) -> tuple[Array, Array]:
@@ -520,11 +546,14 @@ def _scale_bounds(search: Scale, state: State, frame: Frame) -> tuple[Array, Arr
     return jnp.exp(low * step), jnp.exp(high * step)
 
 
-def _score(numbers: Numbers, response: Array, displacement: Array) -> Array:
-    """Logistic curve of the peak-to-sidelobe ratio, the sidelobe being what lies outside the peak."""
-    grid = _grid_of(response)
-    around = peak.within(grid, displacement, 0.15 * (grid[0] + grid[1]) / 2)
+def _score(numbers: Numbers, responses: Array, displacement: Array) -> Array:
+    """How much the target looks like what was learnt: a logistic curve of the responses at the peak.
+
+    A ridge response is near 1 where the sample is the one it learnt from, so that the weighted mean of the
+    layers' responses (before any normalisation) means the same on every network and video.
+    """
+    rows, columns = responses.shape[1:]
+    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray([rows, columns])).T
+    height = jnp.sum(numbers.layer_weights * responses[:, row, column]) / jnp.sum(numbers.layer_weights)
     slope, middle = numbers.confidence[0], numbers.confidence[1]
-    ratio = peak.peak_to_sidelobe(response, around)
-    score = jax.nn.sigmoid(slope * (ratio - middle))
-    return jnp.where(jnp.isfinite(score), score, 0.0)
+    return jax.nn.sigmoid(slope * jnp.log(jnp.maximum(height, 1e-6) / middle))

@@ -106,6 +106,17 @@ def resample(image: Array, axis: int, index: Any, weight: Any) -> Array:
     return total
 
 
+def resample_matrix(n: int, out: int, *, method: str) -> np.ndarray:
+    """What `resize` does along one axis, as a matrix [out, n] float64: for folding into other linear maps."""
+    index, weight = taps(
+        np.float64(0), np.float64(n), out, reach=reach(method, n / out), method=method, xp=np
+    )
+    matrix = np.zeros((out, n))
+    np.add.at(matrix, (np.arange(out)[:, None], np.clip(index, 0, n - 1)), weight)
+    # The overall factor belongs to both axes together.
+    return matrix * np.sqrt(IMRESAMPLE_GAIN) if method == "imresample" else matrix
+
+
 def check_method(method: str, size: tuple[int, int]) -> None:
     """Refuses an unknown method and an output size that is not two positive whole numbers."""
     if method not in METHODS:

@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 from jtrack import backbones, trackers
 from jtrack.trackers import hcft
 from jtrack.types import Frame
+from jtrack.vision.resize import resize
 from jtrack.vision.windows import gaussian_label
 
 KEY = jax.random.key(0)
@@ -215,3 +216,13 @@ def test_gradients_through_init_and_steps_agree_with_finite_differences():
         quotient = float(along(jnp.float32(3e-4)) - along(jnp.float32(-3e-4))) / 6e-4
         assert abs(slope) > 0.1
         assert slope == pytest.approx(quotient, abs=0.03)
+
+
+@pytest.mark.parametrize("grid", [(24, 24), (19, 26), (5, 6)])
+def test_the_folded_spectrum_equals_resize_window_and_transform(grid):
+    maps = np.random.default_rng(0).normal(size=(9, 12, 5)).astype(np.float32)
+    enlarged = np.asarray(resize(jnp.asarray(maps), grid, method="imresample"), np.float64)
+    tapered = enlarged * np.outer(np.hanning(grid[0]), np.hanning(grid[1]))[..., None]
+    want = np.moveaxis(np.fft.rfft2(tapered, axes=(0, 1)), -1, 0)
+    got = hcft._windowed_spectrum(jnp.asarray(maps), grid)
+    np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())

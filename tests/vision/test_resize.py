@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jtrack.errors import JtrackError
-from jtrack.vision.resize import resize
+from jtrack.vision.resize import METHODS, resample_matrix, resize
 
 RNG = np.random.default_rng(2)
 IMAGE = RNG.uniform(0, 255, (37, 52, 3)).astype(np.float32)
@@ -142,3 +142,12 @@ def test_wrong_arguments_are_refused():
     for size in ((0, 5), (5, 5, 3), (2.5, 3)):
         with pytest.raises(JtrackError, match=r"output size .* is not allowed"):
             resize(jnp.asarray(IMAGE), size, method="bilinear")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n", "out"), [(7, 19), (19, 7), (12, 12)])
+def test_the_matrix_of_an_axis_does_what_resize_does(method, n, out):
+    maps = np.random.default_rng(0).random((n, n, 2)).astype(np.float32)
+    matrix = resample_matrix(n, out, method=method)
+    want = np.einsum("ij,jkc,lk->ilc", matrix, maps, matrix)
+    np.testing.assert_allclose(resize(jnp.asarray(maps), (out, out), method=method), want, atol=1e-5)
