@@ -1,8 +1,53 @@
-"""jtrack: classic CNN visual trackers as pure functions in JAX."""
+"""jtrack: classic CNN visual trackers as pure functions in JAX.
+
+track = jtrack.track("video.mp4", (x, y, w, h))        # the whole job
+tracker = jtrack.trackers.create("hcft")               # the pure functions behind it
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from jtrack.errors import JtrackError
 from jtrack.types import Box, Frame, Output, Tracker
 
+if TYPE_CHECKING:
+    from jtrack import backbones, data, trackers
+    from jtrack.devices import configure_cpu
+    from jtrack.run.batch import track_batch
+    from jtrack.run.stream import Track, track
+
 __version__ = "0.1.0"
 
-__all__ = ["Box", "Frame", "JtrackError", "Output", "Tracker"]
+# Imported at first use, so that `import jtrack` stays quick.
+_LAZY = {
+    "Track": "jtrack.run.stream",
+    "backbones": "jtrack",
+    "configure_cpu": "jtrack.devices",
+    "data": "jtrack",
+    "track": "jtrack.run.stream",
+    "track_batch": "jtrack.run.batch",
+    "trackers": "jtrack",
+}
+
+__all__ = [
+    "Box",
+    "Frame",
+    "JtrackError",
+    "Output",
+    "Track",
+    "Tracker",
+    "backbones",
+    "configure_cpu",
+    "data",
+    "track",
+    "track_batch",
+    "trackers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'jtrack' has no attribute {name!r}")
+    if _LAZY[name] == "jtrack":
+        return import_module(f"jtrack.{name}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -38,6 +38,10 @@ def configure_cpu() -> tuple[str, ...]:
     would abort the process, so each is tried once per jaxlib version in a process of its own, and the answer
     is remembered in the user's cache folder.
 
+    A program with oneDNN convolutions cannot be kept by the compilation cache (XLA fails to write it and says
+    so in a warning), so that it compiles in every process. The command line therefore calls this for
+    bfloat16 only, where the convolutions are several times quicker.
+
     Returns:
       The flags of `CPU_FLAGS` that this jaxlib knows.
 

@@ -18,7 +18,11 @@ from rich.table import Column, Table
 
 from jtrack.backbones import store
 
-app = typer.Typer(no_args_is_help=True, help="List, fetch, convert and verify the weights of the networks.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="List, fetch, convert and verify the weights of the networks.",
+)
 
 Name = Annotated[
     str, typer.Argument(help="A network, as `jtrack weights list` names it.", show_default=False)

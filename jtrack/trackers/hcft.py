@@ -145,6 +145,11 @@ TAPS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Slope and middle of the score's curve where a network's responses differ from GoogLeNet's, for which the
+# released numbers below were fitted. HOG's responses are higher, on background too.
+CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
+
+
 def numbers(**changes: float | tuple[float, ...]) -> Numbers:
     """The released code's numbers, with changes by name."""
     released: dict[str, float | tuple[float, ...]] = {
@@ -240,13 +245,13 @@ def profile(name: str, backbone: str) -> Profile:
         raise unknown_name("profile of hcft", name, PROFILES)
     if backbone not in TAPS:
         raise unknown_name("backbone of hcft", backbone, TAPS)
-    chosen = PROFILES[name](*TAPS[backbone])
-    if len(set(TAPS[backbone])) > 1:
-        return chosen
-    return Profile(
-        dataclasses.replace(chosen.config, layers=((TAPS[backbone][0],),)),
-        chosen.numbers._replace(layer_weights=_float32((1.0,))),
-    )
+    config, chosen = PROFILES[name](*TAPS[backbone])
+    if backbone in CONFIDENCE:
+        chosen = chosen._replace(confidence=_float32(CONFIDENCE[backbone]))
+    if len(set(TAPS[backbone])) == 1:
+        config = dataclasses.replace(config, layers=(TAPS[backbone][:1],))
+        chosen = chosen._replace(layer_weights=_float32((1.0,)))
+    return Profile(config, chosen)
 
 
 def hcft(backbone: Backbone, config: Config) -> Tracker:
@@ -426,8 +431,7 @@ def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, 
     if config.readout == "subcell":
         displacement = peak.refine(response, displacement)
     elif config.readout == "soft":
-        # The maximum only sets the scale: a gradient through it would be the temperature's.
-        top = jax.lax.stop_gradient(jnp.maximum(response.max(), 1e-6))
+        top = jnp.maximum(response.max(), 1e-6)
         displacement = peak.soft_argmax(response, numbers.temperature * top)
     return response, displacement
 
