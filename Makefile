@@ -22,6 +22,11 @@ lint: .venv/test.done
 accuracy: .venv/test.done
 	$(BIN)/python -m pytest -m accuracy
 
+# The tables of README.md, on a quiet machine; the comparison with PyTorch needs the extra `bench`.
+bench: .venv/test.done
+	$(BIN)/python bench/trackers.py
+	$(BIN)/python bench/otb.py --calibration
+
 .venv/demo.done: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@
