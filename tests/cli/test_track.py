@@ -1,6 +1,7 @@
 """`jtrack track`: what it writes, and each wrong input in one sentence."""
 
 import csv
+import errno
 import json
 import os
 import resource
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from cli_tools import FRAMES, read_video
 
-from jtrack import run
+from jtrack import devices, run
+from jtrack.cli import outputs
+from jtrack.errors import JtrackError
 
 TINY = ("--backbone", "tiny")
 
@@ -25,6 +28,13 @@ def rows(path):
 
 def numbers(table, *names):
     return np.array([[float(row[name]) for name in names] for row in table])
+
+
+class Unwritable(cv2.VideoWriter):
+    """Of a full disk, which OpenCV does not mention."""
+
+    def write(self, image):
+        """Nothing arrives."""
 
 
 def leftovers(folder):
@@ -162,6 +172,11 @@ def refused(jtrack, words, *arguments):
     return result.stderr
 
 
+def test_one_based_boxes_are_said_as_they_were_given(jtrack, folder):
+    said = refused(jtrack, "box 101,1,40,30 ", folder, "--init", "101,1,40,30", "--one-based")
+    assert "the part inside is 101,1,28,30" in said
+
+
 @pytest.mark.parametrize(
     ("init", "words"),
     [
@@ -251,6 +266,55 @@ def test_full_disk_leaves_nothing_half_written(jtrack, folder, box, tmp_path, op
     assert "cannot write" in result.stderr
     assert not path.is_file() and not leftovers(tmp_path)
     assert not path.is_dir() or not list(path.iterdir())
+
+
+@pytest.mark.parametrize("option", [("--video", "v.mp4"), ("--maps", "maps")])
+def test_boxes_are_kept_when_a_picture_cannot_be_written(jtrack, folder, box, tmp_path, monkeypatch, option):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out, other = tmp_path / "b.csv", tmp_path / option[1]
+    monkeypatch.setattr(outputs.cv2, "imencode", full)
+    monkeypatch.setattr(outputs.cv2, "VideoWriter", Unwritable)
+    result = jtrack("track", folder, "--init", box, *TINY, "--out", out, option[0], other, code=2)
+    kept = len(rows(out))
+    assert kept == (FRAMES if option[0] == "--video" else 2)
+    assert (
+        f"cannot write {other}" in result.stderr and f"the boxes of {kept} frames are kept" in result.stderr
+    )
+    assert not other.is_file() and not leftovers(tmp_path)
+
+
+def test_a_video_that_ends_early_is_said(jtrack, box, tmp_path, clip):
+    whole, cut = tmp_path / "whole.avi", tmp_path / "cut.avi"
+    height, width = clip.frames.size
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 25, (width, height))
+    for image in clip.frames:
+        writer.write(image[:, :, ::-1])
+    writer.release()
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) * 6 // 10])
+    assert not jtrack("track", whole, "--init", box, *TINY).stderr
+    out = tmp_path / "b.csv"
+    result = jtrack("track", cut, "--init", box, *TINY, "--out", out)
+    assert 2 <= len(rows(out)) < FRAMES
+    assert f"cut ended after {len(rows(out))} of the {FRAMES} frames that it declares" in result.stderr
+
+
+def test_a_decoder_is_silent(process, box, tmp_path):
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    said = process("track", tmp_path / "empty.mp4", "--init", box, *TINY)
+    _, stderr = said.communicate(timeout=120)
+    assert said.returncode == 2 and stderr.startswith("jtrack: ") and stderr.count("\n") == 1, stderr
+
+
+def test_a_cache_that_cannot_be_made_is_done_without(jtrack, folder, box, monkeypatch):
+    def refuse():
+        raise JtrackError("the compilation cache X cannot be made (why): name another folder")
+
+    monkeypatch.setattr(devices, "enable_compilation_cache", refuse)
+    result = jtrack("track", folder, "--init", box, *TINY, "--end", 2)
+    assert result.stderr.startswith("jtrack: the compilation cache X") and result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("kind", ["truncated", "another size"])

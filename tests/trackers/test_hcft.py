@@ -2,11 +2,11 @@
 
 import dataclasses
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from jtrack import backbones, trackers
 from jtrack.trackers import hcft
@@ -82,8 +82,6 @@ def test_without_scale_the_size_never_changes(profile):
 
 
 def test_a_growing_target_grows_the_box():
-    import cv2
-
     step, params, state = start("default")
     centre = (BOX[0] + BOX[2] / 2 - 0.5, BOX[1] + BOX[3] / 2 - 0.5)
     sizes = []
@@ -169,18 +167,32 @@ def test_every_profile_names_taps_that_exist(profile):
         assert layers <= set(backbone.layers), name
 
 
-def read_out(built, tracker, shifts):
+def read_out(tracker, shifts):
     """The last soft read-out after an init and some steps, as a function of what may be learnt."""
-    frames = [frame(image(shift).astype(np.float32)) for shift in shifts]
 
+    def smooth(shift):
+        # Between the pixels of a crop a blocky image has kinks, which a difference quotient stumbles on.
+        return frame(cv2.GaussianBlur(image(shift).astype(np.float32), (0, 0), 4))
+
+    first, rest = smooth((0, 0)), [smooth(shift) for shift in shifts]
+
+    @jax.jit
     def run(backbone, numbers):
         params = {"backbone": backbone, "tracker": numbers}
-        state = tracker.init(params, KEY, frame(image().astype(np.float32)), jnp.asarray(BOX))
-        for seen in frames:
+        state = tracker.init(params, KEY, first, jnp.asarray(BOX))
+        for seen in rest:
             state, output = tracker.step(params, state, seen)
-        return output.box[:2] / 10
+        return output.box[0]
 
     return run
+
+
+def assert_slope(function, step, relative):
+    """A gradient at 0 against a central difference."""
+    slope = float(jax.grad(function)(jnp.float32(0)))
+    quotient = float(function(jnp.float32(step)) - function(jnp.float32(-step))) / (2 * step)
+    assert abs(slope) > 0.1, "too flat to tell in float32"
+    assert slope == pytest.approx(quotient, rel=relative)
 
 
 def test_gradients_through_init_and_steps_agree_with_finite_differences():
@@ -188,34 +200,34 @@ def test_gradients_through_init_and_steps_agree_with_finite_differences():
     config = dataclasses.replace(
         built.config, grid=(24, 24), geometry="square", readout="soft", scale=None, input_size=(96, 96)
     )
-    tracker = built.make(built.backbone, config)
-    run = jax.jit(read_out(built, tracker, [(3, -4), (5, -6), (7, -9)]))
-    numbers = hcft.numbers(layer_weights=(1.0, 0.5, 0.25), regularisation=1e-2, learning_rate=0.1)
+    run = read_out(built.make(built.backbone, config), [(3, -4), (5, -6), (7, -9)])
     weights = built.params["backbone"]
+    numbers = hcft.numbers(
+        layer_weights=(1.0, 0.5, 0.25), regularisation=0.1, learning_rate=0.1, temperature=0.2
+    )
+    changes = {
+        "layer_weights": lambda t: numbers.layer_weights + t * np.array([0, 1, 0], np.float32),
+        "regularisation": lambda t: numbers.regularisation * jnp.exp(t),
+        "label_width": lambda t: numbers.label_width * jnp.exp(t),
+        "learning_rate": lambda t: numbers.learning_rate * jnp.exp(t),
+    }
+    for name, change in changes.items():
 
-    def of_numbers(layer_weights, log_regularisation, log_width):
-        changed = {"regularisation": jnp.exp(log_regularisation), "label_width": jnp.exp(log_width)}
-        return run(weights, numbers._replace(layer_weights=layer_weights, **changed))
+        def along_number(t, *, name=name, change=change):
+            return run(weights, numbers._replace(**{name: change(t)}))
 
-    point = (numbers.layer_weights, np.log(numbers.regularisation), np.log(numbers.label_width))
-    check_grads(of_numbers, point, order=1, modes=["rev"], eps=2e-3, rtol=0.03, atol=0.01)
+        assert_slope(along_number, 3e-3, 0.02)
 
-    # Along one direction in each layer. The maps bend sharply in the weights (ReLUs, pooling), so the step
-    # is small, and float32 then leaves a difference of about 0.01 to the quotient.
-    rng = np.random.default_rng(1)
-    for layer in ("conv1_2", "conv2_2", "conv3_4"):
-        kernel = np.asarray(weights[layer]["kernel"])
-        direction = rng.normal(size=kernel.shape).astype(np.float32)
-        direction /= np.linalg.norm(direction)
+    # Each kernel along its gradient. ReLUs and pooling bend the maps in the weights: the step is small.
+    gradient = jax.grad(run)(weights, numbers)
+    for layer in ("conv1_2", "conv2_2", "conv3_4", "conv4_4"):
+        kernel, direction = (np.asarray(tree[layer]["kernel"]) for tree in (weights, gradient))
+        direction = direction / np.linalg.norm(direction)
 
-        def along(step, *, layer=layer, kernel=kernel, direction=direction):
-            moved = weights[layer] | {"kernel": kernel + step * direction}
-            return run(weights | {layer: moved}, numbers)[0]
+        def along_kernel(t, *, layer=layer, kernel=kernel, direction=direction):
+            return run(weights | {layer: weights[layer] | {"kernel": kernel + t * direction}}, numbers)
 
-        slope = float(jax.grad(along)(jnp.float32(0)))
-        quotient = float(along(jnp.float32(3e-4)) - along(jnp.float32(-3e-4))) / 6e-4
-        assert abs(slope) > 0.1
-        assert slope == pytest.approx(quotient, abs=0.03)
+        assert_slope(along_kernel, 1e-3, 0.05)
 
 
 @pytest.mark.parametrize("grid", [(24, 24), (19, 26), (5, 6)])

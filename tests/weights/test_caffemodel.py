@@ -157,6 +157,13 @@ def test_a_file_far_larger_than_the_net_is_not_read(tmp_path):
         caffemodel.read(path, LIMIT)
 
 
+def test_many_mismatches_are_cut_short(tmp_path, net):
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(b"".join(layer_v2(b"other%d" % i, [blob_v2(np.ones(3))]) for i in range(9)))
+    with pytest.raises(JtrackError, match="unexpected: other0, other1, other2, other3, other4 and 4 more"):
+        converted(path, net)
+
+
 def test_every_mismatch_is_listed(tmp_path, net):
     path = tmp_path / "net.caffemodel"
     data = layer_v2(b"conv1", [blob_v2(np.ones((4, 3, 9, 9)))])

@@ -242,8 +242,8 @@ def test_offline(offer, user_folder):
         with pytest.raises(JtrackError) as caught:
             fetching.fetch("tiny")
     assert str(caught.value) == (
-        f"could not fetch tiny ({address}: Connection refused): fetch {address} elsewhere, then: "
-        "jtrack weights convert FILE --as tiny"
+        "could not fetch tiny, as this machine is offline or no server answers (Connection refused): "
+        f"fetch {address} elsewhere, then: jtrack weights convert FILE --as tiny"
     )
     assert stored(user_folder) == []
 
