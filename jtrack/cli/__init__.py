@@ -3,6 +3,7 @@
 Exit codes: 0 done; 2 a wrong input, said in one line on stderr; 130 interrupted.
 """
 
+import os
 import warnings
 from importlib import import_module
 from typing import Annotated, Any
@@ -69,5 +70,8 @@ def jtrack(
 
 def main() -> None:
     """Runs the command line of this process."""
+    # A decoder's own complaints would stand beside the one sentence that says what is wrong.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"jtrack: {message}", err=True)
     app()

@@ -3,6 +3,7 @@
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 from jtrack import devices
 from jtrack.backbones import store
 from jtrack.cli import outputs
+from jtrack.cli.track import CACHE_WARNING
 from jtrack.trackers import default_backbone
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
@@ -27,6 +29,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def doctor() -> None:
     """Says what is installed and in force, and runs the numeric self-tests; exit code 1 if one fails."""
+    warnings.filterwarnings("ignore", CACHE_WARNING)
     flags = devices.configure_cpu()
     cache = devices.enable_compilation_cache()
     say("system", f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPU cores")

@@ -13,6 +13,11 @@ import numpy as np
 from jtrack.errors import JtrackError
 from jtrack.run import Track
 
+
+class WriteError(JtrackError):
+    """A file that could not be written after the work had begun."""
+
+
 BOXES = (".csv", ".txt", ".json")
 VIDEOS = (".mp4",)
 IMAGES = (".png",)
@@ -67,7 +72,7 @@ def replacing(path: Path, *, keep: bool = True) -> Generator[Path]:
             part.replace(path)
     except OSError as error:
         hint = ": make room and run again" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
-        raise JtrackError(f"cannot write {path}: {error.strerror or error}{hint}") from None
+        raise WriteError(f"cannot write {path}: {error.strerror or error}{hint}") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -171,7 +176,7 @@ def video_writer(path: Path, fps: float) -> Generator[Callable[[np.ndarray], Non
         found = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
         written.release()
         if found != frames:
-            raise JtrackError(
+            raise WriteError(
                 f"cannot write {path}: {found} of {frames} frames arrived: is the disk full, or does OpenCV "
                 "lack MPEG-4?"
             )

@@ -34,6 +34,9 @@ from jtrack.run.stream import OnFrame, build, check_boxes, open_frames
 from jtrack.trackers import Built
 from jtrack.types import Output
 
+# XLA has one for every program: of a full disk, a folder that is read only, or oneDNN (`configure_cpu`).
+CACHE_WARNING = "Error (reading|writing) persistent compilation cache entry"
+
 app = typer.Typer(add_completion=False)
 
 
@@ -81,7 +84,9 @@ def track(
     if show or not len(given):
         check_display("leave out --show" if len(given) else "give the target's box as --init X,Y,W,H")
     frames = open_frames(source, start=start, end=end)
-    boxes = check_boxes(given if len(given) else pick(frames), frames.size, inside=True)
+    boxes = check_boxes(
+        given if len(given) else pick(frames), frames.size, inside=True, origin=int(one_based)
+    )
     prepare(precision)
     built = build(tracker, profile=profile, backbone=backbone, precision=precision)
     if backbone is None and built.backbone.name == "hog":
@@ -89,14 +94,16 @@ def track(
     if maps is not None:
         built = built._replace(config=dataclasses.replace(built.config, info=True))
 
+    failures: list[JtrackError] = []  # of the video or the maps: the boxes are kept all the same
     with ExitStack() as stack:
+        stack.enter_context(noting(failures))
         interrupted = stack.enter_context(interruptible())
         steps: list[OnFrame] = [stack.enter_context(progress(frames)), lambda *_: bool(interrupted)]
         if video is not None:
             write = stack.enter_context(outputs.video_writer(video, frames.fps or 30.0))
             steps.append(lambda index, image, said: write(annotated(image, said, start + index)))
         if maps is not None:
-            steps.append(map_writer(maps, built, start))
+            steps.append(ending(map_writer(maps, built, start), failures))
         if show:
             steps.append(stack.enter_context(window(frames.name, start)))
         done = run.track(
@@ -106,17 +113,23 @@ def track(
             seed=seed,
             on_frame=lambda *frame: any([step(*frame) for step in steps]),
         )
-    written = [path for path in (video, maps) if path is not None]
+    written = [] if failures else [path for path in (video, maps) if path is not None]
     if out is not None:
         written += outputs.write_boxes(out, done, first=start, one_based=one_based)
     typer.echo(summary(frames.name, done))
     if written:
         typer.echo(f"wrote {', '.join(map(str, written))}")
+    if failures:
+        kept = "" if out is None else f" (the boxes of {len(done.boxes)} frames are kept)"
+        raise JtrackError(f"{failures[0]}{kept}")
     if interrupted:
         typer.echo(f"jtrack: interrupted after {len(done.boxes)} frames, which are kept", err=True)
         raise typer.Exit(130)
     if done.stopped and not show:
         raise JtrackError(f"{done.stopped} (the {len(done.boxes)} frames before it are tracked and kept)")
+    if done.stopped is None and frames.length is not None and len(done.boxes) < frames.length:
+        missing = f"{len(done.boxes)} of the {frames.length} frames that it declares"
+        typer.echo(f"jtrack: {frames.name} ended after {missing}: the file may be damaged", err=True)
 
 
 def check_outputs(
@@ -132,12 +145,15 @@ def check_outputs(
 
 
 def prepare(precision: str) -> None:
-    """Readies JAX before it touches a device."""
+    """Readies JAX before it touches a device. Without a cache that can be written, it compiles anew."""
     if precision == "bfloat16":
         # Only then: XLA cannot keep programs that call oneDNN, which would be compiled in every run.
         devices.configure_cpu()
-        warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
-    devices.enable_compilation_cache()
+    warnings.filterwarnings("ignore", CACHE_WARNING)
+    try:
+        devices.enable_compilation_cache()
+    except JtrackError as error:
+        typer.echo(f"jtrack: {error} in XDG_CACHE_HOME; this run goes on without", err=True)
 
 
 def parse_box(text: str) -> tuple[float, ...]:
@@ -189,6 +205,26 @@ def map_writer(folder: Path, built: Built, start: int) -> OnFrame:
         outputs.write_image(folder / f"{start + index:06d}.png", draw.stack(rows))
 
     return step
+
+
+@contextmanager
+def noting(failures: list[JtrackError]) -> Generator[None]:
+    """Notes a second output's failure once tracking is over; one before that ends everything."""
+    try:
+        yield
+    except outputs.WriteError as error:
+        failures.append(error)
+
+
+def ending(step: OnFrame, failures: list[JtrackError]) -> OnFrame:
+    """A step that ends tracking when its file cannot be written."""
+
+    def guarded(index: int, image: np.ndarray, said: list[Output]) -> bool:
+        with noting(failures):
+            step(index, image, said)
+        return bool(failures)
+
+    return guarded
 
 
 class Rate(ProgressColumn):

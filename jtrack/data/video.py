@@ -60,6 +60,10 @@ def open_video(path: str | Path, *, start: int | None = None, end: int | None = 
     path = Path(path)
     if is_image(path):
         raise JtrackError(f"{path} is one image: give its folder, or a pattern like {path.parent / '*'}")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise JtrackError(f"cannot read video {path}: {error.strerror}") from error
     capture = _open(str(path))
     ok, image = capture.read()
     declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

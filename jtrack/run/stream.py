@@ -67,7 +67,9 @@ def to_frame(image: np.ndarray, canvas: tuple[int, int]) -> Frame:
     return Frame(jax.device_put(pixels), jax.device_put(np.array([height, width], np.int32)))
 
 
-def check_boxes(boxes: np.ndarray | Sequence[Any], size: tuple[int, int], *, inside: bool) -> np.ndarray:
+def check_boxes(
+    boxes: np.ndarray | Sequence[Any], size: tuple[int, int], *, inside: bool, origin: int = 0
+) -> np.ndarray:
     """Refuses boxes that cannot be tracked.
 
     Args:
@@ -75,6 +77,7 @@ def check_boxes(boxes: np.ndarray | Sequence[Any], size: tuple[int, int], *, ins
       size: (height, width) of the frame.
       inside: whether boxes must lie inside the frame, up to the one pixel annotators disagree by; otherwise
         they need only overlap it.
+      origin: what the user calls the first pixel; boxes are said so in errors.
 
     Returns:
       The boxes as float32.
@@ -89,7 +92,7 @@ def check_boxes(boxes: np.ndarray | Sequence[Any], size: tuple[int, int], *, ins
     height, width = size
     for box in array.reshape(-1, 4):
         x, y, w, h = box
-        shown = ",".join(f"{value:g}" for value in box)
+        shown = ",".join(f"{value:g}" for value in (x + origin, y + origin, w, h))
         if not np.isfinite(box).all():
             raise JtrackError(f"box {shown} (x,y,w,h) is not finite: give four numbers")
         if min(w, h) < 2:
@@ -104,7 +107,7 @@ def check_boxes(boxes: np.ndarray | Sequence[Any], size: tuple[int, int], *, ins
         if inside and (min(x, y) < -1 or x + w > width + 1 or y + h > height + 1):
             raise JtrackError(
                 f"box {shown} (x,y,w,h) lies partly outside the frame, which is {width}x{height} pixels: "
-                f"the part inside is {left:g},{top:g},{right - left:g},{bottom - top:g}"
+                f"the part inside is {left + origin:g},{top + origin:g},{right - left:g},{bottom - top:g}"
             )
     return array.astype(np.float32)
 
