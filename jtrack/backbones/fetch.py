@@ -50,6 +50,7 @@ def fetch(name: str, *, progress: Progress = lambda file, done, total: None) -> 
     """
     folder = store.destination()
     failures = []
+    silent = []  # why an address could not be reached
     for source in store.entry(name).sources:
         part = folder / f"{source.file}.part"
         for address in source.addresses:
@@ -59,6 +60,8 @@ def fetch(name: str, *, progress: Progress = lambda file, done, total: None) -> 
                 layers, header = _converted(part, name, source)
             except requests.RequestException as error:
                 failures.append(f"{address}: {_reason(error)}")
+                if isinstance(error, requests.ConnectionError | requests.Timeout):
+                    silent.append(_reason(error))
                 continue
             except _Wrong as error:
                 failures.append(f"{address}: {error}")
@@ -73,9 +76,12 @@ def fetch(name: str, *, progress: Progress = lambda file, done, total: None) -> 
     if first is None:
         file = store.entry(name).sources[0].file
         raise JtrackError(f"{name} cannot be fetched: it has no public address; put {file} into {folder}")
+    if len(silent) == len(failures):
+        why = f", as this machine is offline or no server answers ({'; '.join(dict.fromkeys(silent))})"
+    else:
+        why = f" ({'; '.join(failures)})"
     raise JtrackError(
-        f"could not fetch {name} ({'; '.join(failures)}): fetch {first} elsewhere, then: "
-        f"jtrack weights convert FILE --as {name}"
+        f"could not fetch {name}{why}: fetch {first} elsewhere, then: jtrack weights convert FILE --as {name}"
     )
 
 

@@ -213,6 +213,12 @@ def _from_source(name: str, path: Path) -> Layers:
         if header.get("source_stamp") == stamp:
             return layers
     layers, header = made_from(path, name)
+    if header["source_checksum"].startswith("differs"):
+        warnings.warn(
+            f"{path} is used as {name}, but is not the published file ({header['source_checksum']}): "
+            "replace it unless that is meant",
+            stacklevel=3,
+        )
     try:
         write(kept, layers, header | {"source_stamp": stamp})
     except JtrackError as error:

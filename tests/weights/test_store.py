@@ -22,6 +22,9 @@ REAL = {
 }
 NET = "caffenet_conv"
 
+# Random arrays are under the name of the published file.
+pytestmark = pytest.mark.filterwarnings("ignore:.*not the published file")
+
 
 def random_arrays(seed):
     """caffenet_conv as its source file holds it: OIHW."""
@@ -224,6 +227,11 @@ def fails(code):
         raise OSError(code, os.strerror(code))
 
     return raise_it
+
+
+def test_a_file_other_than_the_published_one_is_said(source_folder):
+    with pytest.warns(UserWarning, match=rf"{REAL[NET]} is used as {NET}, but is not the published file"):
+        store.load(NET)
 
 
 @pytest.mark.parametrize("where", ["save_file", "os.replace"])

@@ -105,7 +105,7 @@ def convert(
 
 
 def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, path: Path) -> None:
-    """Refuses arrays that are not exactly the net's, listing every mismatch in one sentence."""
+    """Refuses arrays that are not exactly the net's, naming the first mismatches of each kind."""
     common = [layer for layer in template if layer in layers]
     have = {f"{layer}/{part}": array for layer in common for part, array in layers[layer].items()}
     want = {
@@ -121,8 +121,13 @@ def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, 
         "not finite": [key for key, array, _ in pairs if not np.isfinite(array).all()],
     }
     if any(problems.values()):
-        found = "; ".join(f"{problem}: {', '.join(which)}" for problem, which in problems.items() if which)
+        found = "; ".join(f"{problem}: {_first(which)}" for problem, which in problems.items() if which)
         raise JtrackError(f"{path} does not hold {name} (weights of the wrong net or shape): {found}")
+
+
+def _first(names: list[str], most: int = 5) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
