@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable
 
 
+LONGEST_LIST = 24  # names
+
+
 class JtrackError(ValueError):
     """A wrong input, refused at the edge. The command line prints it as one line and exits with 2."""
 
@@ -20,6 +23,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> JtrackError:
       The error, to be raised by the caller.
     """
     choices = list(known)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, choices, n=5, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return JtrackError(f"unknown {kind} {name!r}: {hint}known: {', '.join(choices)}")
+    # A network has some hundred layers: of a long list the nearest few and its ends say enough.
+    shown = choices if len(choices) <= LONGEST_LIST else [*near[1:], choices[0], "...", choices[-1]]
+    return JtrackError(f"unknown {kind} {name!r}: {hint}known: {', '.join(shown)}")
