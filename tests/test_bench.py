@@ -10,12 +10,12 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from bench import otb as bench
 from jtrack import trackers
 from jtrack.benchmark import metrics
 from jtrack.data import otb, synthetic
+from tests.conftest import ROOT
 
 LENGTHS = {"Walk": 6, "Run": 5}
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 PACKAGES = sorted(f"jtrack.{path.parent.name}" for path in (ROOT / "jtrack").glob("*/__init__.py"))
 LIBRARY = ", ".join(name for name in PACKAGES if name != "jtrack.cli")

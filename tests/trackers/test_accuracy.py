@@ -5,13 +5,13 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from bench import otb as bench
 from jtrack import trackers
 from jtrack.benchmark import metrics
 from jtrack.data import otb
 from jtrack.run import track
+from tests.conftest import ROOT
 
 
 @pytest.fixture
