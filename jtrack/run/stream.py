@@ -9,6 +9,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -206,28 +207,31 @@ def stream(
     failure = None
     waiting: deque[tuple[np.ndarray, list[PyTree]]] = deque()
     states: dict[Tracker, PyTree] = {}
-    ahead = data.prefetch(_send(frames), depth=1 if live else 4)
-    while True:
-        try:
-            image, frame = next(ahead)
-        except StopIteration:
-            break
-        except FrameError as error:
-            failure = error
-            break
-        if not states:
-            for made, index in groups.items():
-                pick: Any = 0 if one else np.array(index)
-                states[made] = executable(made, lanes=not one).init(params, keys[pick], frame, targets[pick])
-            yield image, [first_output(box) for box in targets]
-            continue
-        outputs = []
-        for made in groups:
-            states[made], output = executable(made, lanes=not one).step(params, states[made], frame)
-            outputs.append(output)
-        waiting.append((image, outputs))
-        if live or len(waiting) > 1:
-            yield _receive(*waiting.popleft(), list(groups.values()), one=one)
+    # Closed here and now: left to the garbage collector, the reading thread would outlive an exception.
+    with closing(data.prefetch(_send(frames), depth=1 if live else 4)) as ahead:
+        while True:
+            try:
+                image, frame = next(ahead)
+            except StopIteration:
+                break
+            except FrameError as error:
+                failure = error
+                break
+            if not states:
+                for made, index in groups.items():
+                    pick: Any = 0 if one else np.array(index)
+                    states[made] = executable(made, lanes=not one).init(
+                        params, keys[pick], frame, targets[pick]
+                    )
+                yield image, [first_output(box) for box in targets]
+                continue
+            outputs = []
+            for made in groups:
+                states[made], output = executable(made, lanes=not one).step(params, states[made], frame)
+                outputs.append(output)
+            waiting.append((image, outputs))
+            if live or len(waiting) > 1:
+                yield _receive(*waiting.popleft(), list(groups.values()), one=one)
     while waiting:
         yield _receive(*waiting.popleft(), list(groups.values()), one=one)
     if failure is not None:

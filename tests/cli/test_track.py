@@ -30,11 +30,21 @@ def numbers(table, *names):
     return np.array([[float(row[name]) for name in names] for row in table])
 
 
-class Unwritable(cv2.VideoWriter):
-    """Of a full disk, which OpenCV does not mention."""
+class Unwritable:
+    """A video writer on a full disk, which OpenCV does not mention. (Its own class must not be subclassed:
+    that corrupts the interpreter's memory.)
+    """
+
+    fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
+    def open(self, *_):
+        """Opens nothing."""
 
     def write(self, image):
         """Nothing arrives."""
+
+    def release(self):
+        """Nothing to close."""
 
 
 def leftovers(folder):
