@@ -1,4 +1,4 @@
-"""Where a response is largest, and how trustworthy its peak is.
+"""Where a response is largest.
 
 Responses are [M, N] with zero displacement at (0, 0); displacements are signed and wrap around:
 row r means r for r < ceil(M / 2) and r - M from there on.
@@ -67,21 +67,3 @@ def within(grid: tuple[int, int], centre: Array, radius: Array | float) -> Array
         jnp.abs(jnp.asarray(rows) - centre[0])[:, None] + jnp.abs(jnp.asarray(columns) - centre[1])[None, :]
     )
     return distance <= radius
-
-
-def peak_to_sidelobe(response: Array, exclude: Array) -> Array:
-    """(maximum - mean) / standard deviation over the cells outside the peak (MOSSE, Bolme et al. 2010).
-
-    Args:
-      response: [M, N].
-      exclude: [M, N] bool, true around the peak.
-
-    Returns:
-      () float32; 0 for a flat response.
-    """
-    weight = jnp.where(exclude, 0.0, 1.0)
-    count = jnp.maximum(weight.sum(), 1.0)
-    mean = jnp.sum(weight * response) / count
-    variance = jnp.sum(weight * (response - mean) ** 2) / count
-    spread = jnp.sqrt(jnp.maximum(variance, 1e-12))
-    return (response.max() - mean) / spread

@@ -63,7 +63,7 @@ class Config:
     padding: float = 2.8  # sides of the search window over the target's
     input_size: tuple[int, int] = (224, 224)
     scale: Scale | None = None
-    gated: bool = False  # whether a lost target leaves the model alone
+    gated: bool = False  # whether the model learns in proportion to the score, and nothing of a lost target
     info: bool = False  # put the responses and the search window into `Output.info`
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
@@ -145,13 +145,13 @@ TAPS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Slope and middle of the score's curve where a network's responses differ from GoogLeNet's, for which the
-# released numbers below were fitted. HOG's responses are higher, on background too.
+# Slope and middle of the score's curve where GoogLeNet's, fitted on real sequences, do not do: HOG's responses
+# are higher, on background too.
 CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
 
 
 def numbers(**changes: float | tuple[float, ...]) -> Numbers:
-    """The released code's numbers, with changes by name."""
+    """The released code's numbers and our read-out's and score's, with changes by name."""
     released: dict[str, float | tuple[float, ...]] = {
         "layer_weights": (1.0, 0.5, 0.02),
         "regularisation": 1e-4,

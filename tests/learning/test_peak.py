@@ -62,16 +62,3 @@ def test_the_diamond_of_equation_5():
     for r in range(-3, 4):
         for c in range(-3, 4):
             assert mask[r % 7, c % 7] == (abs(r - 1) + abs(c + 1) <= 2)
-
-
-def test_peak_to_sidelobe_ratio():
-    rng = np.random.default_rng(0)
-    response = rng.normal(size=(20, 20)).astype(np.float32)
-    response[3, 4] = 30
-    exclude = np.zeros((20, 20), bool)
-    exclude[2:5, 3:6] = True
-    side = response[~exclude]
-    want = (30 - side.mean()) / side.std()
-    assert float(peak.peak_to_sidelobe(jnp.asarray(response), jnp.asarray(exclude))) == pytest.approx(
-        want, rel=1e-4
-    )
