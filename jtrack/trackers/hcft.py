@@ -145,8 +145,8 @@ TAPS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Slope and middle of the score's curve where GoogLeNet's, fitted on real sequences, do not do: HOG's responses
-# are higher, on background too.
+# Slope and middle of the score's curve where GoogLeNet's, fitted on real sequences, do not do.
+# HOG's responses are higher, on background too.
 CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
 
 
