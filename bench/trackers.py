@@ -40,10 +40,8 @@ def images(real: Path, made: Path) -> tuple[Path, np.ndarray]:
     """A folder of images and the first box: a real sequence, or else the synthetic clip as JPEG files."""
     if real.is_dir():
         sequence = otb.load(real)
-        assert sequence.boxes is not None
         return real / "img", sequence.boxes[0]
     clip = synthetic.clip()
-    assert clip.boxes is not None
     for index, image in enumerate(clip.frames):
         cv2.imwrite(str(made / f"{index:04d}.jpg"), image[:, :, ::-1])
     return made, clip.boxes[0]

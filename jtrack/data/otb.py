@@ -95,7 +95,8 @@ def load(folder: str | Path, *, target: int | None = None, attributes: str | Pat
             " they must be as many"
         )
     marks = () if attributes is None else read_attributes(attributes)
-    return Sequence(name, open_images(images, name=name), boxes, attributes=marks)
+    frames = open_images(images, name=name)
+    return Sequence(name, boxes, attributes=marks, size=frames.size, frames=frames)
 
 
 def read_boxes(path: str | Path) -> np.ndarray:

@@ -39,15 +39,25 @@ class FrameSource:
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence:
-    """Frames with what is annotated about them. Row t of every array belongs to frame t of `frames`."""
+class Annotation:
+    """What is annotated about a sequence, which scoring needs without its frames.
 
-    name: str
-    frames: FrameSource
-    boxes: np.ndarray | None = None  # [T, 4] float64: x, y, w, h, 0-based; T may be less than the frames
+    Row t of every array belongs to frame t.
+    """
+
+    name: str  # in its benchmark
+    boxes: np.ndarray  # [T, 4] float64: x, y, w, h, 0-based; as the file has them where the target is absent
     polygons: np.ndarray | None = None  # [T, P, 2] float64: corners x, y, 0-based
     attributes: tuple[str, ...] = ()  # of the sequence, as the benchmark abbreviates them ("SV", "OCC")
     events: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> [T] bool: where it happens
+    size: tuple[int, int] | None = None  # (height, width) of the frames, where it is known
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sequence(Annotation):
+    """An annotation with the frames it belongs to: `frames` may be more than the rows."""
+
+    frames: FrameSource
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:

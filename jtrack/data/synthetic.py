@@ -89,7 +89,8 @@ def clip(*, frames: int = 120, size: tuple[int, int] = (240, 320), seed: int = 0
         "rotation": np.abs(pose.angle - pose.angle[0]) > np.radians(20),
     }
     boxes = detail * _boxes(pose, view)
-    return Sequence("synthetic", FrameSource("synthetic", size, frames, 30.0, read), boxes, events=events)
+    source = FrameSource("synthetic", size, frames, 30.0, read)
+    return Sequence("synthetic", boxes, events=events, size=size, frames=source)
 
 
 def _story(time: np.ndarray, view: np.ndarray, phases: np.ndarray) -> Pose:

@@ -50,7 +50,14 @@ def load(folder: str | Path) -> Sequence:
         )
     name = folder.resolve().name
     frames = open_images(sorted(images, key=natural_key), name=name)
-    return Sequence(name, frames, bounding_boxes(polygons), polygons, events=_events(folder, len(images)))
+    return Sequence(
+        name,
+        bounding_boxes(polygons),
+        polygons,
+        events=_events(folder, len(images)),
+        size=frames.size,
+        frames=frames,
+    )
 
 
 def read_polygons(path: str | Path) -> np.ndarray:

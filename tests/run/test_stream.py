@@ -169,7 +169,7 @@ def test_on_frame_can_stop():
 
 def test_range_of_frames():
     want = fake.path(BOXES[0], MOVES[2:6])
-    sequence = Sequence("s", from_arrays(fake.video(MOVES)))
+    sequence = Sequence("s", np.zeros((len(MOVES) + 1, 4)), frames=from_arrays(fake.video(MOVES)))
     for source in (fake.video(MOVES), from_arrays(iter(fake.video(MOVES))), sequence):
         got = track(source, BOXES[0], tracker=fake.build(), start=2, end=6)
         np.testing.assert_array_equal(got.boxes, want)
