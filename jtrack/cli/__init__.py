@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from jtrack import __version__
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, unknown_name
 
 COMMANDS = {
     "track": "Track targets through a video, an image folder or a camera's pictures.",
@@ -35,6 +35,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself, imported."""
+        if args[0] not in COMMANDS:
+            raise unknown_name("command", args[0], COMMANDS)
         name, _, rest = super().resolve_command(ctx, args)
         return name, typer.main.get_command(import_module(f"jtrack.cli.{name}").app), rest
 

@@ -32,15 +32,18 @@ Name = Annotated[
 @app.command("list")
 def list_networks() -> None:
     """The networks whose weights come from files, and which of them are here."""
-    table = Table(
-        Column("network", no_wrap=True), Column("here", overflow="fold"), "size", "checksum", "licence"
-    )
+    table = Table(Column("network", no_wrap=True), "here", "size", "checksum", "licence")
+    found = {}
     for name, entry in store.manifest().items():
         source = entry.sources[0]
-        found = store.locate(name)
+        if path := store.locate(name):
+            found[name] = path
         size = f"{source.size / 2**20:.0f} MiB" if source.size else "unknown"
-        table.add_row(name, str(found) if found else "no", size, source.checksum[:15], entry.licence)
-    Console().print(table)
+        table.add_row(name, "yes" if path else "no", size, source.checksum[:15], entry.licence)
+    console = Console()
+    console.print(table)
+    for name, path in found.items():  # under the table, where a long path stays whole
+        console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -25,7 +25,7 @@ def source(tmp_path):
 
 
 def test_list_and_path(user_folder, monkeypatch, tmp_path, source):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("JTRACK_WEIGHTS", str(tmp_path / "first"))
     assert run("path").output.split() == [str(tmp_path / "first"), str(user_folder)]
     run("convert", source, "--as", "caffenet_conv")
