@@ -24,6 +24,8 @@ class Trajectory:
     seconds: np.ndarray | None = None  # [T] float64 a frame took; NaN where it was not timed
     scores: np.ndarray | None = None  # [T] float64 in [0, 1], the tracker's own
     lost: np.ndarray | None = None  # [T] bool, the tracker's own
+    polygons: np.ndarray | None = None  # [T, P, 2] float64, 0-based, of a tracker that gives polygons; then
+    # `boxes` are about them
 
 
 @dataclass(frozen=True)
