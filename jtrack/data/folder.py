@@ -119,7 +119,7 @@ def open_images(
             check_size(image, size, f"frame {index} of {name}, {path},", index)
             yield image
 
-    return FrameSource(name, size, len(chosen), None, read)
+    return FrameSource(name, size, len(chosen), None, read, lambda index: read_image(chosen[index]))
 
 
 def check_range(name: str, start: int | None, end: int | None, length: int | None) -> tuple[int, int | None]:

@@ -33,6 +33,8 @@ class FrameSource:
     length: int | None  # as declared by the file; a damaged video may end earlier. None: unknown (camera)
     fps: float | None  # None where the source does not say
     read: Callable[[], Iterator[np.ndarray]] = field(repr=False)  # starts reading at the first frame
+    # Reads one frame by its number, from 0; None where a frame is only reached through those before it.
+    pick: Callable[[int], np.ndarray] | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.read()
