@@ -7,8 +7,9 @@ Forms:
     list of entries of one sequence, a file a sequence in the folder of a tracker.
   * `.mat`, of any version: a file a sequence, `SEQUENCE_TRACKER.mat`, whose `results` is a cell of entries.
   * text: see `jtrack.benchmark.layouts`.
-An entry is the OTB toolkit's struct of one trial: `res`, its `type` (see `jtrack.benchmark.region_types`) and,
-of affine regions, `tmplsize`; `len`, `fps`, `shiftType`. Coordinates count from 1 in the files and from 0 here.
+An entry is the OTB toolkit's struct of one trial: `res`, its `type` (see `jtrack.benchmark.region_types`)
+and, of affine regions, `tmplsize`; `len`, `fps`, `shiftType`. Coordinates count from 1 in the files and from
+0 here.
 """
 
 import gzip
