@@ -71,7 +71,7 @@ def exact_overlap(regions: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Raises:
       JtrackError: if the shapes are others.
     """
-    first, second = (_as_polygons(region) for region in _pair(regions, truth))
+    first, second = (as_polygons(region) for region in _pair(regions, truth))
     result = np.full(len(first), np.nan)
     finite = _finite(first) & _finite(second)
     first, second = first[finite], second[finite]
@@ -102,7 +102,7 @@ def _finite(region: np.ndarray) -> np.ndarray:
     return np.isfinite(region).all(axis=tuple(range(1, region.ndim)))
 
 
-def _as_polygons(region: np.ndarray) -> np.ndarray:
+def as_polygons(region: np.ndarray) -> np.ndarray:
     """Polygons [T, P, 2], boxes as their four corners."""
     if region.ndim == 3:
         return region
