@@ -1,28 +1,45 @@
-"""Protocols of evaluation, each a small file of data in `protocols/`."""
+"""Protocols of evaluation, each a small file of data in `protocols/`: from which frames and boxes to start.
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+protocol = benchmark.protocol.load("sre")
+for trial in benchmark.protocol.trials(protocol, sequence): ...
+"""
+
+import tomllib
+import types
+import typing
+import zlib
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields
+from importlib import resources
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from jtrack.data import Annotation, Sequence
+from jtrack.data.otb import ORIGIN
+from jtrack.errors import JtrackError, unknown_name
+
+_SHORTEST = 20  # frames of a segment, as the OTB toolkit has it
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How a benchmark runs a tracker and pools what comes out. The fields are those of its file."""
 
-    name: str  # "ope"
+    name: str  # "ope"; the name of the file
     title: str  # "one-pass evaluation"
     source: str  # the paper, and the toolkit it was checked against
-    measures: Literal["otb", "vot", "got"]  # which measures it is scored by
+    measures: Literal["otb", "vot", "got"]  # which measures it is scored by, and whose files it writes
     pooling: Literal["sequences", "frames"]  # whether the trials of a sequence count once or by their frames
     segments: int = 1  # starts spread over the sequence (TRE)
     shifts: tuple[tuple[float, float], ...] = ()  # of the first box, in its width and height (SRE)
+    corners: tuple[tuple[float, float], ...] = ()  # of one corner of it, right and down, the same (SRE)
     scales: tuple[float, ...] = ()  # of the first box about its centre (SRE)
-    noise: float = 0.0  # each side of a first box is moved at random by at most this part of its size
+    noise: float = 0.0  # a first box is moved and scaled at random by at most this part of its size
     greyscale: bool = False  # frames are turned grey
     restart_after: int | None = None  # frames from a failure to the next start; None: never restarted
     burn_in: int = 0  # frames after a start that do not count in accuracy
-    repetitions: int = 1  # trials of a tracker that draws random numbers
+    repetitions: int = 1  # of every start, where the tracker or the protocol draws random numbers
 
 
 class Trial(NamedTuple):
@@ -34,3 +51,189 @@ class Trial(NamedTuple):
     end: int
     box: np.ndarray  # [4] x, y, w, h, 0-based
     seed: int
+
+
+def names() -> list[str]:
+    """The protocols there are."""
+    return sorted(path.name.removesuffix(".toml") for path in _folder().iterdir() if path.suffix == ".toml")
+
+
+def load(name: str) -> Protocol:
+    """Reads a protocol.
+
+    Raises:
+      JtrackError: there is none of this name.
+    """
+    if name not in names():
+        raise unknown_name("protocol", name, names())
+    return parse(name, (_folder() / f"{name}.toml").read_text("utf-8"))
+
+
+def parse(name: str, text: str) -> Protocol:
+    """Reads a protocol from the text of its file.
+
+    Raises:
+      JtrackError: an unknown or missing key, or a value of another type than the field's.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise JtrackError(f"protocol {name} is not TOML: {error}") from None
+    hints = typing.get_type_hints(Protocol)
+    known = {field.name: field for field in fields(Protocol) if field.name != "name"}
+    for key, value in table.items():
+        if key not in known:
+            raise unknown_name(f"key of protocol {name}", key, known)
+        if not _fits(value, hints[key]):
+            raise JtrackError(f"{key} of protocol {name} is {value!r}: needed is {_said(hints[key])}")
+    for key, field in known.items():
+        if field.default is MISSING and key not in table:
+            raise JtrackError(f"protocol {name} lacks {key}: needed is {_said(hints[key])}")
+    return Protocol(name=name, **{key: _frozen(value) for key, value in table.items()})
+
+
+def trials(
+    protocol: Protocol,
+    annotation: Annotation,
+    *,
+    repeats: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    omitted: Iterable[tuple[int, int]] = (),
+) -> list[Trial]:
+    """The trials of a sequence under a protocol.
+
+    Args:
+      protocol: how to start.
+      annotation: of the sequence. Where it has one row only, as in a test set, and frames, all are run.
+      repeats: how often each start is tried, each time with another seed; None for the protocol's own number.
+      seed: of the first repetition; the next ones count up.
+      limit: only so many frames of each trial.
+      omitted: first and last frame of each part in which no segment must start (`data.otb.omitted`).
+
+    Returns:
+      The trials: all starts of the first repetition, then of the next.
+
+    Raises:
+      JtrackError: an annotation without a frame to start from, a number that is not positive.
+    """
+    for what, number in (("repetitions", repeats), ("frames", limit)):
+        if number is not None and number < 1:
+            raise JtrackError(f"the number of {what} is {number}: give 1 or more")
+    length = len(annotation.boxes)
+    if length == 1 and isinstance(annotation, Sequence):
+        length = annotation.frames.length or length
+    first = _starts(annotation, omitted, length, protocol.segments)
+    starts = [(start, box) for start in first for box in _perturbed(protocol, annotation, start)]
+    found: list[Trial] = []
+    for repetition in range(protocol.repetitions if repeats is None else repeats):
+        for start, box in starts:
+            end = length if limit is None else min(length, start + limit)
+            trial = Trial(annotation.name, len(found), start, end, box, seed + repetition)
+            found.append(trial._replace(box=noisy(protocol, trial, start, box)))
+    return found
+
+
+def noisy(protocol: Protocol, trial: Trial, frame: int, box: np.ndarray) -> np.ndarray:
+    """The box [4] a tracker is given in a frame it is started in, for the true box.
+
+    Under VOT's region noise its centre is moved, and each side scaled, by a part of the size drawn evenly
+    from [-noise, noise], as the toolkit does (stack_vot2013). The same trial and frame give the same box.
+    """
+    if not protocol.noise:
+        return box
+    rng = np.random.default_rng([zlib.crc32(trial.sequence.encode()), trial.seed, frame])
+    scale, move = rng.uniform(-protocol.noise, protocol.noise, (2, 2))
+    size = box[2:] * (1 + scale)
+    centre = box[:2] + box[2:] / 2 + box[2:] * move
+    return np.concatenate([centre - size / 2, size])
+
+
+def _starts(
+    annotation: Annotation, omitted: Iterable[tuple[int, int]], length: int, segments: int
+) -> list[int]:
+    """The first frames of the segments, as the OTB toolkit's splitSeqTRE spreads them.
+
+    Frames that are omitted, or whose annotation has a negative entry or none that is positive (counted from
+    1), are no starts. The last segment has at least 20 frames, or as many as there are.
+    """
+    rows = annotation.boxes + ORIGIN
+    usable = np.isfinite(rows).all(axis=1) & (rows >= 0).all(axis=1) & (rows[:, 2:] > 0).all(axis=1)
+    for first, last in omitted:
+        usable[first : last + 1] = False
+    frames = np.flatnonzero(usable)
+    if not len(frames):
+        raise JtrackError(f"sequence {annotation.name} has no frame to start from: no box in it is usable")
+    if segments == 1:
+        return [int(frames[0])]
+    last = max(1, int(np.count_nonzero(frames <= length - _SHORTEST)))  # counted from 1, as the toolkit does
+    steps = segments - 1
+    chosen = [1 + step * last // steps for step in range(steps) if step * last <= (last - 1) * steps]
+    return [int(frames[number - 1]) for number in [*chosen, last]]
+
+
+def _perturbed(protocol: Protocol, annotation: Annotation, start: int) -> list[np.ndarray]:
+    """The boxes [4] to start from in a frame: the annotated one, or those of SRE in the toolkit's order.
+
+    The toolkit's shiftInitBB works on whole pixels counted from 1: shifts are rounded up, other sides to the
+    nearest, and what leaves the image is cut off on the right and at the bottom.
+    """
+    box = annotation.boxes[start] + ORIGIN
+    corner, size = box[:2], box[2:]
+    end = corner + size
+    found: list[np.ndarray] = []
+    for part in np.array(protocol.shifts).reshape(-1, 2):
+        found.append(np.concatenate([corner + np.sign(part) * np.ceil(np.abs(part) * size), size]))
+    for part in np.array(protocol.corners).reshape(-1, 2):
+        low = np.where(part < 0, _rounded(corner + part * size), corner)
+        high = np.where(part > 0, _rounded(end - 1 + part * size) + 1, end)
+        found.append(np.concatenate([low, high - low]))
+    for scale in protocol.scales:
+        scaled = scale * size
+        found.append(_rounded(np.concatenate([corner + size / 2 - scaled / 2, scaled])))
+    if not found:
+        return [annotation.boxes[start]]
+    return [_inside(shifted, annotation.size) - ORIGIN for shifted in found]
+
+
+def _inside(box: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """A box counted from 1 with its corner in the image, and its end, where the image's size is known."""
+    corner = np.maximum(box[:2], 1)
+    width_height = np.array([np.inf, np.inf]) if size is None else np.array(size[::-1], np.float64)
+    return np.concatenate([corner, np.minimum(box[2:], width_height - corner + 1)])
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To whole numbers, halves away from zero, as MATLAB rounds."""
+    return np.copysign(np.floor(np.abs(values) + 0.5), values)
+
+
+def _folder() -> Any:
+    return resources.files("jtrack.benchmark") / "protocols"
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of TOML is what a field's type says."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin is types.UnionType:
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple:
+        if not isinstance(value, list):
+            return False
+        if arguments[-1] is Ellipsis:
+            return all(_fits(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(_fits, value, arguments))
+    return type(value) is hint or (hint is float and type(value) is int)
+
+
+def _said(hint: Any) -> str:
+    """A type, as a sentence names it."""
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
