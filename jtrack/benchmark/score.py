@@ -1,12 +1,43 @@
-"""Scores of a tracker's results: per sequence, per attribute and overall, pooled as each toolkit pools."""
+"""Scores of a tracker's results: per sequence, per attribute and overall, pooled as each toolkit pools.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+    dataset = jtrack.data.open_dataset("otb", root, subset="cvpr13")
+    truth = score.annotations(dataset)
+    for results in published.read("results"):
+        scored = score.score(results, truth, subset="cvpr13")
+
+Measures by the protocol:
+  * OTB: those of `jtrack.benchmark.metrics.Scores`; overall the mean over sequences.
+  * GOT: `ao`, `sr50`, `sr75`; overall by frames, as its toolkit pools.
+  * VOT, restarted: `accuracy`, `failures`, `robustness` and overall `eao`, as VOT2013 (VOT2015) has them.
+  * VOT, never restarted: `ao`, the average overlap; overall by frames, as its toolkit pools.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from jtrack.benchmark.results import Results
+from jtrack.benchmark import bootstrap, got, metrics, vot
+from jtrack.benchmark import protocol as protocols
+from jtrack.benchmark.protocol import Protocol
+from jtrack.benchmark.results import Results, Trajectory
+from jtrack.data import Annotation
+from jtrack.data.dataset import Dataset
+from jtrack.data.otb import ATTRIBUTES
+from jtrack.errors import LONGEST_LIST, JtrackError
+
+# Some results were published when the annotation had another length: (sequence, rows of the results, rows of
+# the annotation) -> rows to leave out at the start of each; both are then cut to what they share. The
+# benchmark starts Tiger1 at its sixth image; Board and Twinnings had a row less, and ClifBar ended earlier.
+_OTHER_LENGTHS = {
+    ("Tiger1", 349, 354): (0, 5),
+    ("Tiger1", 354, 349): (5, 0),
+    ("Board", 697, 698): (0, 0),
+    ("Twinnings", 471, 472): (0, 0),
+    ("ClifBar", 329, 472): (0, 0),
+}
 
 
 class SequenceScore(NamedTuple):
@@ -16,6 +47,7 @@ class SequenceScore(NamedTuple):
     fps: float | None  # None where nothing was timed
     measures: Mapping[str, float]  # "auc", "precision20", ... or "accuracy", "failures", ...
     curves: Mapping[str, np.ndarray]  # "success" [21], "precision" [51], "normalised_precision" [51]
+    weights: Mapping[str, float] = {}  # of measures and curves in the overall mean, where it is not 1
 
 
 @dataclass(frozen=True)
@@ -29,3 +61,264 @@ class Scored:
     curves: Mapping[str, np.ndarray]  # overall
     intervals: Mapping[str, tuple[float, float]]  # 95 % bootstrap confidence interval of each overall measure
     attributes: Mapping[str, tuple[str, ...]]  # attribute -> the sequences that have it
+    fps: float | None = None  # over all frames that were timed
+    by_attribute: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # attribute -> measures
+
+
+def annotations(dataset: Dataset) -> dict[str, Annotation]:
+    """Reads the annotations of a dataset, to score any number of results against."""
+    return {name: dataset.annotation(name) for name in dataset.names}
+
+
+def shared(results: Results, truth: Mapping[str, Annotation]) -> dict[str, Annotation]:
+    """The annotations of the sequences that there are results of.
+
+    Raises:
+      JtrackError: if there are none: these are results of another dataset.
+    """
+    found = _by_name(results)
+    both = {name: annotation for name, annotation in truth.items() if _key(name) in found}
+    if not both:
+        raise JtrackError(
+            f"the results of {results.tracker} are of {_listed(results.trajectories) or 'no sequence'}, the "
+            f"annotations of {_listed(truth)}: they are of different datasets"
+        )
+    return both
+
+
+def score(
+    results: Results,
+    truth: Mapping[str, Annotation],
+    *,
+    protocol: Protocol | None = None,
+    subset: str = "all",
+    resamples: int = bootstrap.RESAMPLES,
+) -> Scored:
+    """Scores the results of one tracker on every annotated sequence.
+
+    Args:
+      results: of the tracker. Names of sequences may differ from the annotation's in case and in what stands
+        before the number of a target (`jogging.1` for `Jogging-1`).
+      truth: sequence -> annotation, those that shall count; see `annotations` and `shared`.
+      protocol: the one of `results` if None.
+      subset: what the list of sequences is called.
+      resamples: of the bootstrap that makes the intervals.
+
+    Raises:
+      JtrackError: if a sequence has no results, or they have another length than the annotation; an unknown
+        protocol.
+    """
+    protocol = protocol or protocols.load(results.protocol)
+    shared(results, truth)
+    trials = _fitted(results, truth)
+    sequences = {name: _MEASURES[protocol.measures](trials[name], truth[name], protocol) for name in truth}
+    measures, curves, intervals = _overall(list(sequences.values()), resamples)
+    if protocol.restart_after is not None:
+        runs = [(trial, truth[name]) for name, found in trials.items() for trial in found]
+        curves["expected_overlap"] = vot.expected_overlap(runs)
+        measures["eao"] = vot.eao(curves["expected_overlap"])
+    parts = _attributes(sequences, trials, truth, protocol)
+    return Scored(
+        results,
+        subset,
+        sequences,
+        measures,
+        curves,
+        intervals,
+        attributes={attribute: tuple(scores) for attribute, scores in parts.items()},
+        fps=_speed(trial for found in trials.values() for trial in found),
+        by_attribute={name: _means(list(scores.values()))[0] for name, scores in parts.items()},
+    )
+
+
+def _otb(trials: Sequence[Trajectory], annotation: Annotation, protocol: Protocol) -> SequenceScore:
+    counts = [metrics.count(metrics.measure(trial.boxes, _rows(trial, annotation.boxes))) for trial in trials]
+    if protocol.pooling == "frames":
+        counts = [metrics.pool(counts)]
+    scores = [metrics.rates(counted)._asdict() for counted in counts]
+    values = {key: np.mean([each[key] for each in scores], axis=0) for key in scores[0]}
+    measures = {key: float(value) for key, value in values.items() if not value.ndim}
+    return SequenceScore(
+        sum(len(trial.boxes) for trial in trials),
+        _speed(trials),
+        measures,
+        curves={key: value for key, value in values.items() if value.ndim},
+        # A sequence whose target is never to be seen has no mean.
+        weights={key: 0.0 for key, value in measures.items() if np.isnan(value)},
+    )
+
+
+def _got(trials: Sequence[Trajectory], annotation: Annotation, _: Protocol) -> SequenceScore:
+    visible = annotation.events.get("visible")
+    overlaps = [
+        got.overlaps(
+            trial.boxes,
+            _rows(trial, annotation.boxes),
+            annotation.size,
+            None if visible is None else _rows(trial, visible),
+        )
+        for trial in trials
+    ]
+    scores = got.score(np.concatenate(overlaps))
+    measures = {"ao": scores.ao, "sr50": scores.sr50, "sr75": scores.sr75}
+    weights = dict.fromkeys([*measures, "success"], float(scores.frames))
+    return SequenceScore(scores.frames, _speed(trials), measures, {"success": scores.success}, weights)
+
+
+def _vot(
+    trials: Sequence[Trajectory],
+    annotation: Annotation,
+    protocol: Protocol,
+    frames: np.ndarray | None = None,
+) -> SequenceScore:
+    counted = sum(len(trial.boxes) for trial in trials)
+    if protocol.restart_after is None:
+        value = vot.average_overlap(trials, annotation)
+        return SequenceScore(counted, _speed(trials), {"ao": value}, {}, {"ao": float(len(annotation.boxes))})
+    found = vot.supervised(trials, annotation, burn_in=protocol.burn_in, frames=frames)
+    measures = {
+        "accuracy": found.accuracy,
+        "failures": found.failures,
+        "failure_rate": found.failures / found.frames,
+        "robustness": found.robustness,
+    }
+    weights = {"accuracy": float(found.counted), "failure_rate": found.frames}
+    return SequenceScore(counted, _speed(trials), measures, {}, weights)
+
+
+_MEASURES: dict[str, Callable[[Sequence[Trajectory], Annotation, Protocol], SequenceScore]] = {
+    "otb": _otb,
+    "got": _got,
+    "vot": _vot,
+}
+
+
+def _overall(
+    scores: Sequence[SequenceScore], resamples: int
+) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, tuple[float, float]]]:
+    """Weighted means over sequences, and the intervals of the measures."""
+    measures, curves = _means(scores)
+    columns = np.array([_linearised(scores, key, measures[key]) for key in scores[0].measures]).T
+    interval = bootstrap.mean_interval(np.nan_to_num(columns), resamples=resamples)
+    ends = zip(interval.low.tolist(), interval.high.tolist(), strict=True)
+    intervals = dict(zip(scores[0].measures, ends, strict=True))
+    if "robustness" in measures:
+        low, high = intervals["failure_rate"]
+        intervals["robustness"] = vot.robustness(high, 1), vot.robustness(low, 1)
+    return measures, curves, intervals
+
+
+def _means(scores: Sequence[SequenceScore]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    measures = {key: float(_mean(scores, key, "measures")) for key in scores[0].measures}
+    if "robustness" in measures:  # of all sequences as if they were one
+        measures["robustness"] = vot.robustness(measures["failure_rate"], 1)
+    return measures, {key: _mean(scores, key, "curves") for key in scores[0].curves}
+
+
+def _mean(scores: Sequence[SequenceScore], key: str, kind: str) -> np.ndarray:
+    weights = _weights(scores, key)
+    values = np.array([getattr(score, kind)[key] for score in scores])[weights > 0]
+    if not len(values):
+        return np.full(values.shape[1:], np.nan)
+    mean: np.ndarray = np.average(values, axis=0, weights=weights[weights > 0])
+    return mean
+
+
+def _weights(scores: Sequence[SequenceScore], key: str) -> np.ndarray:
+    return np.array([score.weights.get(key, 1.0) for score in scores])
+
+
+def _linearised(scores: Sequence[SequenceScore], key: str, mean: float) -> np.ndarray:
+    """Values whose plain mean is the weighted one, and varies with the sequences drawn as that does.
+
+    To first order a ratio of sums changes with each of its terms by w (v - mean) / sum(w); without weights
+    these are the values themselves.
+    """
+    weights = _weights(scores, key)
+    values = np.array([score.measures[key] for score in scores])
+    if not weights.any():
+        return np.full(len(values), mean)
+    return mean + len(values) * weights * np.where(weights > 0, values - mean, 0) / weights.sum()
+
+
+def _attributes(
+    sequences: Mapping[str, SequenceScore],
+    trials: Mapping[str, Sequence[Trajectory]],
+    truth: Mapping[str, Annotation],
+    protocol: Protocol,
+) -> dict[str, dict[str, SequenceScore]]:
+    """Attribute -> the scores of the sequences that have it; VOT's on the frames alone that have it."""
+    parts: dict[str, dict[str, SequenceScore]] = {}
+    if protocol.measures == "vot":
+        marked = any(annotation.events for annotation in truth.values())
+        for name, annotation in truth.items() if marked and protocol.restart_after is not None else ():
+            for attribute, frames in vot.attributes(annotation).items():
+                if frames.any():
+                    part = _vot(trials[name], annotation, protocol, frames)
+                    parts.setdefault(attribute, {})[name] = part
+    else:
+        for name, annotation in truth.items():
+            for attribute in annotation.attributes:
+                parts.setdefault(attribute, {})[name] = sequences[name]
+    order = {attribute: place for place, attribute in enumerate(ATTRIBUTES)}
+    return dict(sorted(parts.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def _speed(trials: Iterable[Trajectory]) -> float | None:
+    return metrics.speed([trial.seconds for trial in trials if trial.seconds is not None])
+
+
+def _rows(trial: Trajectory, rows: np.ndarray) -> np.ndarray:
+    """The rows of an annotation that a trial is of."""
+    return rows[trial.start : trial.start + len(trial.boxes)]
+
+
+def _fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list[Trajectory]]:
+    """The trials of every annotated sequence, which have a row for each frame they should have."""
+    found = _by_name(results)
+    if missing := [name for name in truth if not found.get(_key(name))]:
+        why = next(
+            (f" ({name}: {results.failures[name]})" for name in missing if name in results.failures), ""
+        )
+        raise JtrackError(
+            f"{results.tracker} has no results of {len(missing)} of the {len(truth)} sequences: "
+            f"{_listed(missing)}{why}: run it on them, or name the others with --sequences"
+        )
+    return {
+        name: [_fit(results, trial, name, len(annotation.boxes)) for trial in found[_key(name)]]
+        for name, annotation in truth.items()
+    }
+
+
+def _fit(results: Results, trial: Trajectory, name: str, frames: int) -> Trajectory:
+    rows, wanted = len(trial.boxes), frames - trial.start
+    if 0 < rows == min(wanted, results.label.get("limit_frames") or frames):
+        return trial
+    if trial.start == 0 and (name, rows, frames) in _OTHER_LENGTHS:
+        first, start = _OTHER_LENGTHS[name, rows, frames]
+        return _part(trial, slice(first, first + frames - start), start)
+    where = f" from frame {trial.start} on" if trial.start else ""
+    raise JtrackError(
+        f"{results.tracker} has {rows} boxes of {name}{where}, whose annotation has {wanted}: there must be one "
+        f"a frame, these are {'cut short' if rows < wanted else 'too long'} or of another version of it"
+    )
+
+
+def _part(trial: Trajectory, rows: slice, start: int) -> Trajectory:
+    arrays = ("boxes", "status", "seconds", "scores", "lost", "polygons")
+    cut = {name: array[rows] for name in arrays if (array := getattr(trial, name)) is not None}
+    return replace(trial, start=start, **cut)
+
+
+def _by_name(results: Results) -> dict[str, Sequence[Trajectory]]:
+    return {_key(name): trials for name, trials in results.trajectories.items()}
+
+
+def _key(name: str) -> str:
+    """What the ways to write the name of a sequence have in common."""
+    return re.sub(r"[._](?=[0-9]$)", "-", name.lower())
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:LONGEST_LIST]) + (", ..." if len(names) > LONGEST_LIST else "")
