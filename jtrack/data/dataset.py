@@ -13,10 +13,17 @@ from importlib import import_module
 from pathlib import Path
 
 from jtrack.data.sequence import Annotation, Sequence
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import LONGEST_LIST, JtrackError, unknown_name
 
 # kind -> module of jtrack.data
-KINDS = {"otb": "otb", "vot": "vot"}
+KINDS = {
+    "otb": "otb",
+    "vot": "vot",
+    "got": "got10k",
+    "folder": "annotated",
+    "tfds": "tfds",
+    "synthetic": "synthetic",
+}
 
 
 @dataclass(frozen=True)
@@ -27,34 +34,62 @@ class Dataset:
     root: Path
     subset: str | None  # the benchmark's list the names are of ("cvpr13"); None for all there are
     names: tuple[str, ...]
-    annotation: Callable[[str], Annotation]  # reads no image
+    annotation: Callable[[str], Annotation]  # reads no image, but VOT's first one for its size
     sequence: Callable[[str], Sequence]
+    missing: frozenset[str] = frozenset()  # names on the list that are not under `root`
 
 
 def open_dataset(
-    kind: str, root: str | Path, *, subset: str | None = None, sequences: Iterable[str] | None = None
+    kind: str,
+    root: str | Path | None = None,
+    *,
+    subset: str | None = None,
+    sequences: Iterable[str] | None = None,
 ) -> Dataset:
     """Opens a dataset.
 
     Args:
       kind: one of `KINDS`.
-      root: its folder.
-      subset: one of the benchmark's lists; None for every sequence under `root`.
+      root: its folder; for "folder" also a single video with its boxes; not needed for "synthetic".
+      subset: one of the benchmark's lists ("cvpr13"), splits ("val") or folders ("vot2015"); None for every
+        sequence under `root`.
       sequences: names of the sequences wanted, in the order they shall be in; None for all.
 
+    Returns:
+      The dataset. Its two functions refuse names that are not in `names`.
+
     Raises:
-      JtrackError: an unknown kind, subset or sequence; a folder that is missing or holds no sequence.
+      JtrackError: an unknown kind, subset or sequence; a folder that is missing, holds no sequence, or lacks
+        a sequence that is wanted.
     """
     if kind not in KINDS:
         raise unknown_name("kind of dataset", kind, KINDS)
-    root = Path(root)
-    if not root.is_dir():
+    if root is None and kind != "synthetic":
+        raise JtrackError(f"a dataset of kind {kind!r} needs its folder as root")
+    root = Path() if root is None else Path(root).expanduser()
+    if not root.is_dir() and not (kind == "folder" and root.is_file()):
         raise JtrackError(f"there is no folder {root} to open as a dataset")
     dataset: Dataset = import_module(f"jtrack.data.{KINDS[kind]}").dataset(root, subset)
-    if sequences is None:
-        return dataset
-    wanted = tuple(dict.fromkeys(sequences))
-    for name in wanted:
-        if name not in dataset.names:
-            raise unknown_name(f"sequence of {root}", name, dataset.names)
-    return replace(dataset, names=wanted)
+    names = dataset.names if sequences is None else tuple(dict.fromkeys(sequences))
+    for name in names:
+        _known(dataset, name)
+    if not names:
+        raise JtrackError(f"no sequence of {root} is wanted: name at least one")
+    if missing := [name for name in names if name in dataset.missing]:
+        some = ", ".join(missing[:LONGEST_LIST]) + (", ..." if len(missing) > LONGEST_LIST else "")
+        raise JtrackError(
+            f"{root} lacks {len(missing)} of the {len(names)} sequences wanted of {subset or 'its list'}: "
+            f"{some}: get them, or name the sequences that are there (--sequences)"
+        )
+    chosen = replace(dataset, names=names)
+    return replace(
+        chosen,
+        annotation=lambda name: dataset.annotation(_known(chosen, name)),
+        sequence=lambda name: dataset.sequence(_known(chosen, name)),
+    )
+
+
+def _known(dataset: Dataset, name: str) -> str:
+    if name not in dataset.names:
+        raise unknown_name(f"sequence of {dataset.root}", name, dataset.names)
+    return name

@@ -1,6 +1,7 @@
 """Folders of images, and glob patterns, as videos."""
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,22 +26,35 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def folder_name(folder: Path) -> str:
+    """The name of a folder as the user sees it: of `.` its own, of a link the link's."""
+    return Path(os.path.abspath(folder)).name
+
+
 def read_image(path: Path) -> np.ndarray:
     """Reads an image file as uint8 [H, W, 3] RGB: grey is repeated, alpha dropped, 16 bits reduced to 8.
 
     Raises:
       JtrackError: if the file is missing, truncated, or not an image OpenCV can decode.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise JtrackError(f"cannot read image {path}: {error.strerror}") from error
+    return decode_image(_read_bytes(path), f"image {path}")
+
+
+def decode_image(data: bytes, what: str) -> np.ndarray:
+    """Decodes an image file in memory; see `read_image`. `what` names it in errors."""
     if is_truncated(data):
-        raise JtrackError(f"image {path} is truncated ({len(data)} bytes): copy it again")
+        raise JtrackError(f"{what} is truncated ({len(data)} bytes): copy it again")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
-        raise JtrackError(f"{path} is not a readable image ({len(data)} bytes): remove or replace it")
+        raise JtrackError(f"{what} is not a readable image ({len(data)} bytes): remove or replace it")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise JtrackError(f"cannot read image {path}: {error.strerror}") from error
 
 
 def is_truncated(data: bytes) -> bool:
@@ -85,8 +99,8 @@ def open_folder(folder: str | Path, *, start: int | None = None, end: int | None
         raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
     if not paths:
         raise JtrackError(f"folder {folder} holds no image (looked for {', '.join(sorted(SUFFIXES))})")
-    resolved = folder.resolve()
-    name = resolved.parent.name if resolved.name in ("img", "color") else resolved.name
+    name = folder_name(folder)
+    name = folder_name(folder / "..") if name in ("img", "color") else name
     return open_images(sorted(paths, key=natural_key), name=name, start=start, end=end)
 
 
@@ -103,9 +117,14 @@ def open_glob(pattern: str, *, start: int | None = None, end: int | None = None)
 
 
 def open_images(
-    paths: list[Path], *, name: str, start: int | None = None, end: int | None = None
+    paths: list[Path],
+    *,
+    name: str,
+    start: int | None = None,
+    end: int | None = None,
+    fps: float | None = None,
 ) -> FrameSource:
-    """Opens images in the given order as a video; see `open_folder`."""
+    """Opens images in the given order as a video of `fps` frames per second, if known; see `open_folder`."""
     start, end = check_range(name, start, end, len(paths))
     chosen = paths[start:end]
     size = read_image(chosen[0]).shape[:2]
@@ -119,7 +138,15 @@ def open_images(
             check_size(image, size, f"frame {index} of {name}, {path},", index)
             yield image
 
-    return FrameSource(name, size, len(chosen), None, read, lambda index: read_image(chosen[index]))
+    return FrameSource(
+        name,
+        size,
+        len(chosen),
+        fps,
+        read,
+        pick=lambda index: read_image(chosen[index]),
+        encoded=lambda: map(_read_bytes, chosen),
+    )
 
 
 def check_range(name: str, start: int | None, end: int | None, length: int | None) -> tuple[int, int | None]:

@@ -2,37 +2,108 @@
 
 A sequence is a folder with the images in `img/` and one box a frame, `x,y,w,h` counted from 1, in
 `groundtruth_rect.txt`, or `groundtruth_rect.1.txt`, `.2.txt` ... where several targets are annotated. Boxes
-are counted from 0 everywhere else in jtrack.
+are counted from 0 everywhere else in jtrack. A dataset is a folder of such folders, or of annotations alone
+as the toolkit keeps them: `anno/NAME.txt`, and `anno/att/NAME.txt` or `att/NAME.txt`.
+
+An annotation keeps the numbers of its file. Where the target is absent they are not positive or NaN, and
+scoring depends on them as they stand.
+
+What the benchmark says besides (its lists, and of each sequence the range, the attributes and where no
+segment of TRE may start) is data in `otb.toml`.
 """
 
 import os
 import re
+import tomllib
+from functools import cache
+from importlib import resources
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtrack.data.folder import is_image, natural_key, open_images
-from jtrack.data.sequence import Sequence
-from jtrack.errors import JtrackError
-
-# Numbers of the first and last image the benchmark runs on, where these are not all of a sequence.
-RANGES = {
-    "BlurCar1": (247, 988),
-    "BlurCar3": (3, 359),
-    "BlurCar4": (18, 397),
-    "David": (300, 770),
-    "Diving": (1, 215),
-    "Football1": (1, 74),
-    "Freeman3": (1, 460),
-    "Freeman4": (1, 283),
-    "Tiger1": (6, 354),
-}
+from jtrack.data.dataset import Dataset
+from jtrack.data.folder import folder_name, is_image, natural_key, open_images
+from jtrack.data.sequence import Annotation, Sequence
+from jtrack.data.text import check_name, read_rows
+from jtrack.errors import JtrackError, unknown_name
 
 # What makes a sequence hard, in the order of the benchmark's attribute files: illumination variation,
 # out-of-plane rotation, scale variation, occlusion, deformation, motion blur, fast motion, in-plane rotation,
 # out of view, background clutter, low resolution.
 ATTRIBUTES = ("IV", "OPR", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OV", "BC", "LR")
 ORIGIN = np.array([1.0, 1.0, 0.0, 0.0])  # the benchmark counts pixels from 1
+
+
+@cache
+def _data() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((resources.files("jtrack.data") / "otb.toml").read_text("utf-8"))
+
+
+def lists() -> dict[str, tuple[str, ...]]:
+    """The benchmark's lists of targets by name: cvpr13 (51, "OTB-2013"), tb50 and tb100 ("OTB-100")."""
+    return {name: tuple(targets) for name, targets in _data()["lists"].items()}
+
+
+def ranges() -> dict[str, tuple[int, int]]:
+    """Numbers of the first and last image the benchmark runs on, of sequences where these are not all."""
+    return {name: (first, last) for name, (first, last) in _data()["ranges"].items()}
+
+
+def attributes(name: str) -> tuple[str, ...]:
+    """What makes a sequence of the benchmark hard, of `ATTRIBUTES`; nothing for a name it does not have."""
+    return tuple(_data()["attributes"].get(name, ()))
+
+
+def omitted(name: str) -> list[tuple[int, int]]:
+    """Where no segment of TRE may start, since the target is covered or out of view.
+
+    The toolkit's files (`initOmit`) have numbers of images. Tiger1's first part, images 1 to 5, is before the
+    range that is run on and so left out here.
+
+    Args:
+      name: of a sequence of the benchmark; any other omits nothing.
+
+    Returns:
+      First and last frame (inclusive, from 0, of the sequence as `load` cuts it) of each part.
+    """
+    first, last = ranges().get(name, (1, 10**9))
+    parts = [(max(low, first), min(high, last)) for low, high in _data()["omitted"].get(name, ())]
+    return [(low - first, high - first) for low, high in parts if low <= high]
+
+
+def dataset(root: Path, subset: str | None) -> Dataset:
+    """Opens a folder of sequences, or of annotations alone; then `sequence` says that there are no images.
+
+    Args:
+      root: the folder.
+      subset: one of `lists()`; None for all there are.
+
+    Raises:
+      JtrackError: an unknown list, or a folder that holds no sequence.
+    """
+    if subset is not None and subset not in lists():
+        raise unknown_name("list of OTB", subset, lists())
+    found = sequences(root)
+    bare = not found
+    found = found or _bare_sequences(root)
+    if not found:
+        raise JtrackError(
+            f"{root} holds no OTB sequence: expected {root / 'NAME' / 'groundtruth_rect.txt'} or "
+            f"{root / 'anno' / 'NAME.txt'}"
+        )
+    names = tuple(found) if subset is None else lists()[subset]
+
+    def sequence(name: str) -> Sequence:
+        if bare:
+            raise JtrackError(f"{root} holds the annotation of {name} alone, no images to run on")
+        return load(root / check_name(name, root))
+
+    def annotation(name: str) -> Annotation:
+        check_name(name, root)
+        return _load_bare(root, name) if bare else load_annotation(root / name)
+
+    return Dataset("otb", root, subset, names, annotation, sequence, frozenset(names) - set(found))
 
 
 def sequences(folder: str | Path) -> list[str]:
@@ -56,16 +127,42 @@ def load(folder: str | Path, *, target: int | None = None, attributes: str | Pat
       folder: the sequence's folder, or its name in the benchmark beside it (`.../Jogging-2`).
       target: which target (from 1) of a folder that has several.
       attributes: the benchmark's attribute file of the sequence (`anno/att/NAME.txt`), which is kept
-        apart from its images.
+        apart from its images; None for what the benchmark says of a sequence of this name.
 
     Returns:
-      The sequence, `boxes` [T, 4] float64 with T the number of its frames. Sequences in `RANGES` are cut to
+      The sequence, `boxes` [T, 4] float64 with T the number of its frames. Sequences in `ranges()` are cut to
       the frames the benchmark runs on.
 
     Raises:
       JtrackError: if the folder, its images or its annotation are missing or do not belong together.
     """
-    folder = Path(folder)
+    found = _find(Path(folder), target)
+    images = _images(found)
+    if not images:
+        raise JtrackError(f"OTB sequence {found.folder} has no images in {found.folder / 'img'}")
+    boxes = _matched(found, images)
+    frames = open_images(images, name=found.name)
+    marks = _attributes(found.name, None if attributes is None else Path(attributes))
+    return Sequence(found.name, boxes, attributes=marks, size=frames.size, frames=frames)
+
+
+def load_annotation(folder: str | Path, *, target: int | None = None) -> Annotation:
+    """Loads what `load` does but for the frames: images are counted, if there are any, but not read."""
+    found = _find(Path(folder), target)
+    images = _images(found)
+    boxes = _matched(found, images) if images else _cut(found.name, read_boxes(found.truth), found.truth)
+    return Annotation(found.name, boxes, attributes=_attributes(found.name, None))
+
+
+class _Found(NamedTuple):
+    """A target of a sequence on disk."""
+
+    name: str  # in the benchmark
+    folder: Path
+    truth: Path
+
+
+def _find(folder: Path, target: int | None) -> _Found:
     named = re.fullmatch(r"(.+)-([0-9]+)", folder.name)
     if target is None and named and not folder.exists():
         folder, target = folder.with_name(named[1]), int(named[2])
@@ -77,33 +174,64 @@ def load(folder: str | Path, *, target: int | None = None, attributes: str | Pat
     if target is not None and target not in truth:
         raise JtrackError(f"{folder} has no target {target}, only {', '.join(map(str, truth))}")
     target = next(iter(truth)) if target is None else target
-    name = _name(folder.resolve().name, target)
-    boxes = read_boxes(truth[target])
+    return _Found(_name(folder_name(folder), target), folder, truth[target])
 
-    images = sorted((folder / "img").glob("*"), key=natural_key)
-    images = [path for path in images if is_image(path)]
-    if folder.resolve().name in RANGES:
-        first, last = RANGES[folder.resolve().name]
-        images = [path for path in images if first <= _number(path) <= last]
-        if len(boxes) != last - first + 1:  # then its first row belongs to image 1, not to image `first`
-            boxes = boxes[first - 1 : last]
-    if not images:
-        raise JtrackError(f"OTB sequence {folder} has no images in {folder / 'img'}")
+
+def _images(found: _Found) -> list[Path]:
+    """The images the benchmark runs on, in order."""
+    images = sorted((path for path in (found.folder / "img").glob("*") if is_image(path)), key=natural_key)
+    first, last = ranges().get(found.name, (0, None))
+    return images if last is None else [path for path in images if first <= _number(path) <= last]
+
+
+def _matched(found: _Found, images: list[Path]) -> np.ndarray:
+    """The boxes of a sequence that has images: as many."""
+    boxes = _cut(found.name, read_boxes(found.truth), found.truth)
     if len(images) != len(boxes):
         raise JtrackError(
-            f"OTB sequence {folder} has {len(images)} images but {len(boxes)} boxes in {truth[target].name}:"
-            " they must be as many"
+            f"OTB sequence {found.folder} has {len(images)} images but {len(boxes)} boxes in "
+            f"{found.truth.name}: they must be as many"
         )
-    marks = () if attributes is None else read_attributes(attributes)
-    frames = open_images(images, name=name)
-    return Sequence(name, boxes, attributes=marks, size=frames.size, frames=frames)
+    return boxes
+
+
+def _cut(name: str, boxes: np.ndarray, path: Path) -> np.ndarray:
+    """The boxes of the frames the benchmark runs on, of a file that has these alone or all from image 1."""
+    if name not in ranges():
+        return boxes
+    first, last = ranges()[name]
+    if len(boxes) == last - first + 1:
+        return boxes
+    if len(boxes) < last:
+        raise JtrackError(
+            f"{path} has {len(boxes)} boxes, but the benchmark runs on images {first} to {last} of {name}: "
+            f"it should have {last - first + 1}, or all from image 1"
+        )
+    return boxes[first - 1 : last]
+
+
+def _bare_sequences(root: Path) -> list[str]:
+    """The names in a folder of annotations."""
+    return sorted(path.stem for path in (root / "anno").glob("*.txt"))
+
+
+def _load_bare(root: Path, name: str) -> Annotation:
+    """An annotation of the toolkit's folder `anno`."""
+    path = root / "anno" / f"{name}.txt"
+    places = [folder / "att" / f"{name}.txt" for folder in (root, root / "anno")]
+    marks = _attributes(name, next((place for place in places if place.is_file()), None))
+    return Annotation(name, _cut(name, read_boxes(path), path), attributes=marks)
+
+
+def _attributes(name: str, file: Path | None) -> tuple[str, ...]:
+    return attributes(name) if file is None else read_attributes(file)
 
 
 def read_boxes(path: str | Path) -> np.ndarray:
     """Reads boxes in OTB's text format: four numbers a line, separated by commas, tabs or spaces.
 
     Returns:
-      [T, 4] float64 x, y, w, h counted from 0: 1 is subtracted from x and y. Blank lines are skipped.
+      [T, 4] float64 x, y, w, h counted from 0: 1 is subtracted from x and y. NaN stays NaN.
 
     Raises:
       JtrackError: if the file cannot be read, or a line does not hold four numbers.
@@ -137,29 +265,6 @@ def write_boxes(path: str | Path, boxes: np.ndarray) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text("".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows))
     os.replace(part, path)
-
-
-def read_rows(path: str | Path) -> list[tuple[int, list[float]]]:
-    """Lines of numbers in a text file, each with its line number; blank lines are skipped.
-
-    Raises:
-      JtrackError: if the file cannot be read, has no numbers, or holds something else.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise JtrackError(f"cannot read boxes from {path}: {error}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        words = re.split(r"[,;\s]+", line.strip().rstrip(",;"))
-        try:
-            if words != [""]:
-                rows.append((number, [float(word) for word in words]))
-        except ValueError as error:
-            raise JtrackError(f"line {number} of {path} is not a line of numbers: {line[:60]!r}") from error
-    if not rows:
-        raise JtrackError(f"{path} holds no boxes")
-    return rows
 
 
 def _annotations(folder: Path) -> dict[int, Path]:

@@ -35,6 +35,8 @@ class FrameSource:
     read: Callable[[], Iterator[np.ndarray]] = field(repr=False)  # starts reading at the first frame
     # Reads one frame by its number, from 0; None where a frame is only reached through those before it.
     pick: Callable[[int], np.ndarray] | None = field(default=None, repr=False)
+    # The same frames as the image files they are kept in (JPEG, PNG, ...); None where they are not.
+    encoded: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.read()

@@ -6,11 +6,14 @@ clutter of the target's own colour) with nothing but NumPy and OpenCV.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from jtrack.data.dataset import Dataset
 from jtrack.data.sequence import FrameSource, Sequence
 from jtrack.errors import JtrackError
 
@@ -19,6 +22,13 @@ BODY = np.array([32.0, 24.0])  # semi-axes of the ladybird's outline, an ellipse
 LEAF = np.array([60.0, 17.0])  # half the length and half the greatest width of the leaf
 WALK = 512.0  # world units from the first frame to the last, along x
 LIGHT = np.array([0.55, 0.84])  # direction in which shadows fall
+# The clips that make a dataset: how many frames, of which height and width, and the seed.
+CLIPS = {
+    "ladybird-1": (120, (240, 320), 0),
+    "ladybird-2": (120, (240, 320), 1),
+    "ladybird-3": (60, (240, 320), 2),  # twice as fast
+    "ladybird-4": (120, (120, 160), 3),
+}
 
 
 class Pose(NamedTuple):
@@ -40,6 +50,23 @@ class Scene(NamedTuple):
     body: np.ndarray  # [h, w, 4] RGB and alpha in 0..1
     leaf: np.ndarray  # [h, w, 4]
     leaf_at: np.ndarray  # [2] x, y of the leaf's centre in the world
+
+
+def dataset(root: Path, subset: str | None) -> Dataset:
+    """Gives `CLIPS` as a dataset, which needs no files: `root` is not looked at.
+
+    Raises:
+      JtrackError: if a subset is asked for.
+    """
+    if subset is not None:
+        raise JtrackError(f"the synthetic dataset has no list {subset!r}: leave it out")
+
+    def sequence(name: str) -> Sequence:
+        frames, size, seed = CLIPS[name]
+        made = clip(frames=frames, size=size, seed=seed)
+        return replace(made, name=name, frames=replace(made.frames, name=name))
+
+    return Dataset("synthetic", root, None, tuple(CLIPS), sequence, sequence)
 
 
 def clip(*, frames: int = 120, size: tuple[int, int] = (240, 320), seed: int = 0) -> Sequence:
@@ -89,7 +116,11 @@ def clip(*, frames: int = 120, size: tuple[int, int] = (240, 320), seed: int = 0
         "rotation": np.abs(pose.angle - pose.angle[0]) > np.radians(20),
     }
     boxes = detail * _boxes(pose, view)
-    source = FrameSource("synthetic", size, frames, 30.0, read)
+
+    def pick(index: int) -> np.ndarray:
+        return _paint(Pose(*(part[index] for part in pose)), scene, size)
+
+    source = FrameSource("synthetic", size, frames, 30.0, read, pick)
     return Sequence("synthetic", boxes, events=events, size=size, frames=source)
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jtrack.data import otb
+from jtrack.data import open_dataset, otb
 from jtrack.errors import JtrackError
 
 
@@ -26,7 +26,7 @@ def make(folder, numbers, truth):
     [
         "1,2,30,40\n5.5,6,7,8.25\n",
         "1\t2\t30\t40\r\n5.5\t6\t7\t8.25",
-        "  1 2  30 40\n\n5.5 6 7 8.25  \n\n",
+        "  1 2  30 40\n5.5 6 7 8.25  \n\n",
         "\ufeff1, 2, 30, 40,\n5.5 , 6 , 7 , 8.25\n",
     ],
 )
@@ -40,14 +40,20 @@ def test_separators(tmp_path, text):
     ("text", "message"),
     [
         ("1,2,3,4\n1,2,3\n", "line 2 of .* has 3 numbers"),
-        ("1,2,3,4\n\nx,2,3,4\n", "line 3 of .* is not a line of numbers: 'x,2,3,4'"),
-        ("\n\n", "holds no boxes"),
-        (None, "cannot read boxes from"),
+        ("1,2,3,4\n\n5,2,3,4\n", r"line 2 of .*boxes\.txt is empty"),
+        ("1,2,3,4\nx,2,3,4\n", "line 2 of .* is not a line of numbers: 'x,2,3,4'"),
+        ("1,,3,4\n", "line 1 of .* is not a line of numbers: '1,,3,4'"),
+        ("1,2,inf,4\n", "line 1 of .* is not a line of numbers"),
+        ("1,2,3,1_0\n", "line 1 of .* is not a line of numbers"),
+        ("\n\n", r"boxes\.txt is empty"),
+        ("", r"boxes\.txt is empty"),
+        (b"\xff\xfe1", "is not a text file"),
+        (None, r"cannot read .*boxes\.txt: No such file"),
     ],
 )
 def test_bad_text(tmp_path, text, message):
     if text is not None:
-        (tmp_path / "boxes.txt").write_text(text)
+        (tmp_path / "boxes.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(JtrackError, match=message):
         otb.read_boxes(tmp_path / "boxes.txt")
 
@@ -154,3 +160,116 @@ def test_real_frames_are_whole(data_folder):
     frames = list(otb.load(data_folder / "otb" / "Football1").frames)
     assert len(frames) == 74
     assert {frame.shape for frame in frames} == {(288, 352, 3)}
+
+
+def test_absent_targets_stay_as_the_file_has_them(tmp_path):
+    (tmp_path / "boxes.txt").write_text("NaN NaN NaN NaN\n0,0,0,0\n-3,2,5,6\n")
+    expected = [[np.nan] * 4, [-1, -1, 0, 0], [-4, 1, 5, 6]]
+    np.testing.assert_array_equal(otb.read_boxes(tmp_path / "boxes.txt"), expected)
+
+
+def test_the_package_knows_what_the_benchmark_says(data_folder):
+    """Lists, attributes, omitted parts and ranges against the benchmark's own files."""
+    folder = data_folder / "otb_benchmark" / "annotations"
+    meta = json.loads((folder / "otb100_meta.json").read_text())
+    assert otb.lists() == {name: tuple(targets) for name, targets in meta["lists"].items()}
+    assert {name: len(targets) for name, targets in otb.lists().items()} == {
+        "cvpr13": 51,
+        "tb50": 50,
+        "tb100": 100,
+    }
+    for name in otb.lists()["tb100"]:
+        entry = meta["sequences"][name]
+        assert list(otb.attributes(name)) == entry["attributes"]
+        # Of Tiger1 the toolkit omits the first five images as a start: nothing is ever run on them.
+        start, end = 6 if name == "Tiger1" else entry["start_frame"], entry["end_frame"]
+        assert otb.ranges().get(name, (1, end)) == (start, end)
+        raw = folder / "initOmit" / f"{name}.txt"
+        numbers = np.loadtxt(raw, dtype=int, ndmin=2) if raw.is_file() else np.empty((0, 2), int)
+        covered = np.zeros(1000 + numbers.max(initial=end), bool)
+        for first, last in numbers:
+            covered[first : last + 1] = True
+        found = np.zeros(end - start + 1, bool)
+        for first, last in otb.omitted(name):
+            found[first : last + 1] = True
+        np.testing.assert_array_equal(found, covered[start : end + 1])
+    assert otb.omitted("Tiger1")[0] == (3, 9) and otb.omitted("Tiger1")[-1] == (326, 348)
+    assert otb.omitted("Freeman4")[-1] == (267, 282)
+    assert otb.omitted("mine") == [] and otb.attributes("mine") == ()
+
+
+def test_every_annotation_of_the_benchmark(data_folder):
+    """The 100 annotations alone: as many rows as frames are run on, and the same as beside the images."""
+    folder = data_folder / "otb_benchmark" / "annotations"
+    bare = open_dataset("otb", folder, subset="tb100")
+    meta = json.loads((folder / "otb100_meta.json").read_text())["sequences"]
+    for name in bare.names:
+        known = bare.annotation(name)
+        assert known.name == name
+        assert len(known.boxes) == (349 if name == "Tiger1" else meta[name]["n_gt"])
+        assert list(known.attributes) == meta[name]["attributes"]
+    with pytest.raises(JtrackError, match="holds the annotation of David alone, no images to run on"):
+        bare.sequence("David")
+    whole = open_dataset("otb", data_folder / "otb")
+    assert len(whole.names) == 12
+    for name in whole.names:
+        np.testing.assert_array_equal(whole.annotation(name).boxes, bare.annotation(name).boxes)
+        assert whole.annotation(name).attributes == bare.annotation(name).attributes
+
+
+def test_a_dataset_of_folders(tmp_path):
+    truth = {"groundtruth_rect.1.txt": range(1, 4), "groundtruth_rect.2.txt": range(11, 14)}
+    make(tmp_path / "Jogging", range(1, 4), truth)
+    make(tmp_path / "Human4", range(1, 4), {"groundtruth_rect.2.txt": range(1, 4)})
+    make(tmp_path / "Tiger1", range(1, 355), {"groundtruth_rect.txt": range(1, 355)})
+    found = open_dataset("otb", tmp_path)
+    assert found.names == ("Human4-2", "Jogging-1", "Jogging-2", "Tiger1")
+    assert {name: found.sequence(name).boxes[0, 0] for name in found.names} == {
+        "Human4-2": 0,
+        "Jogging-1": 0,
+        "Jogging-2": 10,
+        "Tiger1": 5,
+    }
+    assert set(found.sequence("Jogging-2").attributes) == {"OCC", "DEF", "OPR"}
+    for image in (tmp_path / "Jogging" / "img").iterdir():
+        image.write_bytes(b"not an image")
+    assert len(found.annotation("Jogging-1").boxes) == 3  # no image was read
+    with pytest.raises(JtrackError, match="is not a readable image"):
+        found.sequence("Jogging-1")
+    (tmp_path / "Jogging" / "img" / "0003.png").unlink()
+    with pytest.raises(JtrackError, match=r"has 2 images but 3 boxes in groundtruth_rect\.1\.txt"):
+        found.annotation("Jogging-1")
+
+
+def test_a_link_to_a_sequence_keeps_its_name(tmp_path):
+    make(tmp_path / "elsewhere" / "david_770", range(1, 771), {"groundtruth_rect.txt": range(300, 771)})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "David").symlink_to(tmp_path / "elsewhere" / "david_770")
+    sequence = open_dataset("otb", tmp_path / "data").sequence("David")
+    assert (sequence.name, sequence.frames.length) == ("David", 471)
+
+
+def test_lists_name_what_is_missing(tmp_path):
+    make(tmp_path / "Subway", range(1, 4), {"groundtruth_rect.txt": range(1, 4)})
+    with pytest.raises(
+        JtrackError, match=r"lacks 50 of the 51 sequences wanted of cvpr13: Basketball, .*, \.\.\.: get"
+    ):
+        open_dataset("otb", tmp_path, subset="cvpr13")
+    assert open_dataset("otb", tmp_path, subset="cvpr13", sequences=["Subway"]).names == ("Subway",)
+    with pytest.raises(JtrackError, match="lacks 1 of the 2 sequences wanted of cvpr13: Woman: get"):
+        open_dataset("otb", tmp_path, subset="cvpr13", sequences=["Woman", "Subway"])
+    with pytest.raises(JtrackError, match="unknown list of OTB 'cvpr2013': did you mean 'cvpr13'"):
+        open_dataset("otb", tmp_path, subset="cvpr2013")
+
+
+def test_annotations_alone(tmp_path):
+    (tmp_path / "anno" / "att").mkdir(parents=True)
+    (tmp_path / "anno" / "Mine.txt").write_text("1,2,3,4\n")
+    (tmp_path / "anno" / "att" / "Mine.txt").write_text("1,0,0,1,0,0,0,0,0,0,1\n")
+    (tmp_path / "anno" / "David.txt").write_text("1,2,3,4\n" * 470)
+    found = open_dataset("otb", tmp_path)
+    assert found.annotation("Mine").attributes == ("IV", "OCC", "LR")
+    with pytest.raises(
+        JtrackError, match=r"David\.txt has 470 boxes, but the benchmark runs on images 300 to 770"
+    ):
+        found.annotation("David")

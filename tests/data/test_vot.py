@@ -50,9 +50,14 @@ def test_events(tmp_path):
     [
         (2, "1,2,3,4\n", "has 2 images but 1 regions"),
         (0, "1,2,3,4\n", "has no images"),
-        (2, "1,2,3,4\n1,2,3,4,5,6,7,8\n", "line 2 of .* has 8 numbers and the first 4"),
+        (2, "1,2,3,4\n1,2,3,4,5,6\n", "line 2 of .* has 3 corners and line 1 has 4"),
         (1, "1,2,3,4,5\n", "line 1 of .* has 5 numbers"),
-        (1, "m0,0,2,2,3,4\n", "line 1 of .* is not a line of numbers"),
+        (1, "m0,0,2,2,3,4\n", "line 1 of .* is not a mask: its runs cover 7 pixels of a window of 2x2"),
+        (1, "m0,0,2\n", "line 1 of .* is not a mask"),
+        (1, "m0,0,2.5,2,1\n", "line 1 of .* is not a mask"),
+        (1, "m0,0,99999999,99999999,1\n", "line 1 of .* is not a mask"),
+        (1, "0\n", "holds no region"),
+        (1, "1,2,x,4\n", "line 1 of .* is not a line of numbers"),
     ],
 )
 def test_refusals(tmp_path, count, truth, message):
