@@ -2,16 +2,42 @@
 
 A run of one protocol holds one or more trajectories a sequence (segments, perturbations or repetitions); a
 trajectory has a row a frame.
+
+A results folder holds a folder a run: one tracker in one configuration, named by both.
+
+    RESULTS/hcft-default-googlenet-DIGEST/
+      run.json                       what identifies the run, and where and how it was made
+      ope/Basketball.csv             a trial, whole; it is there once the trial is done
+      ope/Basketball.txt             the same as the benchmark's own kit has it, here OTB's
+      baseline/bag/bag_001.csv       ... of several trials the first, with bag_001.txt and more for VOT's kit
+      ope/Coke.error                 why a sequence has no result
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jtrack.benchmark.protocol import Protocol, Trial
+from jtrack.data.otb import ORIGIN
+from jtrack.data.text import check_name
+from jtrack.errors import JtrackError
+
+VERSION = 1  # of the folder's layout
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
 TRACKED, INITIALISED, FAILED, SKIPPED = range(4)
+
+_COLUMNS = "frame,status,x,y,w,h,score,lost,seconds"  # of a trial's file; boxes 0-based, NaN: not known
+_LARGEST = 1 << 28  # bytes of a trial's file
+_LARGEST_RUN = 1 << 24  # bytes of run.json
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +64,310 @@ class Results:
     profile: str | None = None
     label: Mapping[str, Any] = field(default_factory=dict)  # what `run.json` says: digest, versions, device
     failures: Mapping[str, str] = field(default_factory=dict)  # sequence -> why it has none
+
+
+def load(folder: str | Path) -> list[Results]:
+    """Reads the results of one run, or of all runs of a results folder.
+
+    Returns:
+      One `Results` a run and protocol.
+
+    Raises:
+      JtrackError: there are none, they are damaged, or of a newer version of jtrack.
+    """
+    folder = Path(folder)
+    runs = [folder] if is_run(folder) else sorted(filter(is_run, _children(folder)))
+    if not runs:
+        raise JtrackError(
+            f"{folder} holds no results: there is no run.json, neither in it nor in its folders"
+        )
+    return [results for run in runs for results in _load_run(run)]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / "run.json").is_file()
+
+
+def digest(label: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits for all that a label says."""
+    return hashlib.sha256(json.dumps(label, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def open_store(results: str | Path, label: Mapping[str, Any], about: Mapping[str, Any]) -> "Store":
+    """Opens the folder of a run in a results folder, making both if need be.
+
+    Args:
+      results: the results folder.
+      label: all that shapes the numbers, of which the digest is made; "tracker" at least.
+      about: what else is worth knowing: where, when and how the run was made.
+
+    Raises:
+      JtrackError: a folder that cannot be written, or was written by a newer version of jtrack.
+    """
+    from filelock import FileLock
+
+    key = digest(label)
+    parts = [str(label[what]) for what in ("tracker", "profile", "backbone") if label.get(what)]
+    name = "-".join(re.sub(r"[^A-Za-z0-9_.+]+", "-", part).strip("-.") for part in [*parts, key])
+    store = Store(Path(results) / name)
+    path = store.folder / "run.json"
+    with _writing(store.folder):
+        (store.folder / ".locks").mkdir(parents=True, exist_ok=True)
+        with FileLock(store.folder / ".locks" / "run.lock"):
+            if not path.exists():
+                content = {"version": VERSION} | dict(label) | {"digest": key} | dict(about)
+                _replace(path, json.dumps(content, indent=1) + "\n")
+        with tempfile.TemporaryFile(dir=store.folder):
+            pass  # whether it can be written is known before the work begins
+    if (found := read_label(store.folder).get("digest")) != key:
+        raise JtrackError(f"{path} is of the run {found}, not {key}: give another --results, or remove it")
+    return store
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where the trials of one run are kept. A sequence is worked on under its lock only."""
+
+    folder: Path
+
+    @contextmanager
+    def lock(self, protocol: Protocol, sequence: str, *, wait: bool) -> Generator[bool]:
+        """Holds a sequence for this process; yields whether it does. A process that ends lets go at once.
+
+        Args:
+          protocol: under which the sequence is run.
+          sequence: its name.
+          wait: whether to wait for another process that works on it.
+        """
+        from filelock import FileLock, Timeout
+
+        path = self.folder / ".locks" / f"{protocol.name}-{check_name(sequence, 'the dataset')}.lock"
+        lock = FileLock(path)
+        with _writing(path), suppress(Timeout):
+            lock.acquire(blocking=wait)
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
+
+    def read(self, protocol: Protocol, trial: Trial) -> Trajectory | None:
+        """What is kept of a trial; None where there is nothing.
+
+        Raises:
+          JtrackError: what is kept is damaged, or of a trial of another sequence that has the same name.
+        """
+        path = self._file(protocol, trial, ".csv")
+        if not path.is_file():
+            return None
+        found = read_trajectory(path)
+        length = trial.end - trial.start
+        if (
+            len(found.boxes) != length
+            or found.start != trial.start
+            or not np.allclose(found.boxes[0], trial.box)
+        ):
+            kept, wanted = (
+                f"{frames} frames from frame {start} and box {','.join(f'{value:g}' for value in box)}"
+                for frames, start, box in (
+                    (len(found.boxes), found.start, found.boxes[0]),
+                    (length, trial.start, trial.box),
+                )
+            )
+            raise JtrackError(
+                f"{path} is of another sequence that is called {trial.sequence}: it has {kept}, and wanted"
+                f" are {wanted}: give another --results"
+            )
+        return found
+
+    def write(self, protocol: Protocol, trial: Trial, done: Trajectory) -> None:
+        """Keeps a trial, whole or not at all; its failure before, if there was one, is forgotten.
+
+        Raises:
+          JtrackError: it cannot be written.
+        """
+        path = self._file(protocol, trial, ".csv")
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for suffix, text in _official(protocol, done).items():
+                _replace(self._file(protocol, trial, suffix), text)
+            self._write_times(protocol, trial, done)
+            _replace(path, "".join(f"{line}\n" for line in _lines(done)))
+            self._error(protocol, trial.sequence).unlink(missing_ok=True)
+
+    def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
+        """Keeps why a sequence could not be run, the reason in the last line. Returns the file."""
+        path = self._error(protocol, sequence)
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, traceback.rstrip() + "\n")
+        return path
+
+    def _error(self, protocol: Protocol, sequence: str) -> Path:
+        return self.folder / protocol.name / f"{check_name(sequence, 'the dataset')}.error"
+
+    def _file(self, protocol: Protocol, trial: Trial, suffix: str) -> Path:
+        """A file of a trial. OTB's kit has one trial of a sequence, the other kits number them."""
+        name = check_name(trial.sequence, "the dataset")
+        folder = self.folder / protocol.name
+        if protocol.measures == "otb" and _starts_once(protocol) and not trial.number:
+            return folder / f"{name}{suffix}"
+        return folder / name / f"{name}_{trial.number + 1:03d}{suffix}"
+
+    def _write_times(self, protocol: Protocol, trial: Trial, done: Trajectory) -> None:
+        """Seconds a frame, a column a trial, as GOT's and VOT's kits have them beside the boxes."""
+        if protocol.measures == "otb" or done.seconds is None:
+            return
+        columns = [done.seconds]
+        for number in reversed(range(trial.number)):
+            path = self._file(protocol, trial._replace(number=number), ".csv")
+            before = read_trajectory(path).seconds if path.is_file() else None
+            columns.insert(0, np.full(len(done.boxes), np.nan) if before is None else before)
+        rows = np.stack(columns, axis=1)
+        text = "".join(",".join(f"{value:.6g}" for value in row) + "\n" for row in rows)
+        _replace(self._file(protocol, trial, ".txt").with_name(f"{trial.sequence}_time.txt"), text)
+
+
+def read_label(run: Path) -> dict[str, Any]:
+    """What `run.json` says.
+
+    Raises:
+      JtrackError: it is missing, damaged, or of a newer version.
+    """
+    path = run / "run.json"
+    try:
+        if path.stat().st_size > _LARGEST_RUN:
+            raise ValueError(f"it has more than {_LARGEST_RUN >> 20} MiB")
+        label = json.loads(path.read_text("utf-8"))
+        if not isinstance(label, dict) or type(label.get("version")) is not int:
+            raise ValueError("it has no version")
+    except (OSError, ValueError, RecursionError) as error:
+        raise JtrackError(f"{path} does not say what was run ({error}): remove its folder") from None
+    if label["version"] > VERSION:
+        raise JtrackError(
+            f"{run} was written by a newer jtrack (layout {label['version']}, this one knows {VERSION}):"
+            " update jtrack, or give another folder"
+        )
+    return label
+
+
+def read_trajectory(path: Path) -> Trajectory:
+    """Reads a trial's own file, with a row a frame and the columns of `_COLUMNS`.
+
+    Raises:
+      JtrackError: it holds something else.
+    """
+    try:
+        if (size := path.stat().st_size) > _LARGEST:
+            raise ValueError(f"{size} bytes are too many for a trial")
+        with path.open(encoding="utf-8") as file:
+            if file.readline().rstrip("\n") != _COLUMNS:
+                raise ValueError(f"its first line is not {_COLUMNS}")
+            lines = file.readlines()
+        rows = np.loadtxt(lines or ["nothing"], delimiter=",", ndmin=2, comments=None)
+        if rows.shape[1:] != (9,) or not len(rows):
+            raise ValueError("it has not nine numbers in every line")
+        frames, status = rows[:, 0], rows[:, 1]
+        if not np.array_equal(frames, frames[0] + np.arange(len(rows))) or not 0 <= frames[0] < 2**31:
+            raise ValueError("its frames are not consecutive")
+        if not np.isin(status, range(4)).all():
+            raise ValueError("it has a status other than 0 to 3")
+    except (OSError, ValueError) as error:
+        raise JtrackError(f"{path} is not a trial's file ({error}): remove it, and it is run again") from None
+    scores, lost, seconds = (None if np.isnan(column).all() else column for column in rows[:, 6:].T)
+    return Trajectory(
+        rows[:, 2:6],
+        status.astype(np.uint8),
+        int(frames[0]),
+        seconds,
+        scores,
+        None if lost is None else lost > 0,
+    )
+
+
+def _load_run(run: Path) -> list[Results]:
+    label = read_label(run)
+    found = []
+    for folder in _children(run):
+        files = sorted(path for path in folder.glob("*.csv")) + sorted(folder.glob("*/*.csv"))
+        trials: dict[str, list[Trajectory]] = {}
+        for path in filter(_is_plain, files):
+            trials.setdefault(path.stem if path.parent == folder else path.parent.name, []).append(
+                read_trajectory(path)
+            )
+        failures = {path.stem: _last_line(path) for path in filter(_is_plain, sorted(folder.glob("*.error")))}
+        if trials or failures:
+            name, profile = str(label.get("tracker", run.name)), label.get("profile")
+            found.append(Results(name, folder.name, trials, profile, label, failures))
+    return found
+
+
+def _children(folder: Path) -> list[Path]:
+    """The folders in a folder, hidden ones and links excepted."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and _is_plain(path))
+    except OSError as error:
+        raise JtrackError(f"cannot open results {folder}: {error.strerror}") from None
+
+
+def _is_plain(path: Path) -> bool:
+    return not path.name.startswith(".") and not path.is_symlink()
+
+
+def _last_line(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        return (file.read().decode("utf-8", "replace").strip().splitlines() or ["unknown"])[-1]
+
+
+def _starts_once(protocol: Protocol) -> bool:
+    return protocol.segments == 1 and not (protocol.shifts or protocol.corners or protocol.scales)
+
+
+def _lines(done: Trajectory) -> Iterable[str]:
+    """The lines of a trial's own file; every number is read back as it is."""
+    length = len(done.boxes)
+    nothing = np.full(length, np.nan)
+    columns = [
+        nothing if c is None else np.asarray(c, np.float64) for c in (done.scores, done.lost, done.seconds)
+    ]
+    numbers = np.column_stack([np.asarray(done.boxes, np.float64), *columns])
+    yield _COLUMNS
+    for t, (status, row) in enumerate(zip(done.status.tolist(), numbers.tolist(), strict=True)):
+        yield f"{done.start + t},{status},{','.join(map(_number, row))}"
+
+
+def _number(value: float) -> str:
+    return repr(value).removesuffix(".0")
+
+
+def _official(protocol: Protocol, done: Trajectory) -> dict[str, str]:
+    """The files of a trial in the form of the benchmark's own kit: suffix -> text."""
+    origin = ORIGIN if protocol.measures == "otb" else 0.0
+    rows = [",".join(map(_number, row)) for row in (np.asarray(done.boxes, np.float64) + origin).tolist()]
+    if protocol.measures != "vot":
+        return {".txt": "".join(f"{row}\n" for row in rows)}
+    codes = {INITIALISED: "1", FAILED: "2", SKIPPED: "0"}
+    said = [codes.get(status, row) for status, row in zip(done.status.tolist(), rows, strict=True)]
+    files = {".txt": said}
+    if done.scores is not None:
+        files["_confidence.value"] = ["" if np.isnan(score) else f"{score:.9g}" for score in done.scores]
+    if done.seconds is not None:
+        files["_time.value"] = [f"{seconds:.9g}" for seconds in done.seconds]
+    return {suffix: "".join(f"{line}\n" for line in lines) for suffix, lines in files.items()}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file whole or not at all. What a killed process has left is overwritten."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, "utf-8")
+    os.replace(part, path)
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None]:
+    """Turns what keeps a file from being written into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise JtrackError(f"cannot write {path}: {error.strerror or error}") from None

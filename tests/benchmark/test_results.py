@@ -1,0 +1,278 @@
+"""The store of results: what is written is read back, and nothing else is taken for it."""
+
+import json
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+
+from jtrack.benchmark import layouts, protocol, results
+from jtrack.benchmark.protocol import Trial
+from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
+from jtrack.data.otb import read_boxes
+from jtrack.errors import JtrackError
+
+LABEL = {"tracker": "hcft", "profile": "default", "backbone": "hog", "seed": 0}
+OPE, TRE, GOT, BASELINE = map(protocol.load, ("ope", "tre", "got10k", "baseline"))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return results.open_store(tmp_path / "out", LABEL, {"device": "abacus"})
+
+
+def trial(length=6, *, sequence="Walk", number=0, start=2):
+    return Trial(sequence, number, start, start + length, np.array([10.5, 20.25, 30, 40]), 0)
+
+
+def tracked(trial, seed=0):
+    rng = np.random.default_rng(seed)
+    boxes = rng.uniform(1, 300, (trial.end - trial.start, 4)).astype(np.float32).astype(np.float64)
+    boxes[0] = trial.box
+    status = np.full(len(boxes), TRACKED, np.uint8)
+    status[0] = INITIALISED
+    seconds = np.concatenate([[np.nan], rng.uniform(size=len(boxes) - 1)])
+    scores = rng.uniform(size=len(boxes)).astype(np.float32).astype(np.float64)
+    return Trajectory(boxes, status, trial.start, seconds, scores, rng.uniform(size=len(boxes)) > 0.5)
+
+
+def failing(trial):
+    """Fails in the third row, and starts again five later."""
+    status = np.array(
+        [INITIALISED, TRACKED, FAILED, SKIPPED, SKIPPED, SKIPPED, SKIPPED, INITIALISED, TRACKED]
+    )
+    done = tracked(trial)
+    boxes = np.where(np.isin(status, [FAILED, SKIPPED])[:, None], np.nan, done.boxes)
+    return Trajectory(boxes, status.astype(np.uint8), trial.start, done.seconds, done.scores)
+
+
+def same(one, other):
+    for name in ("boxes", "status", "start", "seconds", "scores", "lost"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+
+
+def test_a_trial_is_read_back_to_the_last_bit(store):
+    done = tracked(trial())
+    store.write(OPE, trial(), done)
+    same(store.read(OPE, trial()), done)
+    (loaded,) = results.load(store.folder)
+    assert (loaded.tracker, loaded.profile, loaded.protocol) == ("hcft", "default", "ope")
+    assert loaded.label["device"] == "abacus" and loaded.label["seed"] == 0 and not loaded.failures
+    (only,) = loaded.trajectories["Walk"]
+    same(only, done)
+    bare = Trajectory(done.boxes, done.status, done.start)
+    store.write(OPE, trial(sequence="Bare"), bare)
+    found = store.read(OPE, trial(sequence="Bare"))
+    assert found.seconds is None and found.scores is None and found.lost is None
+
+
+def test_otbs_file_is_counted_from_one_and_not_rounded(store):
+    done = tracked(trial())
+    store.write(OPE, trial(), done)
+    path = store.folder / "ope" / "Walk.txt"
+    first = path.read_text().splitlines()[0]
+    assert first == "11.5,21.25,30,40"
+    np.testing.assert_array_equal(read_boxes(path), done.boxes)
+
+
+def test_several_trials_are_numbered(store):
+    runs = [tracked(trial(number=number), number) for number in range(12)]
+    for number, done in enumerate(runs):
+        store.write(TRE, trial(number=number), done)
+    assert (store.folder / "tre" / "Walk" / "Walk_012.txt").is_file()
+    (loaded,) = results.load(store.folder.parent)
+    for one, other in zip(loaded.trajectories["Walk"], runs, strict=True):
+        same(one, other)
+    for number in range(3):  # repetitions of the one start: the first is the kit's
+        store.write(OPE, trial(number=number), runs[number])
+    assert len(list((store.folder / "ope").glob("*.txt"))) == 1
+    ope, tre = results.load(store.folder.parent)
+    for one, other in zip(ope.trajectories["Walk"], runs[:3], strict=True):
+        same(one, other)
+    assert len(tre.trajectories["Walk"]) == 12
+
+
+def test_vots_file_says_what_every_frame_is(store):
+    one = trial(9, sequence="bag", start=0)
+    store.write(BASELINE, one, failing(one))
+    lines = (store.folder / "baseline" / "bag" / "bag_001.txt").read_text().splitlines()
+    assert [lines[t] for t in (0, 2, 3, 4, 5, 6, 7)] == ["1", "2", "0", "0", "0", "0", "1"]
+    region = [float(number) for number in lines[1].split(",")]
+    np.testing.assert_array_equal(region, failing(one).boxes[1])  # counted from 0
+    values = (store.folder / "baseline" / "bag" / "bag_001_confidence.value").read_text().splitlines()
+    np.testing.assert_array_equal(np.float32(values), np.float32(failing(one).scores))
+    same(store.read(BASELINE, one), failing(one))
+
+
+def test_times_are_a_column_a_repetition(store):
+    runs = [tracked(trial(number=number), number) for number in range(3)]
+    for number, done in enumerate(runs):
+        store.write(GOT, trial(number=number), done)
+    times = np.loadtxt(store.folder / "got10k" / "Walk" / "Walk_time.txt", delimiter=",")
+    np.testing.assert_allclose(times, np.stack([done.seconds for done in runs], axis=1), rtol=1e-5)
+    boxes = np.loadtxt(store.folder / "got10k" / "Walk" / "Walk_002.txt", delimiter=",")
+    np.testing.assert_array_equal(boxes, runs[1].boxes)
+
+
+def test_the_reader_of_the_kits_folders_reads_the_same(store):
+    """The files of the kits' forms hold the boxes of our own, by a reader that knows only those forms."""
+    one = trial(9, sequence="bag", start=0)
+    store.write(BASELINE, one, failing(one))
+    store.write(OPE, one, tracked(one))
+    (vot,) = layouts.read(store.folder)
+    (otb,) = layouts.read(store.folder / "ope")
+    np.testing.assert_array_equal(vot.trajectories["bag"][0].status, failing(one).status)
+    np.testing.assert_array_equal(vot.trajectories["bag"][0].boxes[[1, 8]], failing(one).boxes[[1, 8]])
+    np.testing.assert_array_equal(otb.trajectories["bag"][0].boxes, tracked(one).boxes)
+
+
+def test_names_with_dots_keep_them(store):
+    for name in ("a.b", "a.c", "a"):
+        store.write(OPE, trial(sequence=name), tracked(trial()))
+        store.fail(OPE, name + ".d", "no")
+    (loaded,) = results.load(store.folder)
+    assert set(loaded.trajectories) == {"a.b", "a.c", "a"}
+    assert set(loaded.failures) == {"a.b.d", "a.c.d", "a.d"}
+
+
+def test_another_configuration_is_another_folder(tmp_path):
+    folders = {
+        results.open_store(tmp_path, LABEL | changed, {}).folder
+        for changed in ({}, {"seed": 1}, {"weights": "ab"}, {"limit_frames": 5}, {"tracker": "../x y"})
+    }
+    assert len(folders) == 5
+    assert all(folder.parent == tmp_path for folder in folders)
+    again = results.open_store(tmp_path, dict(reversed(LABEL.items())), {"device": "another"})
+    assert again.folder in folders
+    assert results.read_label(again.folder).get("device") is None  # as the first run wrote it
+
+
+def test_a_failure_is_kept_until_it_is_mended(store):
+    store.fail(OPE, "Walk", "Traceback ...\n  File ...\nValueError: no such thing")
+    (loaded,) = results.load(store.folder)
+    assert loaded.failures == {"Walk": "ValueError: no such thing"} and not loaded.trajectories
+    store.write(OPE, trial(), tracked(trial()))
+    (loaded,) = results.load(store.folder)
+    assert not loaded.failures and list(loaded.trajectories) == ["Walk"]
+
+
+def test_a_sequence_of_the_same_name_is_told_apart(store):
+    store.write(OPE, trial(), tracked(trial()))
+    assert store.read(OPE, trial(sequence="Run")) is None
+    for other in (trial(7), trial(start=3), trial()._replace(box=np.array([1.0, 2, 3, 4]))):
+        with pytest.raises(JtrackError, match=r"another sequence that is called Walk: it has 6 frames from"):
+            store.read(OPE, other)
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", "..", "", ".hidden", "a\nb", "C:x"])
+def test_names_that_are_paths_are_refused(store, name):
+    bad = trial(sequence=name)
+    for attempt in (
+        lambda: store.write(OPE, bad, tracked(bad)),
+        lambda: store.read(OPE, bad),
+        lambda: store.fail(OPE, name, "x"),
+        lambda: store.lock(OPE, name, wait=False).__enter__(),
+    ):
+        with pytest.raises(JtrackError, match="plain name of a folder"):
+            attempt()
+
+
+def test_a_newer_folder_is_refused(store):
+    path = store.folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": results.VERSION + 1}))
+    for attempt in (
+        lambda: results.load(store.folder.parent),
+        lambda: results.open_store(store.folder.parent, LABEL, {}),
+    ):
+        with pytest.raises(JtrackError, match="written by a newer jtrack"):
+            attempt()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "1"}', '{"version": 1', "\ufeff", "[" * 10**5])
+def test_a_damaged_run_is_refused(store, text):
+    (store.folder / "run.json").write_text(text)
+    with pytest.raises(JtrackError, match="does not say what was run"):
+        results.load(store.folder)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda lines: [],
+        lambda lines: lines[:1],
+        lambda lines: lines[1:],
+        lambda lines: [*lines[:3], lines[3][:7]],
+        lambda lines: [*lines[:3], *lines[4:]],
+        lambda lines: [*lines[:3], "4,7" + lines[3][3:]],
+        lambda lines: [*lines[:3], "x" + lines[3]],
+        lambda lines: [lines[0], *(f"{10**12 + t},0,1,2,3,4,5,6,7" for t in range(6))],
+    ],
+)
+def test_a_damaged_trial_is_refused(store, spoil):
+    store.write(OPE, trial(), tracked(trial()))
+    path = store.folder / "ope" / "Walk.csv"
+    path.write_text("".join(line + "\n" for line in spoil(path.read_text().splitlines())))
+    with pytest.raises(JtrackError, match=r"Walk\.csv is not a trial's file .*remove it"):
+        results.load(store.folder)
+
+
+def test_links_are_not_followed(store, tmp_path):
+    store.write(OPE, trial(), tracked(trial()))
+    outside = tmp_path / "outside.csv"
+    outside.write_text("secret\n")
+    (store.folder / "ope" / "Link.csv").symlink_to(outside)
+    (store.folder / "elsewhere").symlink_to(tmp_path)
+    (loaded,) = results.load(store.folder)
+    assert list(loaded.trajectories) == ["Walk"]
+
+
+def test_what_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JtrackError, match=r"cannot write .*file"):
+        results.open_store(tmp_path / "file", LABEL, {})
+    with pytest.raises(JtrackError, match="cannot write /proc"):
+        results.open_store("/proc/jtrack", LABEL, {})
+    with pytest.raises(JtrackError, match="holds no results"):
+        results.load(tmp_path)
+    with pytest.raises(JtrackError, match="cannot open results"):
+        results.load(tmp_path / "none")
+
+
+def test_a_write_that_fails_leaves_no_trial(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(JtrackError, match=r"cannot write .*No space left"):
+            store.write(OPE, trial(), tracked(trial()))
+    assert store.read(OPE, trial()) is None
+    assert results.load(store.folder) == []
+    store.write(OPE, trial(), tracked(trial()))
+    assert not list(store.folder.rglob("*.part"))
+
+
+def hold(folder, ready):
+    with results.Store(folder).lock(OPE, "Walk", wait=True):
+        ready.set()
+        multiprocessing.Event().wait(60)
+
+
+def test_a_lock_ends_with_its_process(store):
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Event()
+    other = spawn.Process(target=hold, args=(store.folder, ready))
+    other.start()
+    try:
+        assert ready.wait(60)
+        with store.lock(OPE, "Walk", wait=False) as mine:
+            assert not mine
+        with store.lock(OPE, "Run", wait=False) as mine:
+            assert mine
+        other.kill()
+        with store.lock(OPE, "Walk", wait=True) as mine:
+            assert mine
+    finally:
+        other.kill()
+        other.join()
