@@ -54,7 +54,7 @@ class SequenceScore(NamedTuple):
 class Scored:
     """The scores of one tracker."""
 
-    results: Results
+    results: Results  # its trajectories as they were scored, by the names of the annotations
     subset: str  # the list scored: "cvpr13", or "all"
     sequences: Mapping[str, SequenceScore]
     measures: Mapping[str, float]  # overall
@@ -119,7 +119,7 @@ def score(
         measures["eao"] = vot.eao(curves["expected_overlap"])
     parts = _attributes(sequences, trials, truth, protocol)
     return Scored(
-        results,
+        replace(results, trajectories=trials),
         subset,
         sequences,
         measures,
@@ -299,8 +299,8 @@ def _fit(results: Results, trial: Trajectory, name: str, frames: int) -> Traject
         return _part(trial, slice(first, first + frames - start), start)
     where = f" from frame {trial.start} on" if trial.start else ""
     raise JtrackError(
-        f"{results.tracker} has {rows} boxes of {name}{where}, whose annotation has {wanted}: there must be one "
-        f"a frame, these are {'cut short' if rows < wanted else 'too long'} or of another version of it"
+        f"{results.tracker} has {rows} boxes of {name}{where}, whose annotation has {wanted}: there must be "
+        f"one a frame, these are {'cut short' if rows < wanted else 'too long'} or of another version of it"
     )
 
 
