@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Results, Trajectory
-from jtrack.data.otb import ORIGIN, read_rows
-from jtrack.data.vot import bounding_boxes
+from jtrack.data.otb import ORIGIN
+from jtrack.data.regions import bounding_boxes
+from jtrack.data.text import read_rows
 from jtrack.errors import JtrackError
 
 EXPERIMENTS = ("baseline", "region_noise", "grayscale", "unsupervised")  # of VOT
-_LARGEST = 64 << 20  # bytes of one file
 _CODES = {0: SKIPPED, 1: INITIALISED, 2: FAILED}
 
 
@@ -112,6 +112,4 @@ def _times(path: Path, column: int, length: int) -> np.ndarray | None:
 
 
 def _rows(path: Path) -> list[list[float]]:
-    if path.stat().st_size > _LARGEST:
-        raise JtrackError(f"{path} has more than {_LARGEST >> 20} MiB: it is not a file of boxes")
     return [row for _, row in read_rows(path)]

@@ -27,6 +27,7 @@ from jtrack import matlab
 from jtrack.benchmark import layouts, region_types
 from jtrack.benchmark.results import Results, Trajectory
 from jtrack.data.otb import ORIGIN
+from jtrack.data.text import check_name
 from jtrack.errors import JtrackError, unknown_name
 
 _SUFFIX = "_OPE.json.gz"
@@ -189,19 +190,12 @@ def _mat(path: Path) -> Any:
 
 
 def _results(tracker: str, entries: Mapping[str, Any], path: Path) -> Results:
-    lists = {_checked(name): _entries(trials) for name, trials in entries.items()}
+    lists = {check_name(name, path): _entries(trials) for name, trials in entries.items()}
     protocols = {_protocol(trials) for trials in lists.values()}
     if len(protocols) != 1:
         raise ValueError("the sequences are of several protocols" if protocols else "there is no sequence")
     trajectories = {name: _trajectories(trials, name) for name, trials in lists.items()}
     return Results(tracker, protocols.pop(), trajectories, label={"files": [path.name]})
-
-
-def _checked(name: str) -> str:
-    """The name of a sequence, which may become that of a file elsewhere."""
-    if not name or name in (".", "..") or re.search(r"[/\\\x00-\x1f]", name) or len(name) > 200:
-        raise JtrackError(f"{name[:60]!r} is no name of a sequence: it may not be or hold a path")
-    return name
 
 
 def _entries(trials: Any) -> list[Mapping[str, Any]]:

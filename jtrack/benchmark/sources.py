@@ -1,0 +1,25 @@
+"""Results of any origin: runs of jtrack's own and published ones."""
+
+from pathlib import Path
+
+from jtrack.benchmark import published, results
+from jtrack.benchmark.results import Results
+
+
+def open_results(path: str | Path) -> list[Results]:
+    """Reads results, whoever made them.
+
+    Args:
+      path: the folder of a run of `jtrack eval`, or a results folder with several; or a file or folder of
+        published results, as `jtrack.benchmark.published` describes them.
+
+    Returns:
+      One `Results` a tracker (in one configuration) and protocol.
+
+    Raises:
+      JtrackError: if there are none, or they are damaged or of a newer version of jtrack.
+    """
+    path = Path(path)
+    if path.is_dir() and any(map(results.is_run, [path, *path.iterdir()])):
+        return results.load(path)
+    return published.read(path)

@@ -1,0 +1,308 @@
+"""`jtrack score`: results in, figures out."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+
+from jtrack.benchmark import score as scoring
+from jtrack.benchmark.results import Results
+from jtrack.benchmark.score import Scored, SequenceScore
+from jtrack.benchmark.sources import open_results
+from jtrack.cli import outputs
+from jtrack.data.dataset import open_dataset
+from jtrack.data.sequence import Annotation as Truth
+from jtrack.errors import JtrackError, unknown_name
+
+app = typer.Typer(add_completion=False)
+
+
+class Shown(NamedTuple):
+    """A column of the tables."""
+
+    key: str  # of a measure
+    title: str
+    digits: int = 3
+
+
+COLUMNS = (
+    Shown("auc", "AUC"),
+    Shown("precision20", "P@20"),
+    Shown("normalised_precision20", "NP@.2"),
+    Shown("success50", "SR@.5"),
+    Shown("success60", "SR@.6"),
+    Shown("mean_error", "CLE px", 1),
+    Shown("accuracy", "accuracy"),
+    Shown("failures", "failures", 2),
+    Shown("robustness", "robustness"),
+    Shown("eao", "EAO"),
+    Shown("ao", "AO"),
+    Shown("sr50", "SR@.5"),
+    Shown("sr75", "SR@.75"),
+)
+
+
+@app.command()
+def score(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A run or a results folder of `jtrack eval`, or published boxes: .mat, .json, .json.gz or a "
+            "folder of such or of text files.",
+            show_default=False,
+        ),
+    ],
+    *,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the dataset, or of its annotations alone.", show_default="of the run"),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Its kind: otb, vot, got, folder, tfds.", show_default="of the run, or otb"),
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--list", help="One of its lists: cvpr13, tb50, tb100.", show_default="all there are"),
+    ] = None,
+    sequences: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Only results of this protocol: ope, tre, sre ...", show_default="all")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here too; replaced if it is there.")
+    ] = None,
+) -> None:
+    """Scores results against a dataset's annotations.
+
+    Of one result every sequence is shown, of several one line each. Brackets hold the 95 % interval of the
+    mean over sequences, by the bootstrap.
+    """
+    if json_file is not None:
+        outputs.check_file(json_file, (".json",), overwrite=True)
+    found = [each for path in results for each in open_results(path)]
+    found = of_protocol(found, protocol)
+    wanted = [name for name in sequences.split(",") if name] if sequences is not None else None
+    truths: dict[tuple[str, Path], dict[str, Truth]] = {}
+    scored: list[Scored] = []
+    refused: list[JtrackError] = []
+    for each in found:
+        kind, folder = source(each, dataset, root)
+        if (kind, folder) not in truths:
+            opened = open_dataset(kind, folder, subset=subset, sequences=wanted)
+            truths[kind, folder] = scoring.annotations(opened)
+        try:
+            truth = truths[kind, folder]
+            truth = shared(each, truth) if subset is None and wanted is None else truth
+            name = "selection" if wanted is not None else subset or "all"
+            scored.append(scoring.score(each, truth, subset=name))
+        except JtrackError as error:
+            refused.append(error)
+    if scored:
+        show(scored)
+    if json_file is not None and scored:
+        write_json(json_file, scored)
+    if refused:
+        others = f" (and {len(refused) - 1} others)" if len(refused) > 1 else ""
+        kept = f"; {len(scored)} are scored" if scored else ""
+        raise JtrackError(f"{refused[0]}{others}{kept}")
+
+
+def write_json(path: Path, scored: list[Scored]) -> None:
+    """Writes one object, or a list of as many as there are."""
+    tables = [as_json(each) for each in scored]
+    with outputs.replacing(path) as part:
+        text = json.dumps(tables[0] if len(tables) == 1 else tables, indent=1, allow_nan=False)
+        part.write_text(text + "\n", "utf-8")
+    typer.echo(f"wrote {path}")
+
+
+def of_protocol(found: list[Results], protocol: str | None) -> list[Results]:
+    """The results of one protocol.
+
+    Raises:
+      JtrackError: if there are none.
+    """
+    kept = [each for each in found if protocol in (None, each.protocol)]
+    if not kept:
+        raise unknown_name(
+            "protocol of these results", str(protocol), sorted({each.protocol for each in found})
+        )
+    return kept
+
+
+def source(results: Results, kind: str | None, root: Path | None) -> tuple[str, Path]:
+    """Kind and folder of the dataset: as given, or else those of the run.
+
+    Raises:
+      JtrackError: if the folder is not known.
+    """
+    folder = root or results.label.get("root")
+    if folder is None:
+        raise JtrackError(f"it is not known where the annotations of {results.tracker} are: give --root DIR")
+    return kind or results.label.get("dataset") or "otb", Path(folder)
+
+
+def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
+    """The annotations there are results of; says on stderr what is left out."""
+    both = scoring.shared(results, truth)
+    for what, missing in (
+        ("results", len(truth) - len(both)),
+        ("an annotation", len(results.trajectories) - len(both)),
+    ):
+        if missing:
+            typer.echo(f"jtrack: {results.tracker}: left out {missing} sequences without {what}", err=True)
+    for name, why in results.failures.items():
+        if name not in both:
+            typer.echo(f"jtrack: {results.tracker} failed on {name}: {why}", err=True)
+    return both
+
+
+def show(scored: list[Scored]) -> None:
+    """Prints the tables."""
+    console = Console()
+    if len(scored) > 1:
+        for protocol in sorted({each.results.protocol for each in scored}):
+            console.print(comparison([each for each in scored if each.results.protocol == protocol]))
+        return
+    (only,) = scored
+    console.print(by_sequence(only))
+    if only.by_attribute:
+        console.print(by_attribute(only))
+
+
+def comparison(scored: list[Scored]) -> Table:
+    """A line a result, the best first; of the first two measures the interval."""
+    columns = [column for column in COLUMNS if any(column.key in each.measures for each in scored)][:3]
+    numbers = [Column(column.title, justify="right", no_wrap=True) for column in columns]
+    first = scored[0]
+    sequences = " or ".join(map(str, sorted({len(each.sequences) for each in scored})))
+    table = plain(
+        f"{first.results.protocol}, {first.subset}, {sequences} sequences",
+        Column("tracker", min_width=8, overflow="fold"),
+        *numbers,
+        Column("fps", justify="right", no_wrap=True),
+    )
+    for each in sorted(scored, key=lambda each: -each.measures.get(columns[0].key, -math.inf)):
+        figures = [
+            with_interval(each, column)
+            if place < 2
+            else figure(each.measures.get(column.key, math.nan), column.digits)
+            for place, column in enumerate(columns)
+        ]
+        table.add_row(title(each.results), *figures, rate(each.fps))
+    return table
+
+
+def by_sequence(scored: Scored) -> Table:
+    """A line a sequence; below the overall figures and the two ends of their intervals."""
+    columns = [column for column in COLUMNS if column.key in scored.measures]
+    table = plain(
+        f"{title(scored.results)}, {scored.results.protocol}, {scored.subset}",
+        Column("sequence", no_wrap=True, footer="overall\n95 % from\n     to"),
+        Column("frames", justify="right", footer=str(sum(each.frames for each in scored.sequences.values()))),
+        *(Column(c.title, justify="right", no_wrap=True, footer=footer(scored, c)) for c in columns),
+        Column("fps", justify="right", footer=rate(scored.fps)),
+    )
+    table.show_footer = True
+    for name, each in scored.sequences.items():
+        figures = [figure(each.measures.get(column.key, math.nan), column.digits) for column in columns]
+        table.add_row(name, str(each.frames), *figures, rate(each.fps))
+    return table
+
+
+def by_attribute(scored: Scored) -> Table:
+    """A line an attribute."""
+    some = next(iter(scored.by_attribute.values()))
+    columns = [column for column in COLUMNS if column.key in some]
+    table = plain(
+        "by attribute",
+        Column("attribute", no_wrap=True),
+        Column("sequences", justify="right"),
+        *(Column(column.title, justify="right", no_wrap=True) for column in columns),
+    )
+    for attribute, measures in scored.by_attribute.items():
+        figures = [figure(measures[column.key], column.digits) for column in columns]
+        table.add_row(attribute, str(len(scored.attributes[attribute])), *figures)
+    return table
+
+
+def plain(name: str, *columns: Column | str) -> Table:
+    """A table whose lines fit a narrow terminal."""
+    return Table(*columns, title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def title(results: Results) -> str:
+    """A tracker and, if it has one, its profile."""
+    return " ".join(filter(None, (results.tracker, results.profile)))
+
+
+def with_interval(scored: Scored, column: Shown) -> str:
+    """An overall figure and its interval, in one line."""
+    value, *ends = footer(scored, column).split("\n")
+    return f"{value} \\[{', '.join(ends)}]" if ends != ["–", "–"] else value
+
+
+def footer(scored: Scored, column: Shown) -> str:
+    """An overall figure and the ends of its interval, in three lines."""
+    ends = scored.intervals.get(column.key, (math.nan, math.nan))
+    values = scored.measures.get(column.key, math.nan), *ends
+    return "\n".join(figure(value, column.digits) for value in values)
+
+
+def figure(value: float, digits: int) -> str:
+    """A number, with as many digits; a dash for none."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def rate(fps: float | None) -> str:
+    """Frames a second."""
+    return "–" if fps is None else f"{fps:.1f}"
+
+
+def as_json(scored: Scored) -> dict[str, Any]:
+    """Everything but the curves of each sequence, in the form of JSON; null where there is no number.
+
+    `tracker`, `profile`, `protocol`, `list`, every measure by its name (`auc`, `precision20`, ...), `fps`,
+    `intervals` {measure: [low, high]}, `attributes` {attribute: measures and number of `sequences`}, `curves`
+    and `sequences` {name: measures, `frames` and `fps`}.
+    """
+    results = scored.results
+    return {
+        "tracker": results.tracker,
+        "profile": results.profile,
+        "protocol": results.protocol,
+        "list": scored.subset,
+        **numbers(scored.measures),
+        "fps": scored.fps,
+        "digest": results.label.get("digest"),
+        "intervals": {key: [finite(low), finite(high)] for key, (low, high) in scored.intervals.items()},
+        "attributes": {
+            name: {"sequences": len(scored.attributes[name]), **numbers(measures)}
+            for name, measures in scored.by_attribute.items()
+        },
+        "curves": {key: [finite(value) for value in curve] for key, curve in scored.curves.items()},
+        "sequences": {name: sequence_json(each) for name, each in scored.sequences.items()},
+    }
+
+
+def sequence_json(score: SequenceScore) -> dict[str, Any]:
+    """The figures of one sequence."""
+    return {**numbers(score.measures), "frames": score.frames, "fps": score.fps}
+
+
+def numbers(measures: Any) -> dict[str, float | None]:
+    """Measures as JSON has numbers."""
+    return {key: finite(value) for key, value in measures.items()}
+
+
+def finite(value: float) -> float | None:
+    """None for what JSON has no number for."""
+    return float(value) if math.isfinite(value) else None
