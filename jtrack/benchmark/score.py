@@ -105,12 +105,13 @@ def score(
       resamples: of the bootstrap that makes the intervals.
 
     Raises:
-      JtrackError: if a sequence has no results, or they have another length than the annotation; an unknown
-        protocol.
+      JtrackError: if a sequence has no results, not all of its trials, or results of another length than
+        the annotation; an unknown protocol.
     """
     protocol = protocol or protocols.load(results.protocol)
     shared(results, truth)
     trials = _fitted(results, truth)
+    _check_complete(results, trials, truth, protocol)
     sequences = {name: _MEASURES[protocol.measures](trials[name], truth[name], protocol) for name in truth}
     measures, curves, intervals = _overall(list(sequences.values()), resamples)
     if protocol.restart_after is not None:
@@ -288,6 +289,25 @@ def _fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list
         name: [_fit(results, trial, name, len(annotation.boxes)) for trial in found[_key(name)]]
         for name, annotation in truth.items()
     }
+
+
+def _check_complete(
+    results: Results,
+    trials: Mapping[str, Sequence[Trajectory]],
+    truth: Mapping[str, Annotation],
+    protocol: Protocol,
+) -> None:
+    """Refuses sequences with a part of their starts, as a run in progress has: their mean would be another."""
+    one_start = replace(protocol, repetitions=1)
+    if protocol.segments == 1 and not (protocol.shifts or protocol.corners or protocol.scales):
+        return
+    for name, found in trials.items():
+        starts = len(protocols.trials(one_start, truth[name]))
+        if len(found) % starts:
+            raise JtrackError(
+                f"{results.tracker} has {len(found)} trials of {name}, {protocol.name} has {starts}: finish the "
+                "run, or name the others with --sequences"
+            )
 
 
 def _fit(results: Results, trial: Trajectory, name: str, frames: int) -> Trajectory:

@@ -127,7 +127,8 @@ def frame_overlaps(
         )
     overlaps, status = np.full(len(truth), np.nan), np.full(len(truth), SKIPPED, np.uint8)
     status[trial.start : end] = trial.status
-    overlaps[trial.start : end] = pixel_overlap(trial.boxes, truth[trial.start : end], annotation.size)
+    regions = trial.boxes if trial.polygons is None else trial.polygons
+    overlaps[trial.start : end] = pixel_overlap(regions, truth[trial.start : end], annotation.size)
     # A box that is not finite covers nothing; where the annotation is not, the frame says nothing.
     known = np.isfinite(truth).all(axis=tuple(range(1, truth.ndim)))
     overlaps[known & np.isnan(overlaps)] = 0
