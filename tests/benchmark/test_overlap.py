@@ -6,6 +6,7 @@ import pytest
 
 from jtrack.benchmark import metrics
 from jtrack.benchmark.overlap import exact_overlap, pixel_overlap
+from jtrack.data.vot import load_annotation
 from jtrack.errors import JtrackError
 
 SIZE = (64, 80)  # height, width: many of the regions below are cut
@@ -61,6 +62,25 @@ def test_pixels_are_those_of_the_vot_toolkit(first, second):
     ]
     assert np.count_nonzero(expected) > 30
     np.testing.assert_array_equal(pixel_overlap(*pair, SIZE), expected)
+
+
+@pytest.mark.parametrize("name", ["vot2015_bag", "vot2015_ball1"])
+def test_pixels_of_real_annotations(data_folder, name):
+    """VOT2015's polygons against the boxes about them, cut at the image, as the toolkit counts them."""
+    raster = pytest.importorskip("vot.region.raster", exc_type=Exception)
+    shapes = pytest.importorskip("vot.region.shapes", exc_type=Exception)
+    folder = data_folder / "vot" / "vot2015" / name
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    truth = load_annotation(folder)
+    height, width = cv2.imread(str(next(folder.glob("*.jpg")))).shape[:2]
+    pairs = zip(truth.polygons, truth.boxes, strict=True)
+    expected = [
+        raster.calculate_overlap(shapes.Polygon(corners.tolist()), shapes.Rectangle(*box), (width, height))
+        for corners, box in pairs
+    ]
+    assert 0.2 < min(expected) < 1
+    np.testing.assert_array_equal(pixel_overlap(truth.polygons, truth.boxes, (height, width)), expected)
 
 
 def test_pixels_by_hand():
