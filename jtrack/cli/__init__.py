@@ -17,6 +17,7 @@ from jtrack.errors import JtrackError, unknown_name
 COMMANDS = {
     "track": "Track targets through a video, an image folder or a camera's pictures.",
     "score": "Score results, published ones too, against a dataset's annotations.",
+    "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",
     "demo": "Track a made-up clip with known ground truth and show what comes out.",
     "weights": "List, fetch, convert and verify the weights of the networks.",
     "doctor": "Say what is installed and run the numeric self-tests.",

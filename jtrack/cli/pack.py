@@ -1,0 +1,48 @@
+"""`jtrack pack`: a dataset as array records, which TensorFlow Datasets and jtrack read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jtrack.data import open_dataset
+from jtrack.data.dataset import KINDS
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def pack(
+    dataset: Annotated[str, typer.Option(help=f"Its layout: {', '.join(KINDS)}.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The folder for the pack.", show_default=False)],
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder.", show_default=False)] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--list", help="One of its lists or splits: cvpr13, val.", show_default="all there are"),
+    ] = None,
+    sequences: Annotated[
+        str | None,
+        typer.Option(help="Names of sequences, with commas between them.", show_default="all"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pack that is there.")] = False,
+) -> None:
+    """Packs a dataset into array records, read by tfds.builder("jtrack_sot", data_dir=OUT)."""
+    wanted = None if sequences is None else [name.strip() for name in sequences.split(",") if name.strip()]
+    source = open_dataset(dataset, root, subset=subset, sequences=wanted)
+    from jtrack.data import tfds  # an extra, which takes a second to import
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("packing", total=len(source.names))
+        place = tfds.pack(
+            source,
+            out,
+            overwrite=overwrite,
+            progress=lambda name: bar.update(task, advance=1, description=f"packed {name}"),
+        )
+    size = sum(file.stat().st_size for file in place.iterdir()) / 2**20
+    typer.echo(f"packed {len(source.names)} sequences, {size:.1f} MiB, into {place}")
+    typer.echo(f"read it with: jtrack eval --dataset tfds --root {out}")
