@@ -23,9 +23,8 @@ from jtrack.benchmark import bootstrap, got, metrics, vot
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark.protocol import Protocol
 from jtrack.benchmark.results import Results, Trajectory
-from jtrack.data import Annotation
+from jtrack.data import Annotation, otb
 from jtrack.data.dataset import Dataset
-from jtrack.data.otb import ATTRIBUTES
 from jtrack.errors import LONGEST_LIST, JtrackError
 
 # Some results were published when the annotation had another length: (sequence, rows of the results, rows of
@@ -261,7 +260,7 @@ def _attributes(
         for name, annotation in truth.items():
             for attribute in annotation.attributes:
                 parts.setdefault(attribute, {})[name] = sequences[name]
-    order = {attribute: place for place, attribute in enumerate(ATTRIBUTES)}
+    order = {attribute: place for place, attribute in enumerate(otb.ATTRIBUTES)}
     return dict(sorted(parts.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
 
@@ -297,16 +296,16 @@ def _check_complete(
     truth: Mapping[str, Annotation],
     protocol: Protocol,
 ) -> None:
-    """Refuses sequences with a part of their starts, as a run in progress has: their mean would be another."""
+    """Refuses sequences with a part of their starts, which a run in progress has."""
     one_start = replace(protocol, repetitions=1)
     if protocol.segments == 1 and not (protocol.shifts or protocol.corners or protocol.scales):
         return
     for name, found in trials.items():
-        starts = len(protocols.trials(one_start, truth[name]))
+        starts = len(protocols.trials(one_start, truth[name], omitted=otb.omitted(name)))
         if len(found) % starts:
             raise JtrackError(
-                f"{results.tracker} has {len(found)} trials of {name}, {protocol.name} has {starts}: finish the "
-                "run, or name the others with --sequences"
+                f"{results.tracker} has {len(found)} trials of {name}, {protocol.name} has {starts}: finish "
+                "the run, or name the others with --sequences"
             )
 
 
