@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import score as scoring
 from jtrack.benchmark.results import Results
 from jtrack.benchmark.score import Scored, SequenceScore
@@ -64,7 +65,7 @@ def score(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Its kind: otb, vot, got, folder, tfds.", show_default="of the run, or otb"),
+        typer.Option(help="Its kind: otb, vot, got, folder, tfds.", show_default="by the protocol"),
     ] = None,
     subset: Annotated[
         str | None,
@@ -147,7 +148,9 @@ def source(results: Results, kind: str | None, root: Path | None) -> tuple[str, 
     folder = root or results.label.get("root")
     if folder is None:
         raise JtrackError(f"it is not known where the annotations of {results.tracker} are: give --root DIR")
-    return kind or results.label.get("dataset") or "otb", Path(folder)
+    # Measures are called by the kind of dataset they come from.
+    kind = kind or results.label.get("dataset") or protocols.load(results.protocol).measures
+    return kind, Path(folder)
 
 
 def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
