@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jtrack.benchmark import published, results
 from jtrack.benchmark.results import Results
+from jtrack.errors import JtrackError
 
 
 def open_results(path: str | Path) -> list[Results]:
@@ -20,6 +21,8 @@ def open_results(path: str | Path) -> list[Results]:
       JtrackError: if there are none, or they are damaged or of a newer version of jtrack.
     """
     path = Path(path)
-    if path.is_dir() and any(map(results.is_run, [path, *path.iterdir()])):
-        return results.load(path)
-    return published.read(path)
+    try:
+        own = path.is_dir() and any(map(results.is_run, [path, *path.iterdir()]))
+        return results.load(path) if own else published.read(path)
+    except OSError as error:
+        raise JtrackError(f"cannot read results {path}: {error.strerror or error}") from error

@@ -417,3 +417,12 @@ def test_published_results_are_opened_too(tmp_path):
         assert [each.tracker for each in open_results(path)] == ["Mine"]
     with pytest.raises(JtrackError, match="there are no results"):
         open_results(tmp_path / "nothing")
+
+
+def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
+    with pytest.raises(JtrackError, match=r"cannot read results .*: Permission denied"):
+        open_results(tmp_path)
