@@ -1,6 +1,6 @@
 """The `jtrack` command. A file a command: it parses, calls the library and prints.
 
-Exit codes: 0 done; 2 a wrong input, said in one line on stderr; 130 interrupted.
+Exit codes: 0 done; 1 done in part, or a check failed; 2 a wrong input, said in one line on stderr; 130 interrupted.
 """
 
 import os
@@ -16,7 +16,9 @@ from jtrack.errors import JtrackError, unknown_name
 
 COMMANDS = {
     "track": "Track targets through a video, an image folder or a camera's pictures.",
+    "eval": "Run a tracker over the sequences of a benchmark, by its protocol.",
     "score": "Score results, published ones too, against a dataset's annotations.",
+    "report": "Compare results: an interactive page, figures and tables.",
     "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",
     "demo": "Track a made-up clip with known ground truth and show what comes out.",
     "weights": "List, fetch, convert and verify the weights of the networks.",

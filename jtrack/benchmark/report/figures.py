@@ -1,0 +1,139 @@
+"""The plots of a report as files for papers: PNG, SVG and PDF."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from jtrack.benchmark.report.sections import Curve, Entry, Section
+
+FORMATS = ("png", "svg", "pdf")
+# Names are text, not mathematics; fonts are embedded as publishers want them; the same input, the same file.
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "jtrack",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": True,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 7.5,
+    "legend.handlelength": 2.6,
+    "savefig.dpi": 200,
+}
+LEGEND = 24  # trackers in one column of a legend
+
+
+def write(section: Section, folder: Path) -> None:
+    """Writes every figure of a section in every format into a folder."""
+    with mpl.rc_context(STYLE):
+        for name, figure in figures(section):
+            for suffix in FORMATS:
+                stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
+                path = folder / f"{section.key}-{name}.{suffix}"
+                figure.savefig(path, metadata=stamp, bbox_inches="tight")
+
+
+def figures(section: Section) -> Iterator[tuple[str, Figure]]:
+    """The figures that a section has data for, each with its name."""
+    for curve in section.curves:
+        yield curve.key.replace("_", "-"), curves(section, curve)
+    if len(section.attributes) > 2:
+        yield "attributes", radar(section)
+    if accuracy_robustness_points(section):
+        yield "accuracy-robustness", scatter(section, *AR_AXES, accuracy_robustness_points(section))
+    if points := speed_points(section):
+        first = section.measures[0]
+        yield "speed", scatter(section, "Frames a second", first.title, points, log=True)
+
+
+AR_AXES = ("Robustness", "Accuracy")
+
+
+def curves(section: Section, curve: Curve) -> Figure:
+    """Success or precision against thresholds, ranked in the legend as papers have it."""
+    figure, axes = _empty()
+    ranked = section.ranked(curve)
+    across, rows = section.values(curve, [entry for entry, _ in ranked])
+    for (entry, value), row in zip(ranked, rows, strict=True):
+        axes.plot(across, row, label=f"{entry.name} [{value:.3f}]", **_look(entry))
+    axes.set(xlim=(0, across[-1]), ylim=(0, 1), xlabel=curve.across, ylabel=curve.up)
+    axes.set_title(f"{curve.title} plots of {section.title}")
+    _legend(axes, "lower right" if curve.at else "lower left" if curve.end else "upper right")
+    return figure
+
+
+def radar(section: Section) -> Figure:
+    """The first measure by attribute, on spokes."""
+    first = section.attribute_measure
+    figure = Figure(figsize=(4.8, 4.2))
+    axes: Any = figure.add_subplot(projection="polar")
+    angles = np.arange(len(section.attributes) + 1) * 2 * np.pi / len(section.attributes)
+    for entry in section.entries:
+        values = [entry.by_attribute(first.key, name) for name in section.attributes]
+        axes.plot(angles, [*values, values[0]], label=entry.name, **_look(entry))
+    axes.set_theta_zero_location("N")
+    axes.set_theta_direction(-1)
+    axes.set_xticks(angles[:-1], [f"{name} ({len(s)})" for name, s in section.attributes.items()])
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{first.title} by attribute, {section.title}", pad=18)
+    axes.legend(*_handles(axes), loc="center left", bbox_to_anchor=(1.12, 0.5))
+    return figure
+
+
+def speed_points(section: Section) -> list[tuple[Entry, float, float]]:
+    """(tracker, frames a second, first measure) of those that were timed."""
+    first = section.measures[0]
+    points = [(e, e.scored.fps or np.nan, e.overall(first.key)) for e in section.entries]
+    return [point for point in points if np.isfinite(point[1:]).all()]
+
+
+def accuracy_robustness_points(section: Section) -> list[tuple[Entry, float, float]]:
+    """(tracker, robustness, accuracy) of those that have both."""
+    points = [(e, e.overall("robustness"), e.overall("accuracy")) for e in section.entries]
+    return [point for point in points if np.isfinite(point[1:]).all()]
+
+
+def scatter(
+    section: Section, across: str, up: str, points: list[tuple[Entry, float, float]], *, log: bool = False
+) -> Figure:
+    """One point a tracker, named beside it."""
+    figure, axes = _empty()
+    for entry, x, y in points:
+        axes.plot(x, y, "o", color=entry.colour, markersize=6)
+        axes.annotate(entry.name, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=7.5)
+    if log:
+        axes.set_xscale("log")
+    axes.margins(0.2)
+    axes.set(xlabel=across, ylabel=up, title=section.title)
+    return figure
+
+
+def _empty() -> tuple[Figure, Any]:
+    figure = Figure(figsize=(4.2, 3.3))
+    return figure, figure.add_subplot()
+
+
+def _look(entry: Entry) -> dict[str, Any]:
+    # matplotlib counts dashes in line widths; `Entry` has them in pixels of a line two wide.
+    style: Any = (0, tuple(part / 2 for part in entry.dash)) if entry.dash else "-"
+    return {"color": entry.colour, "linestyle": style, "linewidth": 1.6}
+
+
+def _handles(axes: Any) -> tuple[list[Any], list[str]]:
+    """Lines and names for a legend; matplotlib would leave out names that begin with an underscore."""
+    lines = axes.get_lines()
+    return lines, [line.get_label() for line in lines]
+
+
+def _legend(axes: Any, place: str) -> None:
+    lines, labels = _handles(axes)
+    axes.legend(lines, labels, loc=place, ncols=1 + len(lines) // LEGEND)

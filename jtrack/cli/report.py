@@ -1,0 +1,102 @@
+"""`jtrack report`: results in; a page, figures and tables out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from jtrack.benchmark import report as reports
+from jtrack.benchmark import score as scoring
+from jtrack.benchmark.score import Scored
+from jtrack.benchmark.sources import open_results
+from jtrack.cli.score import of_protocol, shared, source
+from jtrack.data import Annotation, Dataset, open_dataset
+from jtrack.errors import JtrackError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Runs or results folders of `jtrack eval`, or published boxes (.mat, .json, .json.gz or a "
+            "folder of such or of text files); of several protocols, if you like.",
+            show_default=False,
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="The folder for the report.", show_default=False)],
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the dataset, or of its annotations alone.", show_default="of the run"),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Its kind: otb, vot, got, folder, tfds.", show_default="by the protocol"),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to take frames from, if --root has annotations alone.", show_default="root"
+        ),
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--list", help="One of its lists: cvpr13, tb50, tb100.", show_default="all there are"),
+    ] = None,
+    sequences: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Only results of this protocol: ope, tre, sre ...", show_default="all")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Of the page.", show_default="the dataset")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report.")] = False,
+) -> None:
+    """Compares results: an interactive page, and figures and tables ready for a paper.
+
+    OUT/report.html needs no other file and no network. OUT/figures holds its plots as PNG, SVG and PDF,
+    OUT/tables its tables as CSV and LaTeX.
+    """
+    reports.check(out, overwrite=overwrite)
+    wanted = [name for name in sequences.split(",") if name] if sequences is not None else None
+    opened: dict[tuple[str, Path], Dataset] = {}
+    truths: dict[tuple[str, Path], dict[str, Annotation]] = {}
+    scored: list[Scored] = []
+    datasets: list[Dataset] = []
+    refused: list[JtrackError] = []
+    console = Console(stderr=True)
+    with console.status("reading results") as status:
+        for each in of_protocol([found for path in results for found in open_results(path)], protocol):
+            status.update(f"scoring {each.tracker}")
+            place = source(each, dataset, root)
+            if place not in opened:
+                opened[place] = open_dataset(*place, subset=subset, sequences=wanted)
+                truths[place] = scoring.annotations(opened[place])
+            try:
+                truth = truths[place]
+                truth = shared(each, truth) if subset is None and wanted is None else truth
+                name = "selection" if wanted is not None else subset or "all"
+                scored.append(scoring.score(each, truth, subset=name))
+                datasets.append(opened[place])
+            except JtrackError as error:
+                refused.append(error)
+        if not scored:
+            raise refused[0]
+        frames = None if images is None else open_dataset(datasets[0].kind, images)
+        page = reports.write(
+            scored,
+            out,
+            dataset=datasets,
+            images=frames,
+            title=title,
+            overwrite=overwrite,
+            stage=lambda name: status.update(f"writing {name}"),
+        )
+    typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB), {out}/figures and {out}/tables")
+    if refused:
+        others = f" (and {len(refused) - 1} others)" if len(refused) > 1 else ""
+        raise JtrackError(f"{refused[0]}{others}: the report has the other {len(scored)}")
