@@ -4,9 +4,10 @@
     source = tensorflow_datasets.builder("jtrack_sot", data_dir="packed").as_data_source(split="test")
     dataset = open_dataset("tfds", "packed")
 
-A record is a sequence: its frames as image files (the very JPEG or PNG files they were read from, else PNG), and
-everything of its annotation, to the last bit. Arrays with several sides of unknown length are kept flat, since
-others are not read back without TensorFlow: polygons as corners and events as marks, one frame after the other.
+A record is a sequence: its frames as image files (the very JPEG or PNG files they were read from, else PNG),
+and everything of its annotation, to the last bit: numbers as bytes, since a record's own are float32.
+Arrays with several sides of unknown length are not read back without TensorFlow and so kept flat: polygons as
+corners and events as marks, one frame after the other.
 
 A pack has one split, called as the list or split the dataset was opened with, or `test`.
 """
@@ -70,9 +71,15 @@ class JtrackSot(FileReaderBuilder):
                 "name": tfds.features.Text(),
                 "frames": tfds.features.Sequence(scalar(np.object_)),  # T image files
                 "size": tfds.features.Tensor(shape=(2,), dtype=np.int32),  # height, width
-                "fps": tfds.features.Tensor(shape=(1,), dtype=np.float64, encoding="bytes"),  # NaN where it is not known
-                "boxes": tfds.features.Tensor(shape=(None, 4), dtype=np.float64, encoding="bytes"),  # [T or 1, 4] x, y, w, h
-                "polygons": tfds.features.Tensor(shape=(None, 2), dtype=np.float64, encoding="bytes"),  # [T * P, 2]; or none
+                "fps": tfds.features.Tensor(
+                    shape=(1,), dtype=np.float64, encoding="bytes"
+                ),  # NaN where it is not known
+                "boxes": tfds.features.Tensor(
+                    shape=(None, 4), dtype=np.float64, encoding="bytes"
+                ),  # [T or 1, 4] x, y, w, h
+                "polygons": tfds.features.Tensor(
+                    shape=(None, 2), dtype=np.float64, encoding="bytes"
+                ),  # [T * P, 2]; or none
                 "attributes": tfds.features.Sequence(tfds.features.Text()),
                 "event_names": tfds.features.Sequence(tfds.features.Text()),  # E of them
                 "events": tfds.features.Tensor(shape=(None,), dtype=np.bool_),  # [T * E]
@@ -149,8 +156,9 @@ def pack(
             if place.exists():
                 place.replace(Path(temporary) / "replaced")
             Path(builder.data_dir).replace(place)
-    except OSError as error:
-        raise JtrackError(f"cannot write the pack {place}: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # the second from the writer of records
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
+        raise JtrackError(f"cannot write the pack {place}: {reason}") from error
     return place
 
 

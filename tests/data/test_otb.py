@@ -1,6 +1,9 @@
 """OTB's layout and text format."""
 
 import json
+import subprocess
+import sys
+import zipfile
 
 import cv2
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 from jtrack.data import open_dataset, otb
 from jtrack.errors import JtrackError
+from tests.conftest import ROOT
 
 
 def make(folder, numbers, truth):
@@ -196,6 +200,23 @@ def test_the_package_knows_what_the_benchmark_says(data_folder):
     assert otb.omitted("Tiger1")[0] == (3, 9) and otb.omitted("Tiger1")[-1] == (326, 348)
     assert otb.omitted("Freeman4")[-1] == (267, 282)
     assert otb.omitted("mine") == [] and otb.attributes("mine") == ()
+
+
+def test_a_wheel_carries_it(tmp_path):
+    line = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+    ]
+    subprocess.run([*line, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("jtrack-*.whl")
+    packed = zipfile.ZipFile(wheel).read("jtrack/data/otb.toml")
+    assert packed == (ROOT / "jtrack" / "data" / "otb.toml").read_bytes()
 
 
 def test_every_annotation_of_the_benchmark(data_folder):

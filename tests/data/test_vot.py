@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jtrack.data import vot
+from jtrack.data import open_dataset, vot
 from jtrack.errors import JtrackError
 
 
@@ -85,3 +85,64 @@ def test_real_sequences(data_folder):
         np.testing.assert_allclose(y + h, raw[:, 1::2].max(axis=1), rtol=1e-12)
         assert next(iter(sequence.frames)).shape == (*sequence.frames.size, 3)
     assert vot.sequences(folder) == ["vot2015_bag", "vot2015_ball1"]
+
+
+def test_the_layout_of_later_years(tmp_path):
+    """A file `sequence` says where the images are, a list the order, a mask the region."""
+    for name in ("zebra", "ant"):
+        folder = make(tmp_path / name, 2, "m3,4,2,2,1,2,1\nm3,4,2,2,0,4\n", images="visible")
+        about = "channels.color=visible/%08d.png\nfps=25\nname=whatever\n"
+        (folder / "sequence").write_text(about)
+        (folder / "visible" / "thumbnail.png").write_bytes(b"not a frame")
+        (folder / "camera_motion.tag").write_text("0\n1\n")
+    (tmp_path / "list.txt").write_text("zebra\nant\n")
+    dataset = open_dataset("vot", tmp_path)
+    assert dataset.names == ("zebra", "ant")
+    sequence = dataset.sequence("zebra")
+    assert (sequence.frames.length, sequence.frames.fps) == (2, 25.0)
+    np.testing.assert_array_equal(sequence.boxes, [[3, 4, 2, 2], [3, 4, 2, 2]])
+    assert sequence.events["camera_motion"].tolist() == [False, True]
+    known = dataset.annotation("zebra")
+    np.testing.assert_array_equal(known.boxes, sequence.boxes)
+    assert known.size == (8, 8)
+
+
+def test_a_channel_that_is_a_folder(tmp_path):
+    folder = make(tmp_path / "ball", 2, "1,2,3,4\n" * 2, images="ir")
+    (folder / "sequence").write_text("channels.ir=ir/\n")
+    with pytest.raises(JtrackError, match="has no images"):
+        vot.load(folder)  # the pattern is then %08d.jpg
+    for path in (folder / "ir").iterdir():
+        path.rename(path.with_suffix(".jpg"))
+    assert vot.load(folder).frames.length == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["channels.color=../../secret/%08d.jpg", "channels.color=/etc/%08d.jpg", "groundtruth=../truth.txt"],
+)
+def test_a_sequence_file_points_inside(tmp_path, line):
+    folder = make(tmp_path / "ball", 1, "1,2,3,4\n")
+    (folder / "sequence").write_text(line + "\n")
+    with pytest.raises(JtrackError, match=r"ball/sequence points out of its folder"):
+        vot.load(folder)
+
+
+def test_a_dataset_among_others(tmp_path):
+    make(tmp_path / "vot2013" / "ball", 1, "1,2,3,4\n")
+    make(tmp_path / "vot2015" / "bag", 1, "1,2,3,4\n")
+    assert open_dataset("vot", tmp_path, subset="vot2015").names == ("bag",)
+    with pytest.raises(JtrackError, match=r"holds no VOT sequence .*: name one .* list: vot2013, vot2015"):
+        open_dataset("vot", tmp_path)
+    with pytest.raises(JtrackError, match=r"unknown VOT dataset in .* 'vot2016': did you mean"):
+        open_dataset("vot", tmp_path, subset="vot2016")
+    with pytest.raises(JtrackError, match="is not the plain name of a folder"):
+        open_dataset("vot", tmp_path, subset="../vot2015")
+
+
+def test_a_list_that_names_what_is_not_there(tmp_path):
+    make(tmp_path / "ball", 1, "1,2,3,4\n")
+    (tmp_path / "list.txt").write_text("ball\nbag\n")
+    with pytest.raises(JtrackError, match="lacks 1 of the 2 sequences wanted of its list: bag: get"):
+        open_dataset("vot", tmp_path)
+    assert open_dataset("vot", tmp_path, sequences=["ball"]).names == ("ball",)
