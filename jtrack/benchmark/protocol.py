@@ -41,6 +41,11 @@ class Protocol:
     burn_in: int = 0  # frames after a start that do not count in accuracy
     repetitions: int = 1  # of every start, where the tracker or the protocol draws random numbers
 
+    @property
+    def starts_once(self) -> bool:
+        """Whether a sequence has one start, from its annotated box."""
+        return self.segments == 1 and not (self.shifts or self.corners or self.scales)
+
 
 class Trial(NamedTuple):
     """One trial of a sequence: frames [start, end), from a first box."""

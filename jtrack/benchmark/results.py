@@ -210,7 +210,7 @@ class Store:
         """A file of a trial. OTB's kit has one trial of a sequence, the other kits number them."""
         name = check_name(trial.sequence, "the dataset")
         folder = self.folder / protocol.name
-        if protocol.measures == "otb" and _starts_once(protocol) and not trial.number:
+        if protocol.measures == "otb" and protocol.starts_once and not trial.number:
             return folder / f"{name}{suffix}"
         return folder / name / f"{name}_{trial.number + 1:03d}{suffix}"
 
@@ -318,10 +318,6 @@ def _last_line(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
         return (file.read().decode("utf-8", "replace").strip().splitlines() or ["unknown"])[-1]
-
-
-def _starts_once(protocol: Protocol) -> bool:
-    return protocol.segments == 1 and not (protocol.shifts or protocol.corners or protocol.scales)
 
 
 def _lines(done: Trajectory) -> Iterable[str]:

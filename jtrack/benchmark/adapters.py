@@ -1,0 +1,405 @@
+"""Everything that can be evaluated: jtrack's trackers, OpenCV's, and any other that fits ten lines.
+
+A tracker from elsewhere is a class, or a function that makes an object, with two methods:
+
+    class Still:
+        '''Says that nothing moves.'''
+
+        deterministic = True  # draws no random numbers; left out, it is run as often as a protocol asks
+
+        def init(self, frame, box):  # frame: uint8 [H, W, 3] RGB; box: x, y, w, h in pixels, 0-based
+            self.box = box
+
+        def update(self, frame):  # the box in the next frame; None where the target is not found
+            return self.box
+
+    jtrack eval --tracker still.py:Still ...     # or module:Still for what Python can import
+
+Its file is run as code, with all that you may do yourself. An object is made for every trial. One that takes
+the argument `seed` is given that of the trial. Its results are filed by its name and the contents of its
+file; `version`, if it has one, is part of that too.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import jax
+import numpy as np
+
+import jtrack
+from jtrack.errors import JtrackError, unknown_name
+from jtrack.run.stream import Executable, build, canvas_of, check_boxes, executable, make_tracker, to_frame
+from jtrack.trackers import Built
+from jtrack.types import Array, Frame, PyTree, Tracker
+
+# What shapes boxes, scores and times; the rest of the package only draws, prints and scores.
+_CODE = (
+    *(f"{folder}/**/*.py" for folder in ("backbones", "data", "learning", "run", "trackers", "vision")),
+    *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "protocol")),
+)
+
+
+class Said(NamedTuple):
+    """What a tracker says of a frame."""
+
+    box: np.ndarray  # [4] float64 x, y, w, h, 0-based; NaN where there is none
+    score: float | None = None  # in [0, 1]
+    lost: bool | None = None
+
+
+class Session(Protocol):
+    """A tracker at work on one target after another."""
+
+    def prepare(self, image: np.ndarray, box: np.ndarray) -> None:
+        """Does what `init` and `update` would do once only, such as compiling, so that they can be timed."""
+
+    def init(self, image: np.ndarray, box: np.ndarray) -> None:
+        """Starts on a target: image uint8 [H, W, 3] RGB, box [4] x, y, w, h, 0-based."""
+
+    def update(self, image: np.ndarray) -> Said:
+        """Tracks it in the next frame."""
+
+
+class Contestant(NamedTuple):
+    """A tracker that can be evaluated."""
+
+    label: Mapping[str, Any]  # all that shapes its numbers; "tracker" is its name
+    about: Mapping[str, Any]  # what else is worth knowing
+    deterministic: bool  # whether it draws no random numbers
+    start: Callable[[int], Session]  # given a seed
+    built: Built | None = None  # of a tracker of jtrack
+
+
+class External(Protocol):
+    """A tracker from elsewhere."""
+
+    def init(self, frame: np.ndarray, box: tuple[float, float, float, float]) -> object:
+        """Starts on a target."""
+
+    def update(self, frame: np.ndarray) -> Sequence[float] | None:
+        """The box in the next frame."""
+
+
+def contestant(
+    tracker: str | Built,
+    *,
+    profile: str = "default",
+    backbone: str | None = None,
+    precision: str = "float32",
+    models: Sequence[str | Path] = (),
+) -> Contestant:
+    """Finds a tracker by name.
+
+    Args:
+      tracker: one of `jtrack.trackers.names()`, or what `jtrack.trackers.create` built; `opencv:NAME` of
+        `OPENCV`; `module:NAME` or `file.py:NAME` of a tracker from elsewhere, **whose code is run**.
+      profile: of a tracker of jtrack.
+      backbone: of a tracker of jtrack.
+      precision: of a tracker of jtrack.
+      models: files of a tracker of OpenCV that needs them.
+
+    Raises:
+      JtrackError: there is no such tracker, or it does not fit.
+    """
+    if isinstance(tracker, Built) or ":" not in tracker:
+        if models:
+            raise JtrackError(f"tracker {tracker} takes no --model: its weights are named by --backbone")
+        return ours(build(tracker, profile=profile, backbone=backbone, precision=precision))
+    where, _, name = tracker.rpartition(":")
+    if where == "opencv":
+        return opencv(name, models)
+    if models:
+        raise JtrackError(
+            f"tracker {tracker} takes no --model, which is for OpenCV's: let it open its own files"
+        )
+    return external(tracker)
+
+
+def ours(built: Built) -> Contestant:
+    """A tracker of jtrack."""
+    numbers = {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(built.params["tracker"])
+    }
+    facts = built.label()
+    facts["configuration"] = facts.pop("digest")
+    params = jax.device_put(built.params)
+    ready: set[tuple[Tracker, tuple[int, int]]] = set()
+    return Contestant(
+        label=facts | {"code": code_digest(), "device": jax.devices()[0].device_kind},
+        about={"config": str(built.config), "numbers": numbers},
+        deterministic=draws_nothing(built),
+        start=lambda seed: _Stream(built, params, seed, ready),
+        built=built,
+    )
+
+
+@functools.cache
+def code_digest() -> str:
+    """Eight hexadecimal digits for the code that shapes a result, whatever its comments and docstrings.
+
+    A version says too little in a checkout of the project, where code changes from hour to hour.
+    """
+    root = Path(jtrack.__file__).parent
+    total = hashlib.sha256()
+    for path in sorted(path for part in _CODE for path in root.glob(part)):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                del node.body[0]
+        total.update(ast.dump(tree).encode())
+    return total.hexdigest()[:8]
+
+
+def draws_nothing(built: Built) -> bool:
+    """Whether a tracker does not look at its key: then every seed gives the same boxes.
+
+    Traced, not run: `init` is where a tracker gets its key, and keeps what it needs of it.
+    """
+    size = (128, 128)
+    box = np.array([40.0, 40.0, 48.0, 48.0], np.float32)
+    made = make_tracker(built.make, built.backbone, built.for_target(box, size))
+    frame = Frame(
+        jax.ShapeDtypeStruct((*size, 3), np.uint8),  # type: ignore[arg-type]
+        jax.ShapeDtypeStruct((2,), np.int32),  # type: ignore[arg-type]
+    )
+
+    def init(key: Array, params: PyTree, frame: Frame, box: Array) -> PyTree:
+        return made.init(params, key, frame, box)
+
+    jaxpr = jax.make_jaxpr(init)(jax.random.key(0), built.params, frame, box).jaxpr
+    used = [*jaxpr.outvars, *(variable for equation in jaxpr.eqns for variable in equation.invars)]
+    return all(variable is not jaxpr.invars[0] for variable in used)
+
+
+class _Stream:
+    """One of jtrack's trackers, frame by frame, compiled once a canvas."""
+
+    def __init__(
+        self, built: Built, params: PyTree, seed: int, ready: set[tuple[Tracker, tuple[int, int]]]
+    ) -> None:
+        self._built, self._params, self._key, self._ready = built, params, jax.random.key(seed), ready
+        self._run: Executable | None = None
+        self._canvas, self._state = (0, 0), None
+
+    def prepare(self, image: np.ndarray, box: np.ndarray) -> None:
+        made, canvas = self._made(image, box), canvas_of(image.shape[:2])
+        if (made, canvas) not in self._ready:
+            self.init(image, box)
+            self.update(image)
+            self._ready.add((made, canvas))
+
+    def init(self, image: np.ndarray, box: np.ndarray) -> None:
+        self._canvas = canvas_of(image.shape[:2])
+        self._run = executable(self._made(image, box), lanes=False)
+        start = np.asarray(box, np.float32)
+        self._state = self._run.init(self._params, self._key, to_frame(image, self._canvas), start)
+        jax.block_until_ready(self._state)
+
+    def update(self, image: np.ndarray) -> Said:
+        if self._run is None:
+            raise JtrackError("a tracker is asked for its second frame before it was given its first")
+        self._state, output = self._run.step(self._params, self._state, to_frame(image, self._canvas))
+        box, score, lost = jax.device_get((output.box, output.score, output.lost))
+        return Said(np.asarray(box, np.float64), float(score), bool(lost))
+
+    def _made(self, image: np.ndarray, box: np.ndarray) -> Tracker:
+        size = image.shape[:2]
+        checked = check_boxes(box, size, inside=False)
+        return make_tracker(self._built.make, self._built.backbone, self._built.for_target(checked, size))
+
+
+def external(tracker: str) -> Contestant:
+    """Loads a tracker from elsewhere, `module:NAME` or `file.py:NAME`, **by running its code**.
+
+    Raises:
+      JtrackError: the file or module cannot be loaded, or what it names does not fit.
+    """
+    where, _, name = tracker.rpartition(":")
+    module = _load_file(Path(where)) if where.endswith(".py") else _import(where)
+    make = getattr(module, name, None)
+    if not callable(make):
+        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise unknown_name(f"class or function of {where}", name, public)
+    source = Path(module.__file__) if module.__file__ else None
+    package = module.__name__.partition(".")[0]
+    label = {
+        "tracker": name,
+        "source": tracker if source is None else source.name,
+        "sha256": None if source is None else _sha256(source),
+        "version": str(getattr(make, "version", "") or _version(package) or ""),
+        "jtrack": jtrack.__version__,
+    }
+    return _adapted(make, label, {"file": str(source)})
+
+
+def opencv(name: str, models: Sequence[str | Path] = ()) -> Contestant:
+    """One of OpenCV's trackers: `mil`; `vit`, which needs its file; `nano`, which needs two (backbone, head).
+
+    Args:
+      name: one of `OPENCV`.
+      models: the tracker's files, in the order of `OPENCV`.
+
+    Raises:
+      JtrackError: there is no such tracker in this OpenCV, or its files are missing or of no use.
+    """
+    if name not in OPENCV:
+        raise unknown_name("tracker of OpenCV", name, OPENCV)
+    kind, files = OPENCV[name]
+    paths = [Path(model) for model in models]
+    if len(paths) != len(files):
+        needed = " and ".join(f"--model {file.upper()}.onnx" for file in files) or "none"
+        raise JtrackError(f"OpenCV's {name} needs {len(files)} model files, got {len(paths)}: give {needed}")
+    for path in paths:
+        if not path.is_file():
+            raise JtrackError(f"there is no model file {path} for OpenCV's {name}")
+    if not hasattr(cv2, f"Tracker{kind}"):
+        raise JtrackError(
+            f"this OpenCV ({cv2.__version__}) has no tracker {name}: install opencv-python >= 4.10"
+        )
+
+    def make(seed: int) -> External:
+        cv2.setRNGSeed(seed)
+        factory = getattr(cv2, f"Tracker{kind}")
+        parameters = getattr(cv2, f"Tracker{kind}_Params")()
+        for file, path in zip(files, paths, strict=True):
+            setattr(parameters, file, str(path))
+        try:
+            return _OpenCV(factory.create(parameters))
+        except cv2.error as error:
+            shown = ", ".join(map(str, paths))
+            raise JtrackError(f"OpenCV cannot make its tracker {name} of {shown}: {error.err}") from None
+
+    make(0)  # a file of no use is refused now
+    label = {"tracker": f"opencv-{name}", "version": cv2.__version__, "jtrack": jtrack.__version__}
+    label |= {file: _sha256(path) for file, path in zip(files, paths, strict=True)}
+    return _adapted(make, label, {"models": [str(path) for path in paths]}, deterministic=bool(files))
+
+
+# Our name -> OpenCV's, and the parameters that name its files.
+OPENCV: dict[str, tuple[str, tuple[str, ...]]] = {
+    "mil": ("MIL", ()),
+    "vit": ("Vit", ("net",)),
+    "nano": ("Nano", ("backbone", "neckhead")),
+}
+
+
+class _OpenCV:
+    """OpenCV's interface, whose boxes are whole numbers and whose frames are BGR."""
+
+    def __init__(self, tracker: Any) -> None:
+        self._tracker = tracker
+
+    def init(self, frame: np.ndarray, box: tuple[float, float, float, float]) -> None:
+        x, y, w, h = (round(value) for value in box)
+        self._tracker.init(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), (x, y, w, h))
+
+    def update(self, frame: np.ndarray) -> Sequence[float] | None:
+        found, box = self._tracker.update(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        return box if found else None
+
+
+class _Adapted:
+    """A tracker from elsewhere, checked."""
+
+    def __init__(self, make: Callable[[], External]) -> None:
+        self._make = make
+        self._tracker: External | None = None
+
+    def prepare(self, image: np.ndarray, box: np.ndarray) -> None:
+        pass
+
+    def init(self, image: np.ndarray, box: np.ndarray) -> None:
+        x, y, w, h = check_boxes(box, image.shape[:2], inside=False).tolist()
+        self._tracker = self._make()
+        self._tracker.init(image, (x, y, w, h))
+
+    def update(self, image: np.ndarray) -> Said:
+        assert self._tracker is not None
+        box = self._tracker.update(image)
+        if box is None:
+            return Said(np.full(4, np.nan), lost=True)
+        try:
+            said = np.asarray(box, np.float64)
+        except (TypeError, ValueError):
+            said = np.empty(0)
+        if said.shape != (4,):
+            raise JtrackError(f"the tracker's update returned {box!r}: needed is a box x, y, w, h, or None")
+        return Said(said, lost=False)
+
+
+def _adapted(
+    make: Callable[..., Any],
+    label: dict[str, Any],
+    about: dict[str, Any],
+    *,
+    deterministic: bool | None = None,
+) -> Contestant:
+    """A contestant of what makes a tracker, which is tried once."""
+    seeded = "seed" in _parameters(make)
+    first = make(seed=0) if seeded else make()
+    for method in ("init", "update"):
+        if not callable(getattr(first, method, None)):
+            raise JtrackError(
+                f"tracker {label['tracker']} has no method {method}: it needs init(frame, box) and"
+                " update(frame)"
+            )
+    if deterministic is None:
+        deterministic = bool(getattr(first, "deterministic", False))
+
+    def start(seed: int) -> Session:
+        return _Adapted(lambda: make(seed=seed) if seeded else make())
+
+    return Contestant(label, about, deterministic, start)
+
+
+def _parameters(make: Callable[..., Any]) -> Mapping[str, Any]:
+    try:
+        return inspect.signature(make).parameters
+    except (TypeError, ValueError):  # of a class that is not Python's
+        return {}
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise JtrackError(f"there is no file {path} to load a tracker from")
+    name = f"jtrack_external_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise JtrackError(f"{path} fails when it is run: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise JtrackError(f"cannot import {name} for its tracker: {type(error).__name__}: {error}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,168 @@
+"""`jtrack eval`: a tracker over the sequences of a benchmark, by its protocol."""
+
+import shlex
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from jtrack.benchmark import protocol as protocols
+from jtrack.benchmark import results as store
+from jtrack.benchmark import score as scoring
+from jtrack.benchmark.adapters import contestant
+from jtrack.benchmark.evaluate import Evaluation, evaluate
+from jtrack.benchmark.evaluate import Progress as Done
+from jtrack.benchmark.protocol import Protocol
+from jtrack.cli.track import Rate, prepare
+from jtrack.data import Dataset, open_dataset
+
+# The protocol of a dataset's own benchmark; of all others it is OTB's one pass.
+DEFAULTS = {"vot": "baseline", "got": "got10k"}
+# What the summary shows of a score, the first of which there are.
+HEADLINES = {
+    "otb": ("auc", "precision20", "success50"),
+    "vot": ("accuracy", "robustness", "eao", "ao"),
+    "got": ("ao", "sr50", "sr75"),
+}
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("eval")
+def run(
+    *,
+    dataset: Annotated[
+        str,
+        typer.Option(help="Kind of dataset: otb, vot, got, folder, tfds or synthetic.", show_default=False),
+    ],
+    results: Annotated[Path, typer.Option(help="The folder of all results.", show_default=False)],
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder; synthetic needs none.", show_default=False)
+    ] = None,
+    tracker: Annotated[
+        str,
+        typer.Option(
+            help="A tracker of jtrack; opencv:mil, opencv:vit or opencv:nano; or file.py:NAME or module:NAME "
+            "of one of your own, whose code is run."
+        ),
+    ] = "hcft",
+    profile: Annotated[str, typer.Option(help="Which profile of jtrack's tracker.")] = "default",
+    backbone: Annotated[
+        str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
+    model: Annotated[
+        list[Path] | None, typer.Option(help="A model file of OpenCV's tracker; nano needs two.")
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--list", help="One of the benchmark's lists: cvpr13, tb50, tb100.", show_default="all"),
+    ] = None,
+    sequences: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(protocols.names())}.", show_default="ope; vot: baseline; got: got10k"
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Trials of every start.", show_default="the protocol's; 1 if nothing is random"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the first trial; the next ones count up.")] = 0,
+    limit_frames: Annotated[
+        int | None, typer.Option(help="Only so many frames of each trial.", show_default="all")
+    ] = None,
+    lanes: Annotated[
+        int, typer.Option(help="Trials run at once, for an accelerator; not timed, not with restarts.")
+    ] = 1,
+) -> None:
+    """Runs a tracker over the sequences of a benchmark, and keeps what it does.
+
+    What is there already is not run again: after an interruption the same command goes on. A sequence that
+    fails is kept as such, the others go on, and the exit code is 1.
+    """
+    wanted = None if sequences is None else [name for name in sequences.split(",") if name]
+    opened = open_dataset(dataset, root, subset=subset, sequences=wanted)
+    rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
+    prepare(precision)
+    chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, models=model or [])
+    if chosen.built is not None and backbone is None and chosen.built.backbone.name == "hog":
+        typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
+    with progress() as on_progress:
+        done = evaluate(
+            chosen,
+            opened,
+            rules,
+            results,
+            repeats=repeats,
+            seed=seed,
+            limit=limit_frames,
+            lanes=lanes,
+            on_progress=on_progress,
+        )
+    say(done, opened, rules)
+    for name, path in done.failures.items():
+        reason = path.read_text("utf-8").rstrip().rpartition("\n")[2]
+        typer.echo(f"jtrack: {name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}", err=True)
+    if done.failures:
+        typer.echo(
+            f"jtrack: {len(done.failures)} of {len(opened.names)} sequences failed; why is in", err=True
+        )
+        typer.echo(f"        {next(iter(done.failures.values())).parent}/*.error", err=True)
+        raise typer.Exit(1)
+
+
+def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:
+    """Prints what came of it, and what to do next."""
+    there = f", {done.kept} were there" if done.kept else ""
+    typer.echo(f"{protocol.title}: {done.made} trials run{there}")
+    if figures := headline(done, dataset, protocol):
+        typer.echo(figures)
+    typer.echo(f"results are in {done.folder}")
+    chosen = [] if dataset.subset is None else ["--list", dataset.subset]
+    run = shlex.quote(str(done.folder))
+    typer.echo(f"next: jtrack score {shlex.join([str(done.folder), *chosen])}")
+    typer.echo(f"      jtrack report {run} --out report")
+
+
+def headline(done: Evaluation, dataset: Dataset, protocol: Protocol) -> str | None:
+    """One line of mean figures; None where there is no ground truth to compare with."""
+    found = [each for each in store.load(done.folder) if each.protocol == protocol.name]
+    there = [name for name in dataset.names if name not in done.failures]
+    annotations = {name: dataset.annotation(name) for name in there}
+    truth = {name: annotation for name, annotation in annotations.items() if len(annotation.boxes) > 1}
+    if not found or not truth:
+        return None
+    scored = scoring.score(found[0], truth, resamples=100)
+    keys = [key for key in HEADLINES[protocol.measures] if key in scored.measures]
+    figures = [f"{key} {scored.measures[key]:.4f}" for key in keys]
+    if scored.fps:
+        figures.append(f"{scored.fps:.1f} frames a second")
+    return f"over {len(truth)} sequences: {', '.join(figures)}"
+
+
+@contextmanager
+def progress() -> Generator[Callable[[Done], None]]:
+    """A bar on stderr, if that is a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} frames"),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done: bar.update(
+            task, description=done.sequence, completed=done.frames, total=done.total
+        )
