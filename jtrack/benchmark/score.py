@@ -77,6 +77,12 @@ def shared(results: Results, truth: Mapping[str, Annotation]) -> dict[str, Annot
     """
     found = _by_name(results)
     both = {name: annotation for name, annotation in truth.items() if _key(name) in found}
+    if not both and results.failures and not found:
+        name, why = next(iter(results.failures.items()))
+        raise JtrackError(
+            f"{results.tracker} has no results, it failed on {len(results.failures)} sequences "
+            f"({name}: {why}): run it again"
+        )
     if not both:
         raise JtrackError(
             f"the results of {results.tracker} are of {_listed(results.trajectories) or 'no sequence'}, the "
@@ -111,6 +117,8 @@ def score(
     shared(results, truth)
     trials = _fitted(results, truth)
     _check_complete(results, trials, truth, protocol)
+    if protocol.measures == "vot":  # whose failures count by the length of the sequence
+        truth = {name: _until(_end(trials[name]), annotation) for name, annotation in truth.items()}
     sequences = {name: _MEASURES[protocol.measures](trials[name], truth[name], protocol) for name in truth}
     measures, curves, intervals = _overall(list(sequences.values()), resamples)
     if protocol.restart_after is not None:
@@ -271,6 +279,22 @@ def _speed(trials: Iterable[Trajectory]) -> float | None:
 def _rows(trial: Trajectory, rows: np.ndarray) -> np.ndarray:
     """The rows of an annotation that a trial is of."""
     return rows[trial.start : trial.start + len(trial.boxes)]
+
+
+def _end(trials: Iterable[Trajectory]) -> int:
+    return max(trial.start + len(trial.boxes) for trial in trials)
+
+
+def _until(end: int, annotation: Annotation) -> Annotation:
+    """The first frames of an annotation."""
+    if end == len(annotation.boxes):
+        return annotation
+    return replace(
+        annotation,
+        boxes=annotation.boxes[:end],
+        polygons=None if annotation.polygons is None else annotation.polygons[:end],
+        events={name: marks[:end] for name, marks in annotation.events.items()},
+    )
 
 
 def _fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list[Trajectory]]:

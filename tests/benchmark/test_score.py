@@ -213,6 +213,17 @@ def test_vot_by_hand():
     np.testing.assert_array_equal(scored.curves["expected_overlap"], curve)
 
 
+def test_vot_of_the_first_frames():
+    """One failure in the 14 frames that were run, not in the 100 there are."""
+    run = supervised("ITTTTTF--ITTTT", [0] * 14)
+    marks = {"occlusion": np.arange(100) >= 50}
+    known = {"Walk": truth(100, size=(100, 100), events=marks)}
+    found = results({"Walk": run}, "baseline", label={"limit_frames": 14})
+    scored = score.score(found, known, **QUICK)
+    assert scored.measures["robustness"] == pytest.approx(np.exp(-30 / 14))
+    assert list(scored.attributes) == ["empty"]
+
+
 def test_vot_polygons_are_not_their_boxes():
     """A diamond in its bounding box covers half of it."""
     diamond = np.array([[20.0, 10], [30, 20], [20, 30], [10, 20]])
@@ -352,6 +363,12 @@ def test_results_of_another_dataset_are_refused():
     with pytest.raises(
         JtrackError, match=r"results of Mine are of bag, ball1, the annotations of Walk: .*differ"
     ):
+        score.score(found, {"Walk": truth(2)}, **QUICK)
+
+
+def test_a_run_that_failed_everywhere_says_so():
+    found = results({}, failures={"Walk": "MemoryError: too large"})
+    with pytest.raises(JtrackError, match=r"failed on 1 sequences \(Walk: MemoryError: too large\)"):
         score.score(found, {"Walk": truth(2)}, **QUICK)
 
 
