@@ -243,8 +243,11 @@ def plain(name: str, *columns: Column | str) -> Table:
 
 
 def title(results: Results) -> str:
-    """A tracker and, if it has one, its profile."""
-    return " ".join(filter(None, (results.tracker, results.profile)))
+    """A tracker, of a run its profile, network and how many frames of each trial it was given, if not all."""
+    limit = results.label.get("limit_frames")
+    cut = f"({limit} frames)" if limit else None
+    parts = (results.tracker, results.profile, results.label.get("backbone"), cut)
+    return " ".join(str(part) for part in parts if part)
 
 
 def with_interval(scored: Scored, column: Shown) -> str:
@@ -273,9 +276,10 @@ def rate(fps: float | None) -> str:
 def as_json(scored: Scored) -> dict[str, Any]:
     """Everything but the curves of each sequence, in the form of JSON; null where there is no number.
 
-    `tracker`, `profile`, `protocol`, `list`, every measure by its name (`auc`, `precision20`, ...), `fps`,
-    `intervals` {measure: [low, high]}, `attributes` {attribute: measures and number of `sequences`}, `curves`
-    and `sequences` {name: measures, `frames` and `fps`}.
+    `tracker`, `profile`, `protocol`, `list`, every measure by its name (`auc`, `precision20`, ...), `fps`; of
+    a run its `backbone`, `digest` and `limit_frames`; `intervals` {measure: [low, high]}, `attributes`
+    {attribute: measures and number of `sequences`}, `curves`, and `sequences` {name: measures, `frames` and
+    `fps`}.
     """
     results = scored.results
     return {
@@ -285,7 +289,7 @@ def as_json(scored: Scored) -> dict[str, Any]:
         "list": scored.subset,
         **numbers(scored.measures),
         "fps": scored.fps,
-        "digest": results.label.get("digest"),
+        **{key: results.label.get(key) for key in ("backbone", "digest", "limit_frames")},
         "intervals": {key: [finite(low), finite(high)] for key, (low, high) in scored.intervals.items()},
         "attributes": {
             name: {"sequences": len(scored.attributes[name]), **numbers(measures)}
