@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from jtrack.benchmark.report.sections import Curve, Entry, Section
 
@@ -48,6 +49,9 @@ def figures(section: Section) -> Iterator[tuple[str, Figure]]:
         yield curve.key.replace("_", "-"), curves(section, curve)
     if len(section.attributes) > 2:
         yield "attributes", radar(section)
+    if section.attributes and section.curves and section.has_sequence_curves:
+        first = section.curves[0]
+        yield f"{first.key}-by-attribute", curves_by_attribute(section, first)
     if accuracy_robustness_points(section):
         yield "accuracy-robustness", scatter(section, *AR_AXES, accuracy_robustness_points(section))
     if points := speed_points(section):
@@ -71,6 +75,29 @@ def curves(section: Section, curve: Curve) -> Figure:
     return figure
 
 
+def curves_by_attribute(section: Section, curve: Curve) -> Figure:
+    """The same plot for the sequences of each attribute, side by side."""
+    across, _ = section.values(curve, section.entries)
+    rows = -(-len(section.attributes) // 3)
+    figure = Figure(figsize=(10.5, 2.9 * rows), layout="constrained")
+    panels = figure.subplots(rows, 3, squeeze=False).flat
+    for axes in panels:
+        axes.set_visible(False)
+    for axes, (attribute, names) in zip(figure.axes, section.attributes.items(), strict=False):
+        axes.set_visible(True)
+        ranked = [
+            (entry, entry.by_attribute(section.attribute_measure.key, attribute), mean)
+            for entry in section.entries
+            if (mean := entry.mean_curve(curve.key, names)) is not None
+        ]
+        for entry, value, row in sorted(ranked, key=lambda item: -np.nan_to_num(item[1])):
+            axes.plot(across, row, label=f"{entry.name} [{value:.3f}]", **_look(entry))
+        axes.set(xlim=(0, across[-1]), ylim=(0, 1), xlabel=curve.across, ylabel=curve.up)
+        axes.set_title(f"{attribute} ({len(names)})")
+        _legend(axes, "lower left" if curve.at is None else "lower right")
+    return figure
+
+
 def radar(section: Section) -> Figure:
     """The first measure by attribute, on spokes."""
     first = section.attribute_measure
@@ -83,9 +110,12 @@ def radar(section: Section) -> Figure:
     axes.set_theta_zero_location("N")
     axes.set_theta_direction(-1)
     axes.set_xticks(angles[:-1], [f"{name} ({len(s)})" for name, s in section.attributes.items()])
+    axes.tick_params(axis="x", pad=9)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_rlabel_position(180 / len(section.attributes))  # between two spokes
     axes.set_ylim(bottom=0)
     axes.set_title(f"{first.title} by attribute, {section.title}", pad=18)
-    axes.legend(*_handles(axes), loc="center left", bbox_to_anchor=(1.12, 0.5))
+    axes.legend(*_handles(axes), loc="center left", bbox_to_anchor=(1.2, 0.5))
     return figure
 
 
@@ -112,8 +142,11 @@ def scatter(
         axes.annotate(entry.name, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=7.5)
     if log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.2)
-    axes.set(xlabel=across, ylabel=up, title=section.title)
+    axes.set(xlabel=across, ylabel=up, title=f"{up} and {across.lower()}, {section.title}")
     return figure
 
 
@@ -136,4 +169,5 @@ def _handles(axes: Any) -> tuple[list[Any], list[str]]:
 
 def _legend(axes: Any, place: str) -> None:
     lines, labels = _handles(axes)
-    axes.legend(lines, labels, loc=place, ncols=1 + len(lines) // LEGEND)
+    legend = axes.legend(lines, labels, loc=place, ncols=1 + len(lines) // LEGEND)
+    legend.set_in_layout(False)  # a long name shall not squeeze the plot

@@ -106,6 +106,12 @@ class Entry:
         score = self.scored.sequences.get(sequence)
         return float(score.measures.get(key, np.nan)) if score else np.nan
 
+    def mean_curve(self, key: str, sequences: Iterable[str]) -> np.ndarray | None:
+        """The mean of a curve over those of some sequences that have it."""
+        scores = [self.scored.sequences[name] for name in sequences if name in self.scored.sequences]
+        curves = [score.curves[key] for score in scores if key in score.curves]
+        return np.mean(curves, axis=0) if curves else None
+
     def overall(self, key: str) -> float:
         """A measure of all sequences; NaN where there is none."""
         return float(self.scored.measures.get(key, np.nan))

@@ -54,7 +54,7 @@ def tables(section: Section) -> list[Table]:
     found = [
         Table(
             "overall",
-            f"{about}: {'; '.join(f'{columns[n].title}: {columns[n].about}' for n in kept)}.",
+            f"{section.about[:1].upper()}{section.about[1:]} on {len(section.sequences)} sequences ({section.subset}).",
             "Tracker",
             names,
             titles,
