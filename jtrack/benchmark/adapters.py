@@ -238,7 +238,7 @@ def external(tracker: str) -> Contestant:
         "tracker": name,
         "source": tracker if source is None else source.name,
         "sha256": None if source is None else _sha256(source),
-        "version": str(getattr(make, "version", "") or _version(package) or ""),
+        "release": str(getattr(make, "version", "") or _version(package) or ""),
         "jtrack": jtrack.__version__,
     }
     return _adapted(make, label, {"file": str(source)})
@@ -246,6 +246,8 @@ def external(tracker: str) -> Contestant:
 
 def opencv(name: str, models: Sequence[str | Path] = ()) -> Contestant:
     """One of OpenCV's trackers: `mil`; `vit`, which needs its file; `nano`, which needs two (backbone, head).
+
+    MIL takes its random numbers from the clock: no seed repeats its boxes.
 
     Args:
       name: one of `OPENCV`.
@@ -269,8 +271,7 @@ def opencv(name: str, models: Sequence[str | Path] = ()) -> Contestant:
             f"this OpenCV ({cv2.__version__}) has no tracker {name}: install opencv-python >= 4.10"
         )
 
-    def make(seed: int) -> External:
-        cv2.setRNGSeed(seed)
+    def make() -> External:
         factory = getattr(cv2, f"Tracker{kind}")
         parameters = getattr(cv2, f"Tracker{kind}_Params")()
         for file, path in zip(files, paths, strict=True):
@@ -281,8 +282,7 @@ def opencv(name: str, models: Sequence[str | Path] = ()) -> Contestant:
             shown = ", ".join(map(str, paths))
             raise JtrackError(f"OpenCV cannot make its tracker {name} of {shown}: {error.err}") from None
 
-    make(0)  # a file of no use is refused now
-    label = {"tracker": f"opencv-{name}", "version": cv2.__version__, "jtrack": jtrack.__version__}
+    label = {"tracker": f"opencv-{name}", "release": cv2.__version__, "jtrack": jtrack.__version__}
     label |= {file: _sha256(path) for file, path in zip(files, paths, strict=True)}
     return _adapted(make, label, {"models": [str(path) for path in paths]}, deterministic=bool(files))
 

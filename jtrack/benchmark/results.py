@@ -116,7 +116,7 @@ def open_store(results: str | Path, label: Mapping[str, Any], about: Mapping[str
         (store.folder / ".locks").mkdir(parents=True, exist_ok=True)
         with FileLock(store.folder / ".locks" / "run.lock"):
             if not path.exists():
-                content = {"version": VERSION} | dict(label) | {"digest": key} | dict(about)
+                content = dict(label) | dict(about) | {"version": VERSION, "digest": key}
                 _replace(path, json.dumps(content, indent=1) + "\n")
         with tempfile.TemporaryFile(dir=store.folder):
             pass  # whether it can be written is known before the work begins

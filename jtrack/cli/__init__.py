@@ -1,6 +1,7 @@
 """The `jtrack` command. A file a command: it parses, calls the library and prints.
 
-Exit codes: 0 done; 1 done in part, or a check failed; 2 a wrong input, said in one line on stderr; 130 interrupted.
+Exit codes: 0 done; 1 done in part, or a check failed; 2 a wrong input, said in one line on stderr; 130
+interrupted.
 """
 
 import os

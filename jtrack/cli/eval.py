@@ -112,10 +112,9 @@ def run(
         reason = path.read_text("utf-8").rstrip().rpartition("\n")[2]
         typer.echo(f"jtrack: {name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}", err=True)
     if done.failures:
-        typer.echo(
-            f"jtrack: {len(done.failures)} of {len(opened.names)} sequences failed; why is in", err=True
-        )
-        typer.echo(f"        {next(iter(done.failures.values())).parent}/*.error", err=True)
+        folder = next(iter(done.failures.values())).parent
+        typer.echo(f"jtrack: {len(done.failures)} of {len(opened.names)} sequences failed", err=True)
+        typer.echo(f"        tracebacks are in {folder}/*.error; run again for what is missing", err=True)
         raise typer.Exit(1)
 
 

@@ -139,10 +139,11 @@ def test_names_with_dots_keep_them(store):
 def test_another_configuration_is_another_folder(tmp_path):
     folders = {
         results.open_store(tmp_path, LABEL | changed, {}).folder
-        for changed in ({}, {"seed": 1}, {"weights": "ab"}, {"limit_frames": 5}, {"tracker": "../x y"})
+        for changed in ({}, {"seed": 1}, {"weights": "ab"}, {"version": "5"}, {"tracker": "../x y"})
     }
     assert len(folders) == 5
     assert all(folder.parent == tmp_path for folder in folders)
+    assert all(results.read_label(folder)["version"] == results.VERSION for folder in folders)
     again = results.open_store(tmp_path, dict(reversed(LABEL.items())), {"device": "another"})
     assert again.folder in folders
     assert results.read_label(again.folder).get("device") is None  # as the first run wrote it

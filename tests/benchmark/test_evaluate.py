@@ -1,0 +1,501 @@
+"""Running by protocols: what is run, what is kept, what is never run twice."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from jtrack import trackers
+from jtrack.benchmark import adapters, protocol, results
+from jtrack.benchmark.adapters import Contestant, Said
+from jtrack.benchmark.evaluate import evaluate, run_trial
+from jtrack.benchmark.protocol import noisy, trials
+from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED
+from jtrack.data import Dataset, Sequence, from_arrays, open_dataset
+from jtrack.errors import JtrackError
+from tests.conftest import ROOT
+from tests.run import fake
+
+OPE, TRE, SRE, BASELINE = map(protocol.load, ("ope", "tre", "sre", "baseline"))
+
+
+def sequence(name="walk", frames=30, size=(60, 80), **more):
+    """A target that moves by two pixels a frame; every frame shows its number."""
+    boxes = np.array([[5.0 + 2 * t, 10, 12, 14] for t in range(frames)])
+    images = np.zeros((frames, *size, 3), np.uint8) + np.arange(frames, dtype=np.uint8)[:, None, None, None]
+    return Sequence(name, boxes, size=size, frames=from_arrays(images, name=name), **more)
+
+
+def dataset(*sequences, kind="folder", root=ROOT):
+    by_name = {each.name: each for each in sequences}
+
+    def get(name):
+        if isinstance(by_name[name], Exception):
+            raise by_name[name]
+        return by_name[name]
+
+    return Dataset(kind, root, None, tuple(by_name), get, get)
+
+
+class Script:
+    """A tracker that follows the truth, but is 1000 px off in some frames; notes what it is asked."""
+
+    def __init__(self, truth, wrong=(), seed=0):
+        self.truth, self.wrong, self.calls, self.seed = truth, set(wrong), [], seed
+
+    def prepare(self, image, box):
+        self.calls.append(("prepare", int(image[0, 0, 0])))
+
+    def init(self, image, box):
+        self.calls.append(("init", int(image[0, 0, 0]), *np.asarray(box).tolist()))
+
+    def update(self, image):
+        frame = int(image[0, 0, 0])
+        self.calls.append(("update", frame))
+        box = self.truth[frame] + (1000 if frame in self.wrong else 0)
+        return Said(box, score=frame / 100, lost=frame in self.wrong)
+
+
+def scripted(sequence, wrong=(), name="script", deterministic=True):
+    sessions = []
+
+    def start(seed):
+        sessions.append(Script(sequence.boxes, wrong, seed))
+        return sessions[-1]
+
+    return Contestant({"tracker": name, "wrong": sorted(wrong)}, {}, deterministic, start), sessions
+
+
+def test_one_pass(tmp_path):
+    walk = sequence()
+    contestant, (sessions) = scripted(walk)
+    done = evaluate(contestant, dataset(walk), OPE, tmp_path)
+    assert (done.made, done.kept, done.failures) == (1, 0, {})
+    (loaded,) = results.load(tmp_path)
+    (found,) = loaded.trajectories["walk"]
+    np.testing.assert_array_equal(found.boxes, walk.boxes)
+    assert found.status.tolist() == [INITIALISED] + [TRACKED] * 29
+    np.testing.assert_array_equal(found.scores, [1, *(np.arange(1, 30) / 100)])
+    assert not found.lost.any() and (found.seconds > 0).all()
+    (session,) = sessions
+    assert session.calls[:3] == [("prepare", 0), ("init", 0, 5, 10, 12, 14), ("update", 1)]
+    assert [call[1] for call in session.calls[2:]] == list(range(1, 30))
+
+
+def test_what_is_kept_is_not_run_again(tmp_path):
+    one, two = sequence("one"), sequence("two")
+    contestant, sessions = scripted(one)
+    evaluate(contestant, dataset(one), OPE, tmp_path)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("one.*")}
+    done = evaluate(contestant, dataset(one, two), OPE, tmp_path)
+    assert (done.made, done.kept) == (1, 1) and len(sessions) == 2
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("one.*")}
+    done = evaluate(contestant, dataset(one, two), OPE, tmp_path, repeats=2)
+    assert (done.made, done.kept) == (2, 2)
+    assert [session.seed for session in sessions] == [0, 0, 1, 1]
+
+
+def test_failures_restart_the_tracker_by_hand():
+    """It fails in frames 4 and 12: skipped are the next four of each, and 17 starts anew."""
+    walk = sequence(frames=20)
+    contestant, sessions = scripted(walk, wrong=[4, 6, 12])
+    (trial,) = trials(BASELINE, walk, repeats=1)
+    found = run_trial(contestant, walk, BASELINE, trial)
+    i, t, f, s = INITIALISED, TRACKED, FAILED, SKIPPED
+    assert found.status.tolist() == [i, t, t, t, f, s, s, s, s, i, t, t, f, s, s, s, s, i, t, t]
+    given = np.isin(found.status, [i, t])
+    np.testing.assert_array_equal(found.boxes[given], walk.boxes[given])
+    assert np.isnan(found.boxes[~given]).all()
+    assert np.isnan(found.seconds[found.status == SKIPPED]).all()
+    assert (found.seconds[found.status != SKIPPED] > 0).all()
+    starts = [call for call in sessions[0].calls if call[0] == "init"]
+    assert starts == [("init", frame, 5 + 2 * frame, 10, 12, 14) for frame in (0, 9, 17)]
+
+
+def test_a_failure_at_the_end_has_no_restart():
+    walk = sequence(frames=10)
+    contestant, _ = scripted(walk, wrong=[7])
+    (trial,) = trials(BASELINE, walk, repeats=1)
+    status = run_trial(contestant, walk, BASELINE, trial).status
+    assert status.tolist() == [INITIALISED, *[TRACKED] * 6, FAILED, SKIPPED, SKIPPED]
+
+
+def test_a_polygon_that_the_box_misses_is_a_failure():
+    """The box covers a corner of the polygon's bounding box, where the polygon is not."""
+    triangle = np.array([[10.0, 10], [50, 10], [10, 50]])
+    walk = dataclasses.replace(
+        sequence(frames=6),
+        polygons=np.tile(triangle, (6, 1, 1)),
+        boxes=np.tile([10.0, 10, 40, 40], (6, 1)),
+    )
+    contestant, _ = scripted(walk)
+    corner = np.tile([40.0, 40, 10, 10], (6, 1))
+    contestant = contestant._replace(start=lambda seed: Script(corner))
+    (trial,) = trials(BASELINE, walk, repeats=1)
+    assert run_trial(contestant, walk, BASELINE, trial).status.tolist()[:2] == [INITIALISED, FAILED]
+
+
+def test_restarts_of_region_noise_are_perturbed_anew():
+    walk, noise = sequence(frames=20), protocol.load("region_noise")
+    contestant, sessions = scripted(walk, wrong=[4])
+    trial = trials(noise, walk, repeats=2)[1]
+    found = run_trial(contestant, walk, noise, trial)
+    first, second = (np.array(call[2:]) for call in sessions[0].calls if call[0] == "init")
+    np.testing.assert_array_equal(first, trial.box)
+    np.testing.assert_array_equal(second, noisy(noise, trial, 9, walk.boxes[9]))
+    np.testing.assert_array_equal(found.boxes[9], second)
+    assert np.abs(second - walk.boxes[9]).max() > 0.01
+
+
+def test_grey_frames_have_three_equal_channels():
+    image = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), np.uint8)
+    walk = dataclasses.replace(sequence(frames=2), frames=from_arrays(image))
+    seen = []
+    contestant, _ = scripted(walk)
+    session = Script(walk.boxes)
+    session.update = lambda frame: seen.append(frame) or Said(walk.boxes[1])
+    contestant = contestant._replace(start=lambda seed: session)
+    grey = protocol.load("grayscale")
+    run_trial(contestant, walk, grey, trials(grey, walk, repeats=1)[0])
+    expected = image[1] @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(seen[0] - expected[:, :, None]).max() <= 0.51
+
+
+def test_segments_run_to_the_end_of_the_sequence(tmp_path):
+    walk = sequence(frames=60)
+    contestant, sessions = scripted(walk)
+    evaluate(contestant, dataset(walk), TRE, tmp_path)
+    (loaded,) = results.load(tmp_path)
+    found = loaded.trajectories["walk"]
+    assert len(found) == 20 and found[0].start == 0 and found[-1].start == 40
+    for trajectory, session in zip(found, sessions, strict=True):
+        np.testing.assert_array_equal(trajectory.boxes, walk.boxes[trajectory.start :])
+        assert session.calls[1][1] == trajectory.start
+
+
+def test_otbs_omitted_parts_are_no_starts(tmp_path):
+    """The benchmark leaves out images 8 to 27 of Basketball."""
+    frames = {kind: [] for kind in ("otb", "folder")}
+    for kind, starts in frames.items():
+        walk = sequence("Basketball", frames=60)
+        evaluate(scripted(walk)[0], dataset(walk, kind=kind), TRE, tmp_path / kind)
+        (loaded,) = results.load(tmp_path / kind)
+        starts += [found.start for found in loaded.trajectories["Basketball"]]
+    assert not set(frames["otb"]) & set(range(7, 27))
+    assert set(frames["folder"]) & set(range(7, 27))
+
+
+def test_a_start_in_the_middle_reads_no_frame_before_it():
+    walk, read = sequence(frames=60), []
+    images = list(walk.frames)
+    source = dataclasses.replace(walk.frames, pick=lambda index: read.append(index) or images[index])
+    walk = dataclasses.replace(walk, frames=source)
+    contestant, _ = scripted(walk)
+    run_trial(contestant, walk, TRE, trials(TRE, walk)[-1])
+    assert read == list(range(40, 60))
+
+
+def test_repetitions_are_for_what_is_random(tmp_path):
+    walk = sequence(frames=3)
+    for random, name, expected in [
+        (True, "baseline", 15),
+        (False, "baseline", 1),
+        (False, "region_noise", 15),
+    ]:
+        contestant, _ = scripted(walk, deterministic=not random, name=f"t{random}{name}")
+        assert evaluate(contestant, dataset(walk), protocol.load(name), tmp_path).made == expected
+    contestant, sessions = scripted(walk, deterministic=False)
+    evaluate(contestant, dataset(walk), protocol.load("got10k"), tmp_path, seed=7)
+    assert [session.seed for session in sessions] == [7, 8, 9]
+
+
+def test_a_failing_sequence_is_kept_and_the_others_go_on(tmp_path):
+    good, short = sequence("good"), sequence("short")
+    short = dataclasses.replace(short, frames=from_arrays(list(short.frames)[:12]))
+    broken = sequence("broken")
+    contestant, _ = scripted(good)
+    steps = {"fail": True}
+    start = contestant.start
+
+    def stumbling(seed):
+        session = start(seed)
+        real = session.update
+        session.update = lambda image: real(image) if not steps["fail"] else 1 / 0
+        return session
+
+    missing = JtrackError("sequence missing has no images")
+    missing.name = "missing"
+    data = dataset(broken)
+    done = evaluate(contestant._replace(start=stumbling), data, OPE, tmp_path)
+    assert list(done.failures) == ["broken"]
+    assert "Traceback" in done.failures["broken"].read_text()
+    assert "ZeroDivisionError" in done.failures["broken"].read_text().splitlines()[-1]
+    done = evaluate(contestant, dataset(missing, short, good), OPE, tmp_path)
+    assert list(done.failures) == ["missing", "short"] and done.made == 1
+    (loaded,) = results.load(tmp_path)
+    assert list(loaded.trajectories) == ["good"]
+    assert set(loaded.failures) == {"broken", "missing", "short"}
+    assert "short has ended before frame 12" in loaded.failures["short"]
+    done = evaluate(contestant, data, OPE, tmp_path)  # mended
+    assert not done.failures
+    (loaded,) = results.load(tmp_path)
+    assert set(loaded.failures) == {"missing", "short"}
+
+
+def test_progress_counts_what_is_left(tmp_path):
+    one, two = sequence("one", frames=10), sequence("two", frames=5)
+    contestant, _ = scripted(one)
+    evaluate(contestant, dataset(two), OPE, tmp_path)
+    seen = []
+    evaluate(contestant, dataset(one, two), OPE, tmp_path, repeats=2, on_progress=seen.append)
+    assert [done.frames for done in seen] == [*range(1, 21), 20, *range(21, 26), 25]
+    assert {done.total for done in seen} == {25}
+    assert [done.sequence for done in seen][::24] == ["one", "two"]
+
+
+def test_results_that_cannot_be_kept_end_the_run(tmp_path, monkeypatch):
+    walk = sequence()
+    contestant, _ = scripted(walk)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results, "_replace", full)
+    with pytest.raises(JtrackError, match=r"cannot write .*No space left"):
+        evaluate(contestant, dataset(walk), OPE, tmp_path)
+
+
+def test_results_of_another_dataset_are_not_taken_for_it(tmp_path):
+    contestant, _ = scripted(sequence(frames=31))
+    otb = dataset(sequence(frames=30), kind="otb")
+    evaluate(contestant, otb, OPE, tmp_path)
+    with pytest.raises(JtrackError, match=r"another sequence that is called walk.*another --results"):
+        evaluate(contestant, dataset(sequence(frames=31), kind="otb"), OPE, tmp_path)
+    assert evaluate(contestant, dataset(sequence(frames=31)), OPE, tmp_path).made == 1  # of another kind
+    elsewhere = dataset(sequence(), root=ROOT.parent)
+    assert evaluate(contestant, elsewhere, OPE, tmp_path).made == 1
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_changed_configurations_never_share_results(tmp_path):
+    """Every change that shapes what comes out has a folder of its own."""
+    built = trackers.create(backbone="tiny")
+    numbers = built.params["tracker"]
+    variants = {
+        "itself": built,
+        "number": built._replace(
+            params=built.params | {"tracker": numbers._replace(learning_rate=np.float32(0.5))}
+        ),
+        "weights": built._replace(
+            params=built.params | {"backbone": jax.tree.map(lambda x: x * 2, built.params["backbone"])}
+        ),
+        "profile": trackers.create(profile="release2016", backbone="tiny"),
+        "structure": built._replace(config=dataclasses.replace(built.config, padding=3.0)),
+    }
+    labels = {name: adapters.ours(variant).label for name, variant in variants.items()}
+    folders = {name: results.open_store(tmp_path, label, {}).folder for name, label in labels.items()}
+    assert len(set(folders.values())) == len(variants)
+    again = adapters.ours(trackers.create(backbone="tiny")).label
+    assert results.open_store(tmp_path, again, {}).folder == folders["itself"]
+    walk = sequence(frames=4)
+    contestant, _ = scripted(walk)
+    for options in ({}, {"seed": 1}, {"limit": 3}):
+        assert evaluate(contestant, dataset(walk), OPE, tmp_path, **options).kept == 0
+    assert evaluate(contestant, dataset(walk), OPE, tmp_path).kept == 1
+
+
+def test_the_code_is_part_of_it(tmp_path, monkeypatch):
+    module = tmp_path / "trackers" / "one.py"
+    module.parent.mkdir()
+    monkeypatch.setattr(adapters.jtrack, "__file__", str(tmp_path / "__init__.py"))
+    digests = []
+    for text in ('"""Doc."""\nx = 1\n', "x = 1  # why\n", "x = 2\n"):
+        module.write_text(text)
+        digests.append(adapters.code_digest.__wrapped__())
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Two of the synthetic clips as files, cut and small."""
+    from jtrack.data import synthetic
+
+    root = tmp_path_factory.mktemp("small")
+    for name, (frames, seed) in {"Walk": (24, 0), "Run": (22, 1), "Stroll": (23, 2)}.items():
+        clip = synthetic.clip(frames=frames, size=(96, 128), seed=seed)
+        (root / name).mkdir()
+        for index, image in enumerate(clip.frames):
+            cv2.imwrite(str(root / name / f"{index:04d}.png"), image[:, :, ::-1])
+        np.savetxt(root / name / "groundtruth.txt", clip.boxes, delimiter=",")
+    return root
+
+
+@pytest.fixture(scope="module")
+def hog():
+    return adapters.contestant("hcft", backbone="hog")
+
+
+def test_ours_gives_what_track_gives(small, hog, tmp_path):
+    from jtrack.run import track
+
+    data = open_dataset("folder", small)
+    evaluate(hog, data, OPE, tmp_path)
+    (loaded,) = results.load(tmp_path)
+    assert (loaded.tracker, loaded.profile) == ("hcft", "default")
+    for name in data.names:
+        expected = track(data.sequence(name), data.sequence(name).boxes[0], tracker=hog.built)
+        (found,) = loaded.trajectories[name]
+        np.testing.assert_array_equal(found.boxes[1:], expected.boxes[1:])
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        np.testing.assert_array_equal(found.lost, expected.lost)
+        assert (found.seconds > 0).all()
+
+
+def test_restarts_compile_nothing(small, hog):
+    walk = open_dataset("folder", small).sequence("Walk")
+    shifted = dataclasses.replace(walk, boxes=walk.boxes * [1, 1, 1.1, 0.9])
+    compiled = []
+
+    def listen(event, duration, **_):
+        compiled.extend([event] * (event == "/jax/core/compile/backend_compile_duration"))
+
+    run_trial(hog, walk, BASELINE, trials(BASELINE, walk, repeats=1)[0])
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    broken = dataclasses.replace(shifted, polygons=np.full((len(walk.boxes), 4, 2), -500.0))  # fails at once
+    found = run_trial(hog, broken, BASELINE, trials(BASELINE, broken, repeats=1)[0])
+    assert (found.status == INITIALISED).sum() == 4
+    assert not compiled
+
+
+def moving(name, frames, size=(60, 90)):
+    """A sequence for the fake tracker, which moves as the first pixel of each frame says."""
+    moves = np.random.default_rng(frames).integers(0, 3, (frames, 2))
+    boxes = fake.path([10.0, 12, 20, 16], moves).astype(np.float64)
+    return Sequence(name, boxes, size=size, frames=from_arrays(fake.video(moves, size), name=name))
+
+
+@pytest.mark.parametrize(("name", "trials_of_all"), [("ope", 4), ("sre", 48), ("tre", 77)])
+def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
+    # 30 frames have only eleven to start from, of which TRE takes 17, some twice.
+    sizes = {"a": (30, (60, 90)), "b": (41, (60, 90)), "c": (33, (60, 200)), "d": (35, (60, 90))}
+    data = dataset(*(moving(name, *about) for name, about in sizes.items()))
+    contestant, rules = adapters.ours(fake.build()), protocol.load(name)
+    one = evaluate(contestant, data, rules, tmp_path)
+    many = evaluate(contestant, data, rules, tmp_path, lanes=3)
+    assert one.made == many.made == trials_of_all and one.folder != many.folder
+    (one,), (many,) = results.load(one.folder), results.load(many.folder)
+    assert many.label["lanes"] == 3
+    for sequence_name, expected in one.trajectories.items():
+        for found, want in zip(many.trajectories[sequence_name], expected, strict=True):
+            np.testing.assert_array_equal(found.boxes, want.boxes)
+            np.testing.assert_array_equal(found.status, want.status)
+            assert found.seconds is None and found.start == want.start
+            if name != "sre":
+                np.testing.assert_array_equal(found.boxes, data.sequence(sequence_name).boxes[found.start :])
+    assert evaluate(contestant, data, rules, tmp_path, lanes=3).made == 0
+
+
+def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):
+    good, bad = moving("good", 9), moving("bad", 8)
+    bad = dataclasses.replace(bad, frames=from_arrays(list(bad.frames)[:5]))
+    done = evaluate(adapters.ours(fake.build()), dataset(good, bad), OPE, tmp_path, lanes=4)
+    assert list(done.failures) == ["bad"] and done.made == 1
+    assert "bad was not tracked to its end: its frames end after 5" in done.failures["bad"].read_text()
+
+
+def test_lanes_are_for_jtracks_trackers_without_restarts(hog, tmp_path):
+    walk = sequence()
+    contestant, _ = scripted(walk)
+    for chosen, rules, message in (
+        (contestant, OPE, "script is not a tracker of jtrack"),
+        (hog, BASELINE, "restarts the tracker"),
+    ):
+        with pytest.raises(JtrackError, match=message):
+            evaluate(chosen, dataset(walk), rules, tmp_path, lanes=2)
+    with pytest.raises(JtrackError, match="give 1 or more"):
+        evaluate(hog, dataset(walk), OPE, tmp_path, lanes=0)
+
+
+SLOW = """
+import sys, time, pathlib
+import numpy as np
+
+class Slow:
+    deterministic = True
+    def init(self, frame, box):
+        self.box = box
+        with open(pathlib.Path(__file__).with_name("log"), "a") as log:
+            log.write(f"{frame.shape[1]}\\n")
+    def update(self, frame):
+        time.sleep(0.02)
+        return self.box
+"""
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A slow tracker on eight sequences of their own width, and how to start it in a process of its own."""
+    root = tmp_path / "data"
+    for index in range(8):
+        folder = root / f"s{index}"
+        folder.mkdir(parents=True)
+        for frame in range(10):
+            cv2.imwrite(str(folder / f"{frame}.png"), np.zeros((60, 80 + index, 3), np.uint8))
+        (folder / "groundtruth.txt").write_text("10,10,20,20\n" * 10)
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, "-m", "jtrack.cli", "eval", "--tracker", f"{tmp_path / 'slow.py'}:Slow"]
+    command += ["--dataset", "folder", "--root", str(root), "--results", str(tmp_path / "out")]
+
+    def start():
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
+        )
+
+    def begun():
+        log = tmp_path / "log"
+        return [int(line) - 80 for line in log.read_text().splitlines()] if log.exists() else []
+
+    return start, begun, tmp_path / "out"
+
+
+def whole(out):
+    (loaded,) = results.load(out)
+    assert sorted(loaded.trajectories) == [f"s{index}" for index in range(8)]
+    assert all(len(found.boxes) == 10 for (found,) in loaded.trajectories.values())
+    assert not loaded.failures and not list(out.rglob("*.part"))
+
+
+def test_killed_it_loses_at_most_the_sequence_in_flight(slow):
+    start, begun, out = slow
+    process = start()
+    while len(begun()) < 4 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    before = begun()
+    kept = {path.stem for path in out.rglob("*.csv")}
+    assert kept >= {f"s{index}" for index in before[:-1]}  # all that were begun, but the last
+    assert len(results.load(out)) == 1  # what is there is whole
+    _, errors = (process := start()).communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert sorted(begun()[len(before) :]) == sorted(set(range(8)) - {int(name[1:]) for name in kept})
+    whole(out)
+
+
+def test_two_at_once_share_the_work(slow):
+    start, begun, out = slow
+    processes = [start(), start()]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert sorted(begun()) == list(range(8))  # each sequence once
+    whole(out)
