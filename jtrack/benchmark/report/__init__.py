@@ -20,7 +20,7 @@ from jtrack.data import Annotation, Dataset, FrameSource
 from jtrack.errors import JtrackError
 
 PAGE, FIGURES, TABLES = "report.html", "figures", "tables"
-PICTURES = 7 << 20  # bytes of all pictures of a page, about
+PICTURES = 6 << 20  # bytes of all pictures of a page, about
 
 
 def write(

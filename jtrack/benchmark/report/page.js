@@ -24,6 +24,8 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // Plotly reads tags
 
+  const short = (text) => (text.length > 20 ? `${text.slice(0, 18)}…` : text);
+
   function mean(values) {
     const known = values.filter(Number.isFinite);
     return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : NaN;
@@ -48,7 +50,7 @@
   function line(tracker, x, y, more = {}) {
     const { name, colour, dash } = trackers[tracker];
     return {
-      x, y, type: "scatter", mode: "lines", name: plain(name), visible: !hidden.has(tracker),
+      x, y, type: "scatter", mode: "lines", name: plain(name), visible: !hidden.has(tracker), meta: tracker,
       line: { color: colour, width: 2, dash: dash.length ? dash.map((part) => `${part}px`).join(",") : "solid" },
       hovertemplate: "%{y:.3f}", ...more,
     };
@@ -111,7 +113,7 @@
     const { points, across, up, log, unit } = section.scatter[card.dataset.plot];
     legend(card, points.map(([tracker, , y]) => [tracker, y.toFixed(3)]));
     const traces = points.map(([tracker, x, y]) => ({
-      ...line(tracker, [x], [y]), mode: "markers+text", text: [plain(trackers[tracker].name)], textposition: "top center",
+      ...line(tracker, [x], [y]), mode: "markers+text", text: [plain(short(trackers[tracker].name))], textposition: "top center",
       marker: { size: 10, color: trackers[tracker].colour }, cliponaxis: false, hovertemplate: `${up} %{y:.3f}, %{x:.3~g} ${unit}<extra>%{fullData.name}</extra>`,
     }));
     const pad = (values) => { const [low, high] = [Math.min(...values), Math.max(...values)]; const gap = Math.max(0.18 * (high - low), log ? 0.15 : 0.02); return [low - gap, high + gap]; };
@@ -165,11 +167,7 @@
     if (!hidden.delete(tracker)) hidden.add(tracker);
     all(document, `.legend [data-tracker="${tracker}"]`).forEach((button) => button.setAttribute("aria-pressed", String(!hidden.has(tracker))));
     all(dialog, `.boxes[data-tracker="${tracker}"]`).forEach((box) => box.toggleAttribute("hidden", hidden.has(tracker)));
-    all(document, ".plot").forEach((box) => {
-      if (!box.data || !box.offsetParent) return; // those of other protocols are drawn when they are shown
-      const card = box.closest("[data-plot]");
-      card.dataset.plot === "overlap" ? overlap(shown.section, card) : kinds[card.dataset.plot](active(), card);
-    });
+    all(document, ".plot").filter((box) => box.data).forEach((box) => Plotly.restyle(box, { visible: box.data.map((trace) => !hidden.has(trace.meta)) }));
   }
 
   // ---- tables

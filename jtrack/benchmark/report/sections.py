@@ -190,7 +190,9 @@ def measure(key: str) -> Measure:
 
 def measures_of(found: Iterable[Mapping[str, float]]) -> tuple[Measure, ...]:
     """All measures of some scores, known ones first; what is only there to compute others by is left out."""
-    keys = dict.fromkeys(key for measures in found for key in measures if key not in INTERNAL)
+    keys = dict.fromkeys(
+        key for measures in found for key in measures if key not in INTERNAL and np.isfinite(measures[key])
+    )
     known = [m for m in MEASURES if m.key in keys]
     return tuple(known + [measure(key) for key in keys if measure(key) not in known])
 
