@@ -18,6 +18,7 @@ from jtrack.errors import JtrackError, unknown_name
 COMMANDS = {
     "track": "Track targets through a video, an image folder or a camera's pictures.",
     "eval": "Run a tracker over the sequences of a benchmark, by its protocol.",
+    "vot": "Run trackers of jtrack inside the VOT toolkit.",
     "score": "Score results, published ones too, against a dataset's annotations.",
     "report": "Compare results: an interactive page, figures and tables.",
     "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",

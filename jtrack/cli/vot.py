@@ -1,0 +1,92 @@
+"""`jtrack vot`: jtrack's trackers inside the VOT toolkit."""
+
+import re
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jtrack.benchmark.adapters import Contestant, contestant
+from jtrack.cli.track import prepare
+from jtrack.data import open_dataset
+from jtrack.errors import JtrackError
+from jtrack.integrations import vot
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Run jtrack's trackers inside the VOT toolkit."
+)
+
+Tracker = Annotated[str, typer.Option(help="A tracker, as `jtrack eval` takes it.")]
+Profile = Annotated[str, typer.Option(help="Which of its profiles.")]
+Backbone = Annotated[
+    str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
+]
+Precision = Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="WxH", help="A size of frames to compile for beforehand; repeat it."),
+]
+
+
+@app.command("entry")
+def print_entry(
+    *,
+    tracker: Tracker = "hcft",
+    profile: Profile = "default",
+    backbone: Backbone = None,
+    precision: Precision = "float32",
+    size: Sizes = None,
+    root: Annotated[
+        Path | None, typer.Option(help="A folder of VOT sequences, to compile for their sizes.")
+    ] = None,
+) -> None:
+    """Prints the tracker's entry for the toolkit's `trackers.ini`."""
+    sizes = [parse_size(text) for text in size or []]
+    if root is not None:
+        dataset = open_dataset("vot", root)
+        sizes += [found for name in dataset.names if (found := dataset.annotation(name).size)]
+    chosen, options = find(tracker, profile, backbone, precision)
+    typer.echo(vot.entry(chosen, options, sizes), nl=False)
+
+
+@app.command()
+def serve(
+    *,
+    tracker: Tracker = "hcft",
+    profile: Profile = "default",
+    backbone: Backbone = None,
+    precision: Precision = "float32",
+    size: Sizes = None,
+) -> None:
+    """Answers the toolkit by TraX; it is the toolkit that starts this."""
+    sizes = [parse_size(text) for text in size or []]
+    with redirect_stdout(sys.stderr):  # what the toolkit reads is the protocol's alone
+        prepare(precision)
+        chosen, _ = find(tracker, profile, backbone, precision)
+        vot.warm_up(chosen, sizes)
+        vot.serve(chosen)
+
+
+def find(
+    tracker: str, profile: str, backbone: str | None, precision: str
+) -> tuple[Contestant, dict[str, str]]:
+    """A tracker, and the options that say which it is."""
+    chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision)
+    options = {"tracker": tracker}
+    if chosen.built is not None:
+        options |= {"profile": profile, "backbone": chosen.built.backbone.name, "precision": precision}
+    return chosen, options
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads `WxH` as (height, width).
+
+    Raises:
+      JtrackError: it is not that.
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if not match:
+        raise JtrackError(f"--size {text!r} is not a size: give WIDTHxHEIGHT, such as 640x480")
+    return int(match[2]), int(match[1])

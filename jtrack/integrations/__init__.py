@@ -1,0 +1,1 @@
+"""jtrack's trackers inside the official kits: `got10k` and `vot`."""

@@ -1,0 +1,100 @@
+"""jtrack's trackers in the VOT toolkit, which talks to them by TraX (`pip install jtrack[vot]`).
+
+    jtrack vot entry --backbone googlenet --root data/vot2015 >> workspace/trackers.ini
+    vot evaluate --workspace workspace hcft_default_googlenet
+
+The toolkit gives a tracker half a minute for every answer, the first greeting too. So what can be compiled is
+compiled before the greeting, for the sizes of frames that the entry in `trackers.ini` names; and the entry
+asks for more patience, should another size come up.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jtrack.benchmark.adapters import Contestant, Said
+from jtrack.data.folder import decode_image, read_image
+from jtrack.errors import JtrackError
+from jtrack.run.stream import canvas_of
+
+TIMEOUT = 300  # seconds the toolkit shall wait for an answer
+
+
+def entry(found: Contestant, options: Mapping[str, str], sizes: Iterable[tuple[int, int]] = ()) -> str:
+    """What `trackers.ini` says of a tracker.
+
+    Args:
+      found: the tracker.
+      options: of `jtrack vot serve`, which the toolkit shall start.
+      sizes: (height, width) of the frames to come.
+    """
+    parts = [str(found.label[what]) for what in ("tracker", "profile", "backbone") if found.label.get(what)]
+    command = [sys.executable, "-m", "jtrack.cli", "vot", "serve"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    # Frames of one canvas share what is compiled.
+    different = {canvas_of(size): size for size in sorted(set(sizes))}.values()
+    command += [f"--size={width}x{height}" for height, width in different]
+    lines = [
+        f"[{'_'.join(parts).replace('-', '_')}]",
+        f"label = {' '.join(parts)}",
+        "protocol = trax",
+        f"command = {shlex.join(command)}",
+        f"timeout = {TIMEOUT}",
+    ]
+    if folders := os.environ.get("JTRACK_WEIGHTS"):
+        lines.append(f"env_JTRACK_WEIGHTS = {folders}")
+    return "\n".join(lines) + "\n"
+
+
+def warm_up(found: Contestant, sizes: Iterable[tuple[int, int]]) -> None:
+    """Compiles for frames of some sizes (height, width)."""
+    for height, width in sizes:
+        box = np.array([width / 4, height / 4, width / 4, height / 4])
+        found.start(0).prepare(np.zeros((height, width, 3), np.uint8), box)
+
+
+def serve(found: Contestant, *, seed: int = 0) -> None:
+    """Answers the toolkit until it says goodbye. Each target starts with the next seed.
+
+    Raises:
+      JtrackError: vot-trax is not installed, an image cannot be read, or a box cannot be tracked.
+    """
+    try:
+        from trax import Image, Rectangle, Region, Server, TraxException, TraxStatus
+    except ImportError as error:
+        raise JtrackError(f"TraX cannot be imported ({error}): pip install jtrack[vot]") from None
+
+    def answer(request: Any) -> tuple[Any, dict[str, float]]:
+        nonlocal session, seed
+        image = _read(next(iter(request.image.values())))
+        if request.type == TraxStatus.INITIALIZE:
+            session, seed = found.start(seed), seed + 1
+            ((region, _),) = request.objects
+            box = np.array(region.bounds(), np.float64)
+            session.prepare(image, box)
+            session.init(image, box)
+            said = Said(box, 1.0)
+        else:
+            said = session.update(image)
+        box = np.where(np.isfinite(said.box), said.box, 0.0)  # an empty box overlaps nothing
+        return Rectangle.create(*box.tolist()), {} if said.score is None else {"confidence": said.score}
+
+    session = found.start(seed)
+    name = str(found.label["tracker"])
+    try:
+        with Server([Region.RECTANGLE], [Image.PATH, Image.BUFFER], tracker_name=name) as server:
+            while (request := server.wait()).type != TraxStatus.QUIT:
+                server.status([answer(request)])
+    except TraxException as error:
+        raise JtrackError(f"the VOT toolkit, which starts this command, does not answer: {error}") from None
+
+
+def _read(image: Any) -> np.ndarray:
+    if image.type() == "path":
+        return read_image(Path(image.path()))
+    return decode_image(bytes(image.buffer()), "the toolkit's image")

@@ -1,0 +1,90 @@
+"""jtrack's trackers in the GOT-10k toolkit, by its own experiment on a small split."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from jtrack.benchmark import adapters, got
+from jtrack.data import synthetic
+from jtrack.run import track
+from tests.run import fake
+
+NAMES = ("GOT-10k_Val_000001", "GOT-10k_Val_000002")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A split of two short sequences, with all the files the toolkit asks for."""
+    root = tmp_path_factory.mktemp("got")
+    for seed, name in enumerate(NAMES):
+        clip = synthetic.clip(frames=8, size=(96, 128), seed=seed)
+        folder = root / "val" / name
+        folder.mkdir(parents=True)
+        for index, image in enumerate(clip.frames, 1):
+            cv2.imwrite(str(folder / f"{index:08d}.jpg"), image[:, :, ::-1])
+        np.savetxt(folder / "groundtruth.txt", clip.boxes, fmt="%.4f", delimiter=",")
+        for mark in ("absence", "cut_by_image"):
+            np.savetxt(folder / f"{mark}.label", np.zeros(8), fmt="%d")
+        np.savetxt(folder / "cover.label", np.full(8, 8), fmt="%d")
+        (folder / "meta_info.ini").write_text("[METAINFO]\nresolution: (128, 96)\nurl: x\n")
+    (root / "val" / "list.txt").write_text("\n".join(NAMES) + "\n")
+    return root
+
+
+def test_the_toolkits_own_experiment_runs_it(root, tmp_path, monkeypatch):
+    pytest.importorskip("got10k")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    from got10k.experiments import ExperimentGOT10k
+
+    from jtrack.data import open_dataset
+    from jtrack.integrations.got10k import GotTracker
+
+    experiment = ExperimentGOT10k(str(root), "val", str(tmp_path / "results"), str(tmp_path / "reports"))
+    tracker = GotTracker("hcft", backbone="hog")
+    assert tracker.name == "hcft-default-hog" and tracker.is_deterministic
+    experiment.run(tracker)
+    data = open_dataset("got", root, subset="val")
+    overlaps = []
+    for name in NAMES:
+        folder = tmp_path / "results" / "GOT-10k" / tracker.name / name
+        assert [path.name for path in sorted(folder.iterdir())] == [f"{name}_001.txt", f"{name}_time.txt"]
+        found = np.loadtxt(folder / f"{name}_001.txt", delimiter=",")
+        sequence = data.sequence(name)
+        expected = track(sequence, sequence.boxes[0], backbone="hog")
+        np.testing.assert_allclose(found, expected.boxes, atol=1e-3)
+        overlaps.append(got.overlaps(found, sequence.boxes, sequence.size))
+    performance = experiment.report([tracker.name])  # and the toolkit's figure is ours
+    mine = got.score(np.concatenate(overlaps))
+    assert performance[tracker.name]["overall"]["ao"] == pytest.approx(mine.ao, abs=1e-6)
+
+
+def test_repetitions_have_seeds_of_their_own_and_boxes_may_count_from_one():
+    pytest.importorskip("got10k")
+    from jtrack.integrations.got10k import GotTracker
+
+    given = []
+
+    def start(seed):
+        session = adapters.ours(fake.build()).start(seed)
+        real = session.init
+        session.init = lambda image, box: given.append((seed, *box.tolist())) or real(image, box)
+        return session
+
+    contestant = adapters.ours(fake.build())._replace(start=start)
+    tracker = GotTracker(contestant, one_based=True, seed=4)
+    assert not tracker.is_deterministic
+    frames = fake.video([(0, 0), (3, 2)])
+    for _ in range(2):
+        tracker.init(frames[0], np.array([11.0, 21, 12, 14]))
+        np.testing.assert_allclose(tracker.update(frames[1]), [14, 23, 12, 14])
+    assert sorted(set(given)) == [(4, 10, 20, 12, 14), (5, 10, 20, 12, 14)]
+
+
+def test_without_the_toolkit_it_says_so():
+    code = "import sys; sys.modules['got10k'] = None; import jtrack.integrations.got10k"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install jtrack[got]" in done.stderr.splitlines()[-1]
