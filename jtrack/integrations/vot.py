@@ -69,6 +69,8 @@ def serve(found: Contestant, *, seed: int = 0) -> None:
     except ImportError as error:
         raise JtrackError(f"TraX cannot be imported ({error}): pip install jtrack[vot]") from None
 
+    name, session = str(found.label["tracker"]), found.start(seed)
+
     def answer(request: Any) -> tuple[Any, dict[str, float]]:
         nonlocal session, seed
         image = _read(next(iter(request.image.values())))
@@ -84,8 +86,6 @@ def serve(found: Contestant, *, seed: int = 0) -> None:
         box = np.where(np.isfinite(said.box), said.box, 0.0)  # an empty box overlaps nothing
         return Rectangle.create(*box.tolist()), {} if said.score is None else {"confidence": said.score}
 
-    session = found.start(seed)
-    name = str(found.label["tracker"])
     try:
         with Server([Region.RECTANGLE], [Image.PATH, Image.BUFFER], tracker_name=name) as server:
             while (request := server.wait()).type != TraxStatus.QUIT:
