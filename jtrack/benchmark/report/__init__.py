@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from jtrack.benchmark.score import Scored
 from jtrack.data import Annotation, Dataset, FrameSource
 from jtrack.errors import JtrackError
@@ -64,40 +62,24 @@ def write(
     check(out, overwrite=overwrite)
     datasets = [dataset] * len(scored) if isinstance(dataset, Dataset) else dataset
     arranged = sections.arrange(scored, datasets)
-    annotations = {
-        section.place(name): section.dataset.annotation(name)
-        for section in arranged
-        for name in section.sequences
-    }
-    overlaps = {
-        (section.key, entry.name, name): filmstrip.overlaps(trials, annotations[section.place(name)].boxes)
-        for section in arranged
-        for entry in section.entries
-        for name, trials in entry.scored.results.trajectories.items()
-    }
-    sources = {
-        section.place(name): images or section.dataset for section in arranged for name in section.sequences
-    }
-    curves: dict[sections.Place, list[np.ndarray]] = {place: [] for place in annotations}
-    for section in arranged:
-        for entry in section.entries:
-            for name in entry.scored.results.trajectories:
-                curves[section.place(name)].append(overlaps[section.key, entry.name, name])
-    side = filmstrip.picture_side(len(annotations) * (filmstrip.EVEN + filmstrip.WORST), PICTURES)
+    overlaps = filmstrip.overlaps_over_time(arranged)
+    side = filmstrip.picture_side(len(overlaps) * (filmstrip.EVEN + filmstrip.WORST), PICTURES)
+    homes = {section.place(name): section.dataset for section in arranged for name in section.sequences}
 
     def film(place: sections.Place) -> filmstrip.Film:
-        frames = _frames(sources[place], annotations[place])
-        return filmstrip.film(annotations[place], curves[place], frames, side)
+        annotation = homes[place].annotation(place.sequence)
+        frames = _frames(images or homes[place], annotation)
+        return filmstrip.film(annotation, list(overlaps[place].values()), frames, side)
 
     with _appearing(out) as part, ThreadPoolExecutor() as pool:
-        films = pool.map(film, annotations)  # decoding and encoding go on beside the figures
+        films = pool.map(film, overlaps)  # decoding and encoding go on beside the figures
         for folder, kind in ((FIGURES, figures), (TABLES, tables)):
             (part / folder).mkdir()
             for section in arranged:
                 stage(f"{folder} of {section.title}")
                 kind.write(section, part / folder)
         stage("pictures")
-        made = dict(zip(annotations, films, strict=True))
+        made = dict(zip(overlaps, films, strict=True))
         stage("page")
         html = page.render(arranged, title=title or _title(datasets), films=made, overlaps=overlaps)
         (part / PAGE).write_text(html, encoding="utf-8")

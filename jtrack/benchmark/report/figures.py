@@ -50,8 +50,8 @@ def figures(section: Section) -> Iterator[tuple[str, Figure]]:
     if len(section.attributes) > 2:
         yield "attributes", radar(section)
     if section.attributes and section.curves and section.has_sequence_curves:
-        first = section.curves[0]
-        yield f"{first.key}-by-attribute", curves_by_attribute(section, first)
+        main = section.curves[0]
+        yield f"{main.key}-by-attribute", curves_by_attribute(section, main)
     if accuracy_robustness_points(section):
         yield "accuracy-robustness", scatter(section, *AR_AXES, accuracy_robustness_points(section))
     if points := speed_points(section):

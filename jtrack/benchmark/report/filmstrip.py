@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from jtrack.benchmark import metrics
+from jtrack.benchmark.report.sections import Place, Section
 from jtrack.benchmark.results import FAILED, SKIPPED, Trajectory
 from jtrack.data import Annotation, FrameSource
 from jtrack.errors import JtrackError
@@ -25,6 +26,25 @@ class Film(NamedTuple):
     frames: tuple[int, ...]  # their numbers, from 0
     worst: tuple[bool, ...]  # whether it was chosen for its little overlap
     images: tuple[bytes | None, ...]  # JPEG files; None without images
+
+    @property
+    def tags(self) -> str:
+        """The attributes of the sequence."""
+        return " ".join(self.annotation.attributes or self.annotation.events)
+
+
+def overlaps_over_time(sections: Iterable[Section]) -> dict[Place, dict[tuple[str, str], np.ndarray]]:
+    """`overlaps` of every sequence, by section and tracker: {place: {(section, tracker): [T]}}."""
+    found: dict[Place, dict[tuple[str, str], np.ndarray]] = {}
+    for section in sections:
+        for name in section.sequences:
+            truth = section.dataset.annotation(name).boxes
+            curves = found.setdefault(section.place(name), {})
+            for entry in section.entries:
+                trials = entry.scored.results.trajectories.get(name)
+                if trials and name in entry.scored.sequences:
+                    curves[section.key, entry.name] = overlaps(trials, truth)
+    return found
 
 
 def overlaps(trials: Iterable[Trajectory], truth: np.ndarray) -> np.ndarray:

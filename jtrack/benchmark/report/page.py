@@ -1,6 +1,5 @@
 """The page: one HTML file with its scripts, styles, data and pictures, which asks nothing of the network."""
 
-import base64
 import datetime
 import json
 import math
@@ -9,14 +8,13 @@ from importlib import resources
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from jtrack import __version__
-from jtrack.benchmark.report import figures, filmstrip
+from jtrack.benchmark.report import figures, payload
 from jtrack.benchmark.report.filmstrip import Film
-from jtrack.benchmark.report.sections import Curve, Entry, Place, Section, best, measure
+from jtrack.benchmark.report.sections import Entry, Place, Section
 from jtrack.benchmark.report.tables import Table, marks, shown, tables
 
 LONGEST = 400  # characters shown of a recorded value
@@ -27,7 +25,7 @@ def render(
     *,
     title: str,
     films: Mapping[Place, Film],
-    overlaps: Mapping[tuple[str, str, str], np.ndarray],
+    overlaps: payload.Overlaps,
 ) -> str:
     """Makes the page.
 
@@ -35,7 +33,7 @@ def render(
       sections: what to show; the first is shown first.
       title: of the page.
       films: of every sequence.
-      overlaps: [T] by (section, tracker, sequence).
+      overlaps: of every sequence, as `filmstrip.overlaps_over_time` has them.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_asset("page.html.j2")).render(
@@ -47,7 +45,7 @@ def render(
         css=_trusted(_asset("page.css")),
         script=_trusted(_asset("page.js")),
         plotly=_trusted(get_plotlyjs()),
-        data=_json(_data(sections, films, overlaps)),
+        data=_json(payload.payload(sections, films, overlaps)),
     )
 
 
@@ -77,9 +75,6 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
 
 
-# ---- what the template lays out
-
-
 def _view(section: Section, films: Mapping[Place, Film]) -> dict[str, Any]:
     named = {table.name: table for table in tables(section)}
     first, each = section.measures[0], section.sequence_measures[0]
@@ -94,7 +89,7 @@ def _view(section: Section, films: Mapping[Place, Film]) -> dict[str, Any]:
     plots += filter(None, others)
     by_sequence = _laid_out(named[f"sequences-{each.key}"], [None] * len(section.sequences))
     for row, name in zip(by_sequence["rows"], section.sequences, strict=True):
-        row |= {"name": name, "tags": _tags(films[section.place(name)])}
+        row |= {"name": name, "tags": films[section.place(name)].tags}
     return {
         "key": section.key,
         "title": section.title,
@@ -187,152 +182,3 @@ def _flat(label: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, str
             yield f"{before}{key}", ", ".join(map(str, value))
         elif value is not None:
             yield f"{before}{key}", str(value)
-
-
-# ---- what the script reads
-
-
-def _data(
-    sections: Sequence[Section],
-    films: Mapping[Place, Film],
-    overlaps: Mapping[tuple[str, str, str], np.ndarray],
-) -> dict[str, Any]:
-    entries = {entry.number: entry for section in sections for entry in section.entries}
-    return {
-        "trackers": [
-            {"name": entry.name, "colour": entry.colour, "dash": entry.dash}
-            for _, entry in sorted(entries.items())
-        ],
-        "sections": [_section(section, list(films), films, overlaps) for section in sections],
-        "films": [_film(film) for film in films.values()],
-    }
-
-
-def _tags(film: Film) -> str:
-    return " ".join(film.annotation.attributes or film.annotation.events)
-
-
-def _section(
-    section: Section,
-    places: list[Place],
-    films: Mapping[Place, Film],
-    overlaps: Mapping[tuple[str, str, str], np.ndarray],
-) -> dict[str, Any]:
-    place = {name: index for index, name in enumerate(section.sequences)}
-    first, by = section.measures[0], section.attribute_measure
-    found = [films[section.place(name)] for name in section.sequences]
-    lengths = [len(film.annotation.boxes) for film in found]
-    trials = [
-        [entry.scored.results.trajectories.get(name, []) for entry in section.entries]
-        for name in section.sequences
-    ]
-    return {
-        "key": section.key,
-        "title": section.title,
-        "measures": [{"key": m.key, "title": m.title} for m in section.sequence_measures],
-        "films": [places.index(section.place(name)) for name in section.sequences],
-        "entries": [entry.number for entry in section.entries],
-        "sequences": section.sequences,
-        "lengths": lengths,
-        "tags": [_tags(film) for film in found],
-        "trials": [max(map(len, row)) for row in trials],
-        "values": {m.key: _values(section, m.key) for m in section.sequence_measures},
-        "attributes": [
-            {"name": name, "sequences": [place[member] for member in members]}
-            for name, members in section.attributes.items()
-        ],
-        "radar": [
-            [_number(entry.by_attribute(by.key, name)) for name in section.attributes]
-            for entry in section.entries
-        ],
-        "curves": [_curve(section, curve) for curve in section.curves],
-        "scatter": {
-            "speed": _scatter(
-                figures.speed_points(section), "Frames a second", first.title, log=True, unit="fps"
-            ),
-            "robustness": _scatter(
-                figures.accuracy_robustness_points(section), *figures.AR_AXES, log=False, unit="robustness"
-            ),
-        },
-        "steps": [-(-length // filmstrip.LONGEST) for length in lengths],
-        "overlaps": [
-            [_levels(overlaps.get((section.key, entry.name, name))) for entry in section.entries]
-            for name in section.sequences
-        ],
-        "boxes": [
-            [[_box(filmstrip.box_at(rows, frame)) for frame in film.frames] for rows in row]
-            for film, row in zip(found, trials, strict=True)
-        ],
-    }
-
-
-def _values(section: Section, key: str) -> dict[str, Any]:
-    which = measure(key)
-    rows = [[entry.value(key, name) for entry in section.entries] for name in section.sequences]
-    alone = len(section.entries) < 2
-    places = [[0] if alone else best(row, low=which.low, digits=which.digits) for row in rows]
-    values = [[_number(value) for value in row] for row in rows]
-    return {"digits": which.digits, "values": values, "places": places}
-
-
-def _curve(section: Section, curve: Curve) -> dict[str, Any]:
-    across, rows = section.values(curve, section.entries)
-    every = np.full((len(section.entries), len(section.sequences), len(across)), np.nan, "<f4")
-    for e, entry in enumerate(section.entries):
-        for s, name in enumerate(section.sequences):
-            score = entry.scored.sequences.get(name)
-            if score and curve.key in score.curves:
-                every[e, s] = score.curves[curve.key]
-    return {
-        **curve._asdict(),
-        "x": [_number(value) for value in across],
-        "overall": [[_number(value) for value in row] if np.isfinite(row).any() else None for row in rows],
-        "values": [_number(entry.overall(section.score(curve))) for entry in section.entries],
-        # Without curves of the sequences, those of attributes cannot be made from them.
-        "sequences": _base64(every.tobytes()) if np.isfinite(every).any() else None,
-    }
-
-
-def _scatter(points: list[tuple[Entry, float, float]], across: str, up: str, **more: Any) -> dict[str, Any]:
-    return {
-        "across": across,
-        "up": up,
-        "points": [[entry.number, _number(x), _number(y)] for entry, x, y in points],
-        **more,
-    }
-
-
-def _film(film: Film) -> dict[str, Any]:
-    known = filmstrip.present(film.annotation.boxes)
-    boxes = film.annotation.boxes[known]
-    path = (boxes[:, :2] + boxes[:, 2:] / 2)[:: max(1, len(boxes) // 100)]
-    return {
-        "view": [*film.corner, film.size[1], film.size[0]],
-        "frames": film.frames,
-        "worst": film.worst,
-        "images": [image and f"data:image/jpeg;base64,{_base64(image)}" for image in film.images],
-        "truth": [_box(film.annotation.boxes[frame]) if known[frame] else None for frame in film.frames],
-        "path": [] if any(film.images) else path.round(1).tolist(),
-    }
-
-
-def _levels(values: np.ndarray | None) -> str | None:
-    """Overlaps as bytes, 0 to 250, and 255 for none."""
-    if values is None:
-        return None
-    short, _ = filmstrip.thinned(values)
-    return _base64(
-        np.where(np.isfinite(short), np.rint(np.nan_to_num(short) * 250), 255).astype(np.uint8).tobytes()
-    )
-
-
-def _box(box: np.ndarray | None) -> list[float] | None:
-    return None if box is None else [round(float(value), 1) for value in box]
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

@@ -17,7 +17,14 @@ from jtrack.data import Dataset
 from jtrack.errors import JtrackError
 
 Group = tuple[str, str, str, str]  # protocol, kind and folder of the dataset, list
-Place = tuple[str, str, str]  # kind and folder of the dataset, sequence
+
+
+class Place(NamedTuple):
+    """What tells a sequence from those of other datasets."""
+
+    kind: str
+    root: str
+    sequence: str
 
 
 class Measure(NamedTuple):
@@ -135,8 +142,8 @@ class Section:
     attributes: Mapping[str, tuple[str, ...]]  # attribute -> its sequences
 
     def place(self, sequence: str) -> Place:
-        """What tells a sequence from those of other datasets."""
-        return self.dataset.kind, str(self.dataset.root), sequence
+        """The place of a sequence."""
+        return Place(self.dataset.kind, str(self.dataset.root), sequence)
 
     @property
     def measures(self) -> tuple[Measure, ...]:

@@ -54,7 +54,7 @@ def tables(section: Section) -> list[Table]:
     found = [
         Table(
             "overall",
-            f"{section.about[:1].upper()}{section.about[1:]} on {len(section.sequences)} sequences ({section.subset}).",
+            f"Overall scores on {len(section.sequences)} sequences ({section.subset}): {section.about}.",
             "Tracker",
             names,
             titles,
