@@ -246,7 +246,7 @@
     if (film.images[f]) picture.append(make("img", { src: film.images[f], alt: `Frame ${film.frames[f] + 1} of ${section.sequences[index]}` }));
     picture.append(drawing);
     const caption = make("figcaption", {}, make("span", {}, `Frame ${film.frames[f] + 1}`));
-    if (film.worst[f]) caption.append(make("span", { class: "worst" }, "little overlap"));
+    if (film.worst[f]) caption.append(make("span", { class: "worst" }, "least overlap"));
     return make("figure", { class: "tile" }, picture, caption);
   }
 
