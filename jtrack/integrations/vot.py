@@ -12,12 +12,13 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jtrack.benchmark.adapters import Contestant, Said
+from jtrack.benchmark.adapters import Contestant, Said, Session
 from jtrack.data.folder import decode_image, read_image
 from jtrack.errors import JtrackError
 from jtrack.run.stream import canvas_of
@@ -59,7 +60,7 @@ def warm_up(found: Contestant, sizes: Iterable[tuple[int, int]]) -> None:
 
 
 def serve(found: Contestant, *, seed: int = 0) -> None:
-    """Answers the toolkit until it says goodbye. Each target starts with the next seed.
+    """Answers the toolkit until it says goodbye; one target or several, each with the next seed.
 
     Raises:
       JtrackError: vot-trax is not installed, an image cannot be read, or a box cannot be tracked.
@@ -69,27 +70,32 @@ def serve(found: Contestant, *, seed: int = 0) -> None:
     except ImportError as error:
         raise JtrackError(f"TraX cannot be imported ({error}): pip install jtrack[vot]") from None
 
-    name, session = str(found.label["tracker"]), found.start(seed)
+    sessions: list[Session] = []  # one a target
+    seeds = count(seed)
 
-    def answer(request: Any) -> tuple[Any, dict[str, float]]:
-        nonlocal session, seed
+    def start(image: np.ndarray, region: Any) -> Said:
+        box = np.array(region.bounds(), np.float64)
+        session = found.start(next(seeds))
+        session.prepare(image, box)
+        session.init(image, box)
+        sessions.append(session)
+        return Said(box, 1.0)
+
+    def answer(request: Any) -> list[tuple[Any, dict[str, float]]]:
         image = _read(next(iter(request.image.values())))
         if request.type == TraxStatus.INITIALIZE:
-            session, seed = found.start(seed), seed + 1
-            ((region, _),) = request.objects
-            box = np.array(region.bounds(), np.float64)
-            session.prepare(image, box)
-            session.init(image, box)
-            said = Said(box, 1.0)
-        else:
-            said = session.update(image)
-        box = np.where(np.isfinite(said.box), said.box, 0.0)  # an empty box overlaps nothing
-        return Rectangle.create(*box.tolist()), {} if said.score is None else {"confidence": said.score}
+            sessions.clear()
+        said = [session.update(image) for session in sessions]
+        said += [start(image, region) for region, _ in request.objects or ()]
+        boxes = [np.where(np.isfinite(each.box), each.box, 0.0) for each in said]  # empty: overlaps nothing
+        about = [{} if each.score is None else {"confidence": each.score} for each in said]
+        return [(Rectangle.create(*box.tolist()), more) for box, more in zip(boxes, about, strict=True)]
 
+    formats = [Region.RECTANGLE], [Image.PATH, Image.BUFFER]
     try:
-        with Server([Region.RECTANGLE], [Image.PATH, Image.BUFFER], tracker_name=name) as server:
+        with Server(*formats, tracker_name=str(found.label["tracker"]), multiobject=True) as server:
             while (request := server.wait()).type != TraxStatus.QUIT:
-                server.status([answer(request)])
+                server.status(answer(request))
     except TraxException as error:
         raise JtrackError(f"the VOT toolkit, which starts this command, does not answer: {error}") from None
 

@@ -75,9 +75,9 @@ CLIENT = """
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     client = Client((process.stdin.fileno(), process.stdout.fileno()), log=lambda line: None)
     said = []
-    for repeat in range(2):
-        target = [(Rectangle.create(*box), {})]
-        objects, _ = client.initialize({"color": FileImage.create(files[0])}, target, {})
+    for targets in (1, 2):
+        given = [(Rectangle.create(*box), {})] * targets
+        objects, _ = client.initialize({"color": FileImage.create(files[0])}, given, {})
         said.append([(list(region.bounds()), dict(about)) for region, about in objects])
         for number, path in enumerate(files[1:]):
             image = BufferImage.create(open(path, "rb").read()) if number % 2 else FileImage.create(path)
@@ -124,6 +124,7 @@ def test_a_trax_client_gets_what_the_tracker_says(clip, tmp_path):
     expected = np.tile(box, (6, 1))
     expected[:, :2] += np.cumsum(moves, axis=0)
     said = json.loads(out.read_text())
-    for repeat in (said[:6], said[6:]):  # a second target starts anew
-        np.testing.assert_allclose([region for ((region, _),) in repeat], expected, atol=1e-3)
-    assert said[0][0][1] == {"confidence": "1"} or float(said[0][0][1]["confidence"]) == 1
+    for targets, frames in ((1, said[:6]), (2, said[6:])):  # the second time, two targets start anew
+        boxes = np.array([[region for region, _ in objects] for objects in frames])
+        np.testing.assert_allclose(boxes, np.tile(expected[:, None], (1, targets, 1)), atol=1e-3)
+    assert float(said[0][0][1]["confidence"]) == 1
