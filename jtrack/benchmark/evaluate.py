@@ -91,8 +91,11 @@ def evaluate(
       JtrackError: results that cannot be written, an option that does not fit. What goes wrong with a single
         sequence is kept as its failure.
     """
-    if lanes != 1:
-        _check_lanes(lanes, contestant, protocol)
+    for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
+        if number is not None and number < 1:
+            raise JtrackError(f"the number of {what} is {number}: give 1 or more")
+    if lanes > 1:
+        _check_lanes(contestant, protocol)
     if repeats is None and contestant.deterministic and not protocol.noise:
         repeats = 1
     label = dict(contestant.label) | _identity(dataset) | {"seed": seed, "limit_frames": limit}
@@ -311,9 +314,7 @@ def _grouped(plans: list[_Plan], lanes: int) -> list[list[_Plan]]:
     return groups
 
 
-def _check_lanes(lanes: int, contestant: Contestant, protocol: Protocol) -> None:
-    if lanes < 1:
-        raise JtrackError(f"the number of lanes is {lanes}: give 1 or more")
+def _check_lanes(contestant: Contestant, protocol: Protocol) -> None:
     if contestant.built is None:
         raise JtrackError(
             f"{contestant.label['tracker']} is not a tracker of jtrack: it runs in one lane only"

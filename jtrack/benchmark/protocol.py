@@ -120,11 +120,8 @@ def trials(
       The trials: all starts of the first repetition, then of the next.
 
     Raises:
-      JtrackError: an annotation without a frame to start from, a number that is not positive.
+      JtrackError: an annotation without a frame to start from.
     """
-    for what, number in (("repetitions", repeats), ("frames", limit)):
-        if number is not None and number < 1:
-            raise JtrackError(f"the number of {what} is {number}: give 1 or more")
     length = len(annotation.boxes)
     if length == 1 and isinstance(annotation, Sequence):
         length = annotation.frames.length or length

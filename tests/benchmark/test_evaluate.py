@@ -419,8 +419,13 @@ def test_lanes_are_for_jtracks_trackers_without_restarts(hog, tmp_path):
     ):
         with pytest.raises(JtrackError, match=message):
             evaluate(chosen, dataset(walk), rules, tmp_path, lanes=2)
-    with pytest.raises(JtrackError, match="give 1 or more"):
-        evaluate(hog, dataset(walk), OPE, tmp_path, lanes=0)
+
+
+@pytest.mark.parametrize("option", ["lanes", "repeats", "limit"])
+def test_numbers_are_positive(tmp_path, option):
+    with pytest.raises(JtrackError, match="is 0: give 1 or more"):
+        evaluate(scripted(sequence())[0], dataset(sequence()), OPE, tmp_path, **{option: 0})
+    assert not list(tmp_path.iterdir())
 
 
 SLOW = """
