@@ -1,7 +1,5 @@
 """The benchmark commands on a little data."""
 
-import gzip
-import json
 import os
 import re
 import subprocess
@@ -11,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import otb as bench
-from jtrack import trackers
-from jtrack.benchmark import metrics
-from jtrack.data import otb, synthetic
+from bench.calibration import calibration
+from jtrack.benchmark import adapters, protocol
+from jtrack.benchmark.evaluate import evaluate
+from jtrack.benchmark.results import INITIALISED, TRACKED, Results, Trajectory
+from jtrack.data import Annotation, open_dataset, otb, synthetic
 from tests.conftest import ROOT
 
 LENGTHS = {"Walk": 6, "Run": 5}
@@ -22,22 +21,15 @@ LENGTHS = {"Walk": 6, "Run": 5}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two short sequences in OTB's layout, and published boxes: all right, and 30 px off."""
+    """Two short sequences in OTB's layout."""
     folder = tmp_path_factory.mktemp("data")
-    results = folder / "otb_benchmark" / "results"
-    results.mkdir(parents=True)
-    shown = {}
-    for order, (name, frames) in enumerate(LENGTHS.items()):
+    for name, frames in LENGTHS.items():
         clip = synthetic.clip(frames=frames, size=(96, 128))
         images = folder / "otb" / name / "img"
         images.mkdir(parents=True)
         for index, image in enumerate(clip.frames, start=1):
             cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
         otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
-        shift = [30 * order, 0, 0, 0]
-        shown[name] = {"res": (clip.boxes + otb.ORIGIN + shift).tolist()}
-    with gzip.open(results / "Other_OPE.json.gz", "wt") as file:
-        json.dump(shown, file)
     return folder
 
 
@@ -57,70 +49,32 @@ def tables(text):
     return [[[cell.strip() for cell in row.strip("|").split("|")] for row in b.splitlines()] for b in blocks]
 
 
-def test_otb_prints_the_scores_of_the_runs_it_keeps(data, tmp_path):
-    choice = ("--profiles", "release2016,default", "--backbones", "tiny", "--sequences", "Walk,Run")
-    where = ("--data", data, "--out", tmp_path / "runs", "--published", "Other", "--calibration")
-    text = command("otb.py", *choice, *where, environment={"XDG_CACHE_HOME": str(tmp_path / "cache")})
-    scores, *reliability = tables(text)
-    assert scores[0][1:] == ["hcft release2016 tiny", "hcft default tiny", "Other (published)"]
-    assert [row[0] for row in scores[2:]] == ["Walk", "Run", "**mean**", "frames a second"]
-    for column, name in enumerate(("hcft-release2016-tiny", "hcft-default-tiny"), start=1):
-        (folder,) = (tmp_path / "runs").glob(name + "-*")
-        pairs = []
-        for row, sequence in enumerate(LENGTHS, start=2):
-            kept = json.loads((folder / f"{sequence}.json").read_text())
-            truth = np.loadtxt(data / "otb" / sequence / "groundtruth_rect.txt", delimiter=",") - otb.ORIGIN
-            found = metrics.score(np.array(kept["targets"][0]["boxes"]), truth)
-            assert scores[row][column] == f"{found.precision20:.3f} / {found.auc:.3f}"
-            pairs.append((found.precision20, found.auc))
-        assert scores[4][column] == "{:.3f} / {:.3f}".format(*np.mean(pairs, axis=0))
-        assert float(scores[5][column]) > 0
-    # Every overlap is 1, above all thresholds but the last; then one frame of five is right, the given one.
-    assert scores[2][3] == f"1.000 / {20 / 21:.3f}"
-    assert scores[3][3].startswith("0.200 / ")
-    # All frames but the given ones are in the reliability tables, which close with the lost flag.
-    assert [sum(int(row[1]) for row in table[2:]) for table in reliability] == [sum(LENGTHS.values()) - 2] * 2
+def test_calibration_prints_a_table_a_run(data, tmp_path):
+    """Of the runs of a results folder, whose scores and overlaps are read from its files."""
+    dataset = open_dataset("otb", data / "otb")
+    for profile in ("release2016", "default"):
+        tracker = adapters.contestant("hcft", profile=profile, backbone="tiny")
+        evaluate(tracker, dataset, protocol.load("ope"), tmp_path)
+    text = command("calibration.py", tmp_path)
+    found = tables(text)
+    # All frames but the given ones are in the tables, which close with the lost flag.
+    assert [sum(int(row[1]) for row in table[2:]) for table in found] == [sum(LENGTHS.values()) - 2] * 2
+    assert "hcft release2016 tiny ope, 2 sequences" in text
     assert text.count("Lost against overlap < 0.2") == 2
-
-
-def test_runs_are_made_once(data, tmp_path):
-    built = trackers.create(backbone="tiny")
-    first = bench.compete([built], ["Walk"], data=data, out=tmp_path)
-    (path,) = tmp_path.rglob("Walk.json")
-    stamp = path.stat().st_mtime_ns
-    ((again,), _) = bench.compete([built], ["Walk", "Run"], data=data, out=tmp_path)
-    assert path.stat().st_mtime_ns == stamp
-    np.testing.assert_array_equal(again.boxes, first[0][0].boxes)
-    assert sorted(p.name for p in path.parent.iterdir()) == ["Run.json", "Walk.json"]
-
-
-def test_a_changed_parameter_or_changed_code_starts_anew(data, tmp_path, monkeypatch):
-    built = trackers.create(backbone="tiny")
-    numbers = built.params["tracker"]._replace(learning_rate=np.float32(0.5))
-    changed = built._replace(params=built.params | {"tracker": numbers})
-    bench.compete([built, changed], ["Walk"], data=data, out=tmp_path)
-    assert len(list(tmp_path.rglob("Walk.json"))) == 2
-    monkeypatch.setattr(bench, "code_digest", lambda: "another")
-    bench.compete([built], ["Walk"], data=data, out=tmp_path)
-    assert len(list(tmp_path.rglob("Walk.json"))) == 3
-
-
-def test_the_code_digest_is_of_what_the_code_does(tmp_path, monkeypatch):
-    module = tmp_path / "trackers" / "one.py"
-    module.parent.mkdir()
-    monkeypatch.setattr(bench.jtrack, "__file__", str(tmp_path / "__init__.py"))
-    digests = []
-    for text in ('"""Doc."""\nx = 1\n', "x = 1  # why\n", "x = 2\n"):
-        module.write_text(text)
-        digests.append(bench.code_digest.__wrapped__())
-    assert digests[0] == digests[1] != digests[2]
+    (default,) = tmp_path.glob("hcft-default-*")
+    rows = [np.loadtxt(path, delimiter=",", skiprows=2) for path in sorted(default.glob("ope/*.csv"))]
+    scores = np.concatenate(rows)[:, 6]
+    assert int(found[0][2 + min(9, int(scores[0] * 10))][1]) >= 1
+    assert f"{scores[scores >= 0.9].mean():.2f}" in found[0][11] or not (scores >= 0.9).any()
 
 
 def test_calibration_by_hand():
     truth = np.tile([0.0, 0.0, 10.0, 10.0], (5, 1))
     boxes = truth + np.array([[0, 0, 0, 0], [0, 0, 0, 0], [20, 0, 0, 0], [20, 0, 0, 0], [4, 0, 0, 0]])
-    run = bench.Run(boxes, np.array([1, 0.95, 0.92, 0.05, 0.35]), np.array([0, 0, 0, 1, 1], bool), None, {})
-    text = bench.calibration([run], [truth])
+    scores, lost = np.array([1, 0.95, 0.92, 0.05, 0.35]), np.array([0, 0, 0, 1, 1], bool)
+    status = np.array([INITIALISED, *[TRACKED] * 4], np.uint8)
+    trial = Trajectory(boxes, status, scores=scores, lost=lost)
+    text = calibration(Results("one", "ope", {"Walk": [trial]}), {"Walk": Annotation("Walk", truth)})
     rows = {row[0]: row[1:] for row in tables(text)[0][2:]}
     assert rows["0.9-1.0"] == ["2", "0.94", "0.50"]
     assert rows["0.0-0.1"] == ["1", "0.05", "0.00"]
@@ -129,13 +83,6 @@ def test_calibration_by_hand():
     # (2 * |0.935 - 0.5| + 0.05 + 0.35) / 4; of two lost frames one is off, and so it is of two that are off.
     assert "error 0.318." in text
     assert "precision 0.50 (1 of 2), recall 0.50 (1 of 2)" in text
-
-
-def test_published_boxes_of_other_frames_are_left_out(data):
-    truths = {name: otb.load(data / "otb" / name).boxes for name in LENGTHS}
-    walk, run = bench.published_scores(data, "Other", truths | {"Run": truths["Run"][:-1]})
-    assert walk.precision20 == 1 and run is None
-    assert bench.mean([walk, run]) is None
 
 
 def test_trackers_prints_its_table(data, tmp_path):

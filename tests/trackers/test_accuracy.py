@@ -3,13 +3,11 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from bench import otb as bench
-from jtrack import trackers
-from jtrack.benchmark import metrics
-from jtrack.data import otb
+from jtrack.benchmark import adapters, metrics, protocol, results, score
+from jtrack.benchmark.evaluate import evaluate
+from jtrack.data import open_dataset, otb
 from jtrack.run import track
 from tests.conftest import ROOT
 
@@ -45,14 +43,14 @@ def test_release2016_follows_motorrolling(data_folder, installed, tmp_path):
 
 @pytest.mark.accuracy
 def test_default_is_at_least_as_good_as_release2016(data_folder, installed):
-    contestants = [
-        trackers.create(profile=profile, backbone="googlenet") for profile in ("release2016", "default")
-    ]
-    runs = bench.compete(contestants, bench.SEQUENCES, data=data_folder, out=ROOT / bench.OUT)
-    truths = [bench.load(data_folder, name)[1] for name in bench.SEQUENCES]
-    columns = [
-        [metrics.score(run.boxes, truth) for run, truth in zip(column, truths, strict=True)]
-        for column in zip(*runs, strict=True)
-    ]
-    released, default = map(bench.mean, columns)
-    assert np.all(np.array(default) >= released), (default, released)
+    dataset = open_dataset("otb", data_folder / "otb")
+    truth = score.annotations(dataset)
+    scores = {}
+    for profile in ("release2016", "default"):
+        tracker = adapters.contestant("hcft", profile=profile, backbone="googlenet")
+        done = evaluate(tracker, dataset, protocol.load("ope"), ROOT / "runs" / "otb")
+        assert not done.failures
+        (found,) = [each for each in results.load(done.folder) if each.protocol == "ope"]
+        scores[profile] = score.score(found, truth).measures
+    for figure in ("precision20", "auc"):
+        assert scores["default"][figure] >= scores["release2016"][figure], scores
