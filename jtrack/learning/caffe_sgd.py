@@ -1,0 +1,68 @@
+"""Stochastic gradient descent as Caffe does it: momentum that holds the rate, and multipliers a blob.
+
+    velocity <- momentum velocity + rate rate_multiplier (gradient + decay decay_multiplier weight)
+    weight   <- weight - velocity
+
+Unlike optax's momentum the velocity contains the learning rate, so that a rate changed later acts on new
+gradients alone.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jtrack.types import Array, PyTree
+
+
+class Rates(NamedTuple):
+    """Numbers of a descent, () float32 each."""
+
+    rate: Array
+    momentum: Array
+    decay: Array
+
+
+class Multiplier(NamedTuple):
+    """Of a blob: what its learning rate and its weight decay are multiplied by."""
+
+    rate: float
+    decay: float
+
+
+# What FCNT's released networks give their kernels and their biases.
+KERNEL = Multiplier(1.0, 2.0)
+BIAS = Multiplier(2.0, 0.0)
+
+
+def still(weights: PyTree) -> PyTree:
+    """The velocity to begin with: zeros like the weights."""
+    return jax.tree.map(jnp.zeros_like, weights)
+
+
+def step(
+    weights: PyTree, velocity: PyTree, gradient: PyTree, rates: Rates, multipliers: PyTree
+) -> tuple[PyTree, PyTree]:
+    """One step of the descent.
+
+    Args:
+      weights: any tree of float32 arrays.
+      velocity: the same tree; `still` at first. It may be kept for as long as the weights are trained.
+      gradient: the same tree.
+      rates: learning rate, momentum and weight decay.
+      multipliers: a `Multiplier` for each leaf, in the tree of the weights.
+
+    Returns:
+      The weights and the velocity afterwards.
+
+    Source: Caffe's SGDSolver (Jia et al. 2014), with L2 regularisation.
+    """
+
+    def moved(multiplier: Multiplier, weight: Array, speed: Array, slope: Array) -> Array:
+        slope = slope + rates.decay * multiplier.decay * weight
+        return rates.momentum * speed + rates.rate * multiplier.rate * slope
+
+    velocity = jax.tree.map(
+        moved, multipliers, weights, velocity, gradient, is_leaf=lambda node: isinstance(node, Multiplier)
+    )
+    return jax.tree.map(jnp.subtract, weights, velocity), velocity

@@ -1,0 +1,118 @@
+"""The heat-map networks against SciPy, autodiff and plain gradient descent on their kernels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+
+from jtrack.learning import caffe_sgd, heat_map_net
+from jtrack.learning.caffe_sgd import BIAS, KERNEL, Rates
+from jtrack.learning.heat_map_net import HeatMapNet, Samples
+
+CHANNELS, HIDDEN = 3, 4
+
+
+def rates(rate=1e-4, momentum=0.6, decay=0.01):
+    return Rates(*(jnp.float32(value) for value in (rate, momentum, decay)))
+
+
+def random(shape, seed, spread=1.0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape) * spread, jnp.float32)
+
+
+@pytest.fixture(name="net")
+def make_net():
+    return HeatMapNet(
+        random((CHANNELS, 9, 9, HIDDEN), 0, 0.1),
+        random((HIDDEN,), 1, 0.1),
+        random((HIDDEN, 5, 5, 1), 2, 0.3),
+        random((1,), 3),
+    )
+
+
+@pytest.fixture(name="samples")
+def make_samples():
+    return Samples(random((2, 12, 11, CHANNELS), 4), random((2, 12, 11), 5), jnp.abs(random((2, 12, 11), 6)))
+
+
+def test_the_network_is_two_correlations_and_a_relu(net, samples):
+    maps = np.asarray(samples.maps[1], np.float64)
+    hidden = [
+        sum(correlate2d(maps[..., c], net.kernel1[c, :, :, m], mode="same") for c in range(CHANNELS))
+        + net.bias1[m]
+        for m in range(HIDDEN)
+    ]
+    want = net.bias2[0] + sum(
+        correlate2d(np.maximum(plane, 0), net.kernel2[m, :, :, 0], mode="same")
+        for m, plane in enumerate(hidden)
+    )
+    np.testing.assert_allclose(heat_map_net.heat_map(net, samples.maps)[1], want, rtol=1e-4, atol=1e-4)
+
+
+def test_the_parameters_are_as_many_as_released():
+    for hidden, first, second in [(32, 995_360, 801), (36, 1_119_780, 901)]:
+        net = jax.eval_shape(lambda key, m=hidden: heat_map_net.random_net(key, 384, m), jax.random.key(0))
+        assert net.kernel1.size + net.bias1.size == first
+        assert net.kernel2.size + net.bias2.size == second
+
+
+@pytest.mark.parametrize("iterations", [1, 5])
+@pytest.mark.parametrize("moving", [False, True])
+def test_training_on_coefficients_is_training_on_kernels(net, samples, iterations, moving):
+    velocity = caffe_sgd.still(net)
+    if moving:
+        velocity = jax.tree.map(lambda leaf: 0.01 * random(leaf.shape, leaf.size), net)
+    want, speed, losses = net, velocity, []
+    for _ in range(iterations):
+        value, slope = jax.value_and_grad(heat_map_net.loss)(want, samples)
+        want, speed = caffe_sgd.step(want, speed, slope, rates(), HeatMapNet(KERNEL, BIAS, KERNEL, BIAS))
+        losses.append(value)
+    got = heat_map_net.train(net, velocity, samples, rates(), iterations)
+    losses.append(heat_map_net.loss(want, samples))
+    np.testing.assert_allclose(got[2], losses, rtol=1e-4)
+    for a, b in zip(jax.tree.leaves(got[:2]), jax.tree.leaves((want, speed)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert (np.diff(losses) < 0).all()  # so that the end is the best
+
+
+def test_what_the_mask_hides_has_no_gradient(net, samples):
+    mask = np.ones((2, 12, 11), np.float32)
+    mask[1, 3:8, 2:9] = 0
+    masked = samples._replace(weight=jnp.asarray(mask))
+    to_prediction = jax.grad(
+        lambda shift: heat_map_net.loss(net, masked._replace(target=samples.target + shift))
+    )(jnp.zeros((2, 12, 11)))
+    assert (np.asarray(to_prediction)[mask == 0] == 0).all()
+    assert (np.asarray(to_prediction)[mask == 1] != 0).all()
+    # ... so that what is wanted there changes nothing of what is learnt.
+    other = masked._replace(target=jnp.where(jnp.asarray(mask) == 0, 100.0, samples.target))
+    a = heat_map_net.train(net, caffe_sgd.still(net), masked, rates(), 2)[0]
+    b = heat_map_net.train(net, caffe_sgd.still(net), other, rates(), 2)[0]
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_descent_that_diverges_is_left_where_it_was_best(net, samples):
+    trained, velocity, losses = heat_map_net.train(net, caffe_sgd.still(net), samples, rates(rate=1e6), 30)
+    assert not np.isfinite(losses[-1])
+    for a, b in zip(jax.tree.leaves(trained), jax.tree.leaves(net), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all((np.asarray(leaf) == 0).all() for leaf in velocity)
+
+
+def test_a_released_network_learns_a_target(samples):
+    """From kernels of 1e-7, whose second layer must move first, on features of the magnitude of VGG-16's."""
+    y, x = np.mgrid[:20, :20]
+    target = np.exp(-((x - 9) ** 2 + (y - 11) ** 2) / 18)
+    maps = np.maximum(np.random.default_rng(7).normal(size=(20, 20, 16)), 0)
+    maps[..., :6] *= 3 * target[..., None]
+    problem = Samples(
+        jnp.asarray(60 * maps[None], jnp.float32),
+        jnp.asarray(target[None], jnp.float32),
+        jnp.ones((1, 20, 20)),
+    )
+    net = heat_map_net.random_net(jax.random.key(0), 16, 8)
+    train = jax.jit(heat_map_net.train, static_argnums=4)
+    _, _, losses = train(net, caffe_sgd.still(net), problem, rates(1e-6, 0.6, 5e-4), 100)
+    assert losses[-1] < 0.3 * losses[0]
