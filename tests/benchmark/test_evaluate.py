@@ -312,14 +312,16 @@ def test_changed_configurations_never_share_results(tmp_path):
 
 
 def test_the_code_is_part_of_it(tmp_path, monkeypatch):
-    module = tmp_path / "trackers" / "one.py"
-    module.parent.mkdir()
+    folder = tmp_path / "trackers"
+    folder.mkdir()
     monkeypatch.setattr(adapters.jtrack, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(adapters.trackers, "names", lambda: ["one", "two"])
     digests = []
-    for text in ('"""Doc."""\nx = 1\n', "x = 1  # why\n", "x = 2\n"):
-        module.write_text(text)
-        digests.append(adapters.code_digest.__wrapped__())
-    assert digests[0] == digests[1] != digests[2]
+    for one, two in (('"""Doc."""\nx = 1\n', "y = 1"), ("x = 1  # why\n", "y = 2"), ("x = 2\n", "y = 2")):
+        (folder / "one.py").write_text(one)
+        (folder / "two.py").write_text(two)
+        digests.append(adapters.code_digest.__wrapped__("one"))
+    assert digests[0] == digests[1] != digests[2]  # neither comments nor another tracker's code
 
 
 @pytest.fixture(scope="module")
@@ -504,3 +506,15 @@ def test_two_at_once_share_the_work(slow):
         assert process.returncode == 0, errors
     assert sorted(begun()) == list(range(8))  # each sequence once
     whole(out)
+
+
+def test_interrupted_it_keeps_what_is_done(slow):
+    start, begun, out = slow
+    process = start()
+    while len(begun()) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in errors
+    (loaded,) = results.load(out)
+    assert len(loaded.trajectories) >= 2 and not loaded.failures
