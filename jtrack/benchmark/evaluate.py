@@ -225,7 +225,7 @@ class _Work:
         """What is to do of a sequence; None where that cannot be known."""
         try:
             annotation = self._annotation(name)
-            away = omitted(name) if self.dataset.kind == "otb" else ()
+            away = omitted(name) if self.dataset.kind in ("otb", "tfds") else ()  # packed or not
             found = trials(self.protocol, annotation, repeats=repeats, seed=seed, limit=limit, omitted=away)
         except Exception:
             self._fail(name)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -140,7 +141,7 @@ def headline(done: Evaluation, dataset: Dataset, protocol: Protocol) -> str | No
     if not found or not truth:
         return None
     scored = scoring.score(found[0], truth, resamples=100)
-    keys = [key for key in HEADLINES[protocol.measures] if key in scored.measures]
+    keys = [key for key in HEADLINES[protocol.measures] if np.isfinite(scored.measures.get(key, np.nan))]
     figures = [f"{key} {scored.measures[key]:.4f}" for key in keys]
     if scored.fps:
         figures.append(f"{scored.fps:.1f} frames a second")
