@@ -25,7 +25,8 @@ accuracy: .venv/test.done
 # The tables of README.md, on a quiet machine; the comparison with PyTorch needs the extra `bench`.
 bench: .venv/test.done
 	$(BIN)/python bench/trackers.py
-	$(BIN)/python bench/otb.py --calibration
+	$(BIN)/python bench/score.py
+	$(BIN)/python bench/report.py
 
 .venv/demo.done: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
