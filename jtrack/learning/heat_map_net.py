@@ -21,6 +21,7 @@ from jtrack.learning.caffe_sgd import BIAS, KERNEL, Rates
 from jtrack.types import Array, Key
 
 SIZE1, SIZE2 = 9, 5  # sides of the kernels
+GROWN = 2.0  # times the least loss: from where a descent counts as diverging
 
 
 class HeatMapNet(NamedTuple):
@@ -72,9 +73,26 @@ def convolve(maps: Array, kernel: Array) -> Array:
     product = maps.reshape(-1, channels) @ kernel.reshape(channels, -1)
     product = product.reshape(count, height, width, size, size * outputs)
     # Row by row, then column by column: 2 k shifts of what is left instead of k^2.
-    rows = sum(_shifted(product[:, :, :, i], i - size // 2, 1) for i in range(size))
-    columns: Any = rows.reshape(count, height, width, size, outputs)
-    return sum(_shifted(columns[:, :, :, i], i - size // 2, 2) for i in range(size))
+    rows: Any = sum(_shifted(product[:, :, :, i], i - size // 2, 1) for i in range(size))
+    columns = rows.reshape(count, height, width, size, outputs)
+    total: Any = sum(_shifted(columns[:, :, :, i], i - size // 2, 2) for i in range(size))
+    return total
+
+
+def strength(maps: Array, *, iterations: int = 20) -> Array:
+    """The largest singular value () of feature maps [h, w, C], positions against channels.
+
+    Its square bounds the curvature of a squared error in a kernel on these maps, and with it the learning
+    rate. By power iteration from the mean of the maps, which for features after a ReLU is close.
+    """
+    flat = maps.reshape(-1, maps.shape[-1])
+
+    def turn(_: int, direction: Array) -> Array:
+        turned = flat.T @ (flat @ direction)
+        return turned / jnp.maximum(jnp.linalg.norm(turned), 1e-20)
+
+    direction = lax.fori_loop(0, iterations, turn, jnp.abs(flat).mean(0))
+    return jnp.linalg.norm(flat @ direction)
 
 
 def train(
@@ -91,10 +109,12 @@ def train(
 
     Returns:
       The network and the velocity where the loss was least, which is at the end unless the descent diverged,
-      and the loss [iterations + 1] before each step and at the end. Reverse mode works through it.
+      and the loss [iterations + 1] before each step and at the end. Where the loss doubles, the descent goes
+      back to its least, stands still and halves its rate. Reverse mode works through it.
     """
-    start = convolve(samples.maps, jnp.concatenate([net.kernel1, velocity.kernel1], axis=-1))
     hidden = net.bias1.size
+    given = jnp.concatenate([net.kernel1, velocity.kernel1], axis=-1)
+    start, to_kernels = jax.vjp(lambda kernels: convolve(samples.maps, kernels), given)
     start = start.reshape(*start.shape[:-1], 2, hidden)
     inner = _inner_products(samples.maps, SIZE1)
 
@@ -108,39 +128,40 @@ def train(
         predicted = _readout(output, HeatMapNet(output, *rest))
         return 0.5 * jnp.sum(samples.weight * (predicted - samples.target) ** 2)
 
-    def better(best: Any, value: Array, reached: Any) -> Any:
-        """The best weights and speed so far: those with the smaller loss; a loss that is no number never is."""
-        improved = value < best[0]
-        return jax.tree.map(lambda new, old: jnp.where(improved, new, old), (value, *reached), best)
-
     def descend(carry: Any, _: None) -> tuple[Any, Array]:
-        reached, best = carry
-        weights, speed = reached
+        (weights, speed), best, pace = carry
         kernel, rest = weights
         value, (output_slope, rest_slope) = jax.value_and_grad(error, argnums=(0, 1))(
             first_layer(kernel), rest
         )
+        best = _where(value < best[0], (value, weights, speed), best)
         # The slope of the kernel is the sum of the patches weighted by the slope of their outputs.
         slope = (jnp.zeros_like(kernel[0]), output_slope), rest_slope
         multipliers = (KERNEL, KERNEL), (BIAS, KERNEL, BIAS)
-        stepped = caffe_sgd.step(weights, speed, slope, rates, multipliers)
-        return (stepped, better(best, value, reached)), value
+        slowed = rates._replace(rate=pace * rates.rate)
+        stepped = caffe_sgd.step(weights, speed, slope, slowed, multipliers)
+        # Comparing so that a loss that is no number counts as grown.
+        grown = jnp.logical_not(value <= GROWN * best[0])
+        following = _where(grown, (best[1], caffe_sgd.still(speed)), stepped)
+        return (following, best, jnp.where(grown, pace / 2, pace)), value
 
     none = jnp.zeros((*samples.target.shape, hidden))
     begin = ((jnp.array([1.0, 0.0]), none), net[1:]), ((jnp.array([0.0, 1.0]), none), velocity[1:])
-    worst = jnp.array(jnp.inf)
-    (ended, best), losses = lax.scan(descend, (begin, (worst, *begin)), length=iterations)
-    (kernel, rest), _ = ended
-    last = error(first_layer(kernel), rest)
-    _, *best = better(best, last, ended)
-    _, to_kernel = jax.vjp(lambda kernel: convolve(samples.maps, kernel), net.kernel1)
+    first = begin, (jnp.array(jnp.inf), *begin), jnp.array(1.0)
+    # A step more, in vain, tells the loss at the end.
+    (_, (_, *best), _), losses = lax.scan(descend, first, length=iterations + 1)
 
-    def as_net(weights: Any) -> HeatMapNet:
-        (shares, coefficients), rest = weights
-        kernel = shares[0] * net.kernel1 + shares[1] * velocity.kernel1 + to_kernel(coefficients)[0]
-        return HeatMapNet(kernel, *rest)
+    ((shares, coefficients), rest), ((speed_shares, speed_coefficients), speed_rest) = best
+    sums = to_kernels(jnp.concatenate([coefficients, speed_coefficients], axis=-1))[0]
+    kernels = [
+        part[0] * net.kernel1 + part[1] * velocity.kernel1 + learnt
+        for part, learnt in zip((shares, speed_shares), jnp.split(sums, 2, axis=-1), strict=True)
+    ]
+    return HeatMapNet(kernels[0], *rest), HeatMapNet(kernels[1], *speed_rest), losses
 
-    return as_net(best[0]), as_net(best[1]), jnp.append(losses, last)
+
+def _where(condition: Array, then: Any, otherwise: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
 
 
 def _readout(hidden: Array, net: HeatMapNet) -> Array:

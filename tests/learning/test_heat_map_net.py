@@ -93,12 +93,35 @@ def test_what_the_mask_hides_has_no_gradient(net, samples):
         np.testing.assert_array_equal(x, y)
 
 
-def test_a_descent_that_diverges_is_left_where_it_was_best(net, samples):
-    trained, velocity, losses = heat_map_net.train(net, caffe_sgd.still(net), samples, rates(rate=1e6), 30)
-    assert not np.isfinite(losses[-1])
+def test_a_descent_that_diverges_turns_back_and_slows_down(net, samples):
+    _, _, losses = heat_map_net.train(net, caffe_sgd.still(net), samples, rates(rate=2e-2), 40)
+    assert not losses[1] < 2 * losses[0]
+    assert np.isfinite(losses[-1]) and losses[-1] < losses[0]
+    # A rate beyond all measure leaves the network as it was.
+    trained, velocity, _ = heat_map_net.train(net, caffe_sgd.still(net), samples, rates(rate=1e20), 5)
     for a, b in zip(jax.tree.leaves(trained), jax.tree.leaves(net), strict=True):
         np.testing.assert_array_equal(a, b)
     assert all((np.asarray(leaf) == 0).all() for leaf in velocity)
+
+
+def test_training_has_a_gradient(net, samples):
+    """Of the loss at the end with respect to the learning rate."""
+
+    def end(rate):
+        descent = Rates(rate, jnp.float32(0.6), jnp.float32(0.01))
+        trained, _, _ = heat_map_net.train(net, caffe_sgd.still(net), samples, descent, 3)
+        return heat_map_net.loss(trained, samples)
+
+    rate, step = jnp.float32(5e-5), 1e-6
+    quotient = (end(rate + step) - end(rate - step)) / (2 * step)
+    np.testing.assert_allclose(jax.grad(end)(rate), quotient, rtol=2e-2)
+
+
+def test_the_strength_is_the_largest_singular_value():
+    maps = np.maximum(np.random.default_rng(8).normal(size=(9, 7, 6)), 0).astype(np.float32)
+    want = np.linalg.svd(maps.reshape(-1, 6), compute_uv=False)[0]
+    np.testing.assert_allclose(heat_map_net.strength(jnp.asarray(maps)), want, rtol=1e-4)
+    assert heat_map_net.strength(jnp.zeros((4, 4, 3))) == 0
 
 
 def test_a_released_network_learns_a_target(samples):
