@@ -154,15 +154,17 @@ def noisy(protocol: Protocol, trial: Trial, frame: int, box: np.ndarray) -> np.n
 def _starts(
     annotation: Annotation, omitted: Iterable[tuple[int, int]], length: int, segments: int
 ) -> list[int]:
-    """The first frames of the segments, as the OTB toolkit's splitSeqTRE spreads them.
+    """The first frame with a box; of several segments those that the OTB toolkit's splitSeqTRE takes.
 
-    Frames that are omitted, or whose annotation has a negative entry or none that is positive (counted from
-    1), are no starts. The last segment has at least 20 frames, or as many as there are.
+    Of several, frames that are omitted or whose annotation has a negative entry (counted from 1) are no
+    starts. The last segment has at least 20 frames, or as many as there are.
     """
     rows = annotation.boxes + ORIGIN
-    usable = np.isfinite(rows).all(axis=1) & (rows >= 0).all(axis=1) & (rows[:, 2:] > 0).all(axis=1)
-    for first, last in omitted:
-        usable[first : last + 1] = False
+    usable = np.isfinite(rows).all(axis=1) & (rows[:, 2:] > 0).all(axis=1)
+    if segments > 1:
+        usable &= (rows >= 0).all(axis=1)
+        for first, last in omitted:
+            usable[first : last + 1] = False
     frames = np.flatnonzero(usable)
     if not len(frames):
         raise JtrackError(f"sequence {annotation.name} has no frame to start from: no box in it is usable")

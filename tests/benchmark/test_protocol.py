@@ -119,6 +119,14 @@ def test_a_start_is_a_frame_with_a_target():
         trials(load("ope"), annotation)
 
 
+@pytest.mark.parametrize("name", ["ope", "sre", "baseline", "unsupervised", "got10k"])
+def test_a_target_across_the_border_is_a_start(name):
+    """Boxes of VOT and GOT-10k may begin left of the image: their kits start in frame 0 all the same."""
+    annotation = walk(40)
+    annotation.boxes[0, :2] = [-7, -2]
+    assert {trial.start for trial in trials(load(name), annotation, repeats=1)} == {0}
+
+
 def test_shifted_boxes_by_hand():
     boxes = [trial.box + ORIGIN for trial in trials(load("sre"), walk(5, box=(198, 214, 34, 81)))]
     expected = [  # left, right, up, down, the corners, .8, .9, 1.1, 1.2
