@@ -27,7 +27,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +37,7 @@ from typing import Any, NamedTuple, Protocol
 
 import cv2
 import jax
+import jaxlib
 import numpy as np
 
 import jtrack
@@ -44,10 +47,15 @@ from jtrack.run.stream import Executable, build, canvas_of, check_boxes, executa
 from jtrack.trackers import Built
 from jtrack.types import Array, Frame, PyTree, Tracker
 
-# What shapes boxes, scores and times; the rest of the package only draws, prints and scores.
-_CODE = (
-    *(f"{folder}/**/*.py" for folder in ("backbones", "data", "learning", "run", "trackers", "vision")),
-    *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "protocol")),
+# What shapes boxes, scores and times of any tracker: frames, protocols, and what tells a failure.
+_RUNNING = (
+    *("data/**/*.py", "data/*.toml", "benchmark/protocols/*.toml"),
+    *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot")),
+)
+# ... and of ours; the rest of the package only draws, prints and scores.
+_TRACKING = (
+    "devices.py",
+    *(f"{folder}/**/*.py" for folder in ("backbones", "learning", "run", "trackers", "vision")),
 )
 
 
@@ -138,7 +146,7 @@ def ours(built: Built) -> Contestant:
     params = jax.device_put(built.params)
     ready: set[tuple[Tracker, tuple[int, int]]] = set()
     return Contestant(
-        label=facts | {"code": code_digest(built.name), "device": jax.devices()[0].device_kind},
+        label=facts | {"code": code_digest(built.name)} | _numerics(),
         about={"config": str(built.config), "numbers": numbers},
         deterministic=draws_nothing(built),
         start=lambda seed: _Stream(built, params, seed, ready),
@@ -146,17 +154,31 @@ def ours(built: Built) -> Contestant:
     )
 
 
+def _numerics() -> dict[str, Any]:
+    """What decides how JAX computes: device, compiler, and what the environment tells them."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "jaxlib": jaxlib.__version__,
+        "matmul_precision": jax.config.jax_default_matmul_precision,
+        "xla_flags": os.environ.get("XLA_FLAGS"),
+    }
+
+
 @functools.cache
-def code_digest(tracker: str) -> str:
+def code_digest(tracker: str | None = None) -> str:
     """Eight hexadecimal digits for the code that shapes a result, whatever its comments and docstrings.
 
     A version says too little in a checkout of the project, where code changes from hour to hour. Of the
-    trackers' files only that of `tracker` counts.
+    trackers' files only that of `tracker` counts; for one from elsewhere (None) only what runs it does.
     """
     root = Path(jtrack.__file__).parent
     others = {root / "trackers" / f"{name}.py" for name in trackers.names() if name != tracker}
+    parts = _RUNNING if tracker is None else _RUNNING + _TRACKING
     total = hashlib.sha256()
-    for path in sorted({path for part in _CODE for path in root.glob(part)} - others):
+    for path in sorted({path for part in parts for path in root.glob(part)} - others):
+        if path.suffix == ".toml":
+            total.update(repr(tomllib.loads(path.read_text("utf-8"))).encode())
+            continue
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
@@ -350,6 +372,7 @@ def _adapted(
     deterministic: bool | None = None,
 ) -> Contestant:
     """A contestant of what makes a tracker, which is tried once."""
+    label = label | {"code": code_digest()}
     seeded = "seed" in _parameters(make)
     first = make(seed=0) if seeded else make()
     for method in ("init", "update"):

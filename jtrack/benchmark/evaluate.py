@@ -99,6 +99,8 @@ def evaluate(
     if repeats is None and contestant.deterministic and not protocol.noise:
         repeats = 1
     label = dict(contestant.label) | _identity(dataset) | {"seed": seed, "limit_frames": limit}
+    # What decodes the frames, and what moves the last digits and the times.
+    label |= {"opencv": cv2.__version__, "processor": _processor()}
     label |= {"lanes": lanes} if lanes > 1 else {}
     about = {"root": str(dataset.root.absolute()), "list": dataset.subset} | _environment()
     store = open_store(results, label, dict(contestant.about) | about)
@@ -358,11 +360,9 @@ def _environment() -> dict[str, str | int | None]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),
-        "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "opencv": cv2.__version__,
     }
 
 

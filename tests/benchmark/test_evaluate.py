@@ -324,6 +324,47 @@ def test_the_code_is_part_of_it(tmp_path, monkeypatch):
     assert digests[0] == digests[1] != digests[2]  # neither comments nor another tracker's code
 
 
+@pytest.mark.parametrize(
+    "path, ours_alone",
+    [
+        ("data/folder.py", False),
+        ("data/otb.toml", False),
+        ("benchmark/protocols/baseline.toml", False),
+        ("benchmark/overlap.py", False),
+        ("benchmark/vot.py", False),
+        ("learning/ridge.py", True),
+        ("devices.py", True),
+    ],
+)
+def test_what_runs_a_tracker_is_part_of_it(tmp_path, monkeypatch, path, ours_alone):
+    """The protocol and the rule for failures shape every tracker's boxes; ours are shaped by more."""
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(adapters.jtrack, "__file__", str(tmp_path / "__init__.py"))
+    digests = []
+    for text in ("x = 1", "x = 1  # why", "x = 2"):
+        file.write_text(text)
+        digests.append([adapters.code_digest.__wrapped__(name) for name in ("hcft", None)])
+    assert digests[0] == digests[1]
+    assert [one != other for one, other in zip(digests[0], digests[2], strict=True)] == [True, not ours_alone]
+
+
+@pytest.mark.parametrize("change", ["opencv", "processor", "flags", "precision"])
+def test_what_computes_is_part_of_it(tmp_path, monkeypatch, change):
+    def folder():
+        return evaluate(adapters.ours(fake.build()), dataset(moving("a", 3)), OPE, tmp_path).folder
+
+    before = folder()
+    if change == "opencv":
+        monkeypatch.setattr(cv2, "__version__", "0.0.1")
+    elif change == "processor":
+        monkeypatch.setattr("jtrack.benchmark.evaluate._processor", lambda: "another")
+    elif change == "flags":
+        monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    with jax.default_matmul_precision("bfloat16" if change == "precision" else None):
+        assert folder() != before
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """Two of the synthetic clips as files, cut and small."""
