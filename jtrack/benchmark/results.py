@@ -38,6 +38,10 @@ TRACKED, INITIALISED, FAILED, SKIPPED = range(4)
 _COLUMNS = "frame,status,x,y,w,h,score,lost,seconds"  # of a trial's file; boxes 0-based, NaN: not known
 _LARGEST = 1 << 28  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
+# What is used of run.json: key -> type.
+_TYPES: dict[str, type] = dict.fromkeys(
+    ("tracker", "profile", "backbone", "digest", "dataset", "root", "list"), str
+) | {"limit_frames": int}
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +245,9 @@ def read_label(run: Path) -> dict[str, Any]:
         label = json.loads(path.read_text("utf-8"))
         if not isinstance(label, dict) or type(label.get("version")) is not int:
             raise ValueError("it has no version")
+        for key, kind in _TYPES.items() if label["version"] <= VERSION else ():
+            if label.get(key) is not None and type(label[key]) is not kind:
+                raise ValueError(f"its {key} is {str(label[key])[:60]!r}")
     except (OSError, ValueError, RecursionError) as error:
         raise JtrackError(f"{path} does not say what was run ({error}): remove its folder") from None
     if label["version"] > VERSION:
@@ -354,8 +361,8 @@ def _official(protocol: Protocol, done: Trajectory) -> dict[str, str]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all. What a killed process has left is overwritten."""
-    part = path.with_name(f".{path.name}.part")
+    """Writes a file whole or not at all, whoever else writes it at the same time."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text(text, "utf-8")
     os.replace(part, path)
 

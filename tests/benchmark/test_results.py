@@ -190,7 +190,13 @@ def test_a_newer_folder_is_refused(store):
             attempt()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "1"}', '{"version": 1', "\ufeff", "[" * 10**5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"version": "1"}', '{"version": 1', "\ufeff", "[" * 10**5),
+        *('{"version": 1, "root": 5}', '{"version": 1, "limit_frames": "9"}', '{"version": 1, "profile": []}'),
+    ],
+)
 def test_a_damaged_run_is_refused(store, text):
     (store.folder / "run.json").write_text(text)
     with pytest.raises(JtrackError, match="does not say what was run"):
@@ -252,6 +258,25 @@ def test_a_write_that_fails_leaves_no_trial(store, monkeypatch):
     assert results.load(store.folder) == []
     store.write(OPE, trial(), tracked(trial()))
     assert not list(store.folder.rglob("*.part"))
+
+
+def fail_often(folder, started):
+    started.wait(30)
+    for _ in range(300):
+        results.Store(folder).fail(OPE, "Walk", "lost")
+
+
+def test_two_processes_may_say_at_once_why_a_sequence_failed(store):
+    """Failures to plan a sequence are kept without its lock."""
+    context = multiprocessing.get_context("spawn")
+    started = context.Barrier(2)
+    processes = [context.Process(target=fail_often, args=(store.folder, started)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert store.fail(OPE, "Walk", "lost").read_text() == "lost\n"
 
 
 def hold(folder, ready):
