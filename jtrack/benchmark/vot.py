@@ -321,6 +321,11 @@ def adapted_ranks(values: np.ndarray, differ: np.ndarray) -> np.ndarray:
     return equal @ ranks / equal.sum(axis=1)
 
 
+def average_ranks(ranks: np.ndarray) -> np.ndarray:
+    """VOT2013's rank [K] by one measure: the mean over the groups [L, K]; NaN for who lacks one."""
+    return np.mean(np.asarray(ranks, np.float64), axis=0)
+
+
 def combined_ranks(accuracy_ranks: np.ndarray, robustness_ranks: np.ndarray) -> np.ndarray:
     """VOT2013's rank [K] in an experiment: half by accuracy, half by robustness."""
     return (np.asarray(accuracy_ranks, np.float64) + np.asarray(robustness_ranks, np.float64)) / 2
@@ -398,7 +403,7 @@ def _ranking(
                 told_apart[i, j] = told_apart[j, i] = differ(group[run[i]], group[run[j]], alpha)
         values[row, run] = [np.nanmean(group[tracker]) for tracker in run]
         ranks[row, run] = adapted_ranks(best_first * values[row, run], told_apart)
-    return Ranking(values, ranks, ranks.mean(axis=0))
+    return Ranking(values, ranks, average_ranks(ranks))
 
 
 def _differ_in_overlap(first: np.ndarray, second: np.ndarray, alpha: float) -> bool:
