@@ -6,7 +6,7 @@
 `random_params` makes weights for tests; the weights store loads real ones.
 """
 
-from jtrack.backbones import alexnet, googlenet, hog, squeezenet, tiny, vgg
+from jtrack.backbones import alexnet, googlenet, hog, none, squeezenet, tiny, vgg
 from jtrack.backbones.base import Backbone, Params, Preprocessing, Topology
 from jtrack.errors import unknown_name
 
@@ -28,6 +28,7 @@ _NETS: dict[str, tuple[Topology, Preprocessing]] = {
     "googlenet": (googlenet.googlenet, googlenet.PREPROCESSING),
     "squeezenet": (squeezenet.squeezenet, squeezenet.PREPROCESSING),
     "hog": (hog.hog, hog.PREPROCESSING),
+    "none": (none.none, none.PREPROCESSING),
     "tiny": (tiny.tiny, tiny.PREPROCESSING),
 }
 

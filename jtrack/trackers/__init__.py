@@ -17,10 +17,10 @@ import numpy as np
 from jtrack import backbones
 from jtrack.backbones import Backbone, store
 from jtrack.errors import unknown_name
-from jtrack.trackers import hcft
+from jtrack.trackers import deeptrack, hcft
 from jtrack.types import Tracker
 
-_MODULES: dict[str, ModuleType] = {"hcft": hcft}
+_MODULES: dict[str, ModuleType] = {"hcft": hcft, "deeptrack": deeptrack}
 
 
 class Built(NamedTuple):
@@ -81,7 +81,7 @@ def create(
     Args:
       name: one of `names()`.
       profile: one of `profiles(name)`.
-      backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
+      backbone: one of `jtrack.backbones.names()`; None for `default_backbone(name)`.
       precision: `float32` or `bfloat16`, of the network's forward pass only.
 
     Raises:
@@ -90,14 +90,20 @@ def create(
     module = _module(name)
     if profile not in module.PROFILES:
         raise unknown_name(f"profile of {name}", profile, module.PROFILES)
-    net = backbones.get(backbone or default_backbone(), precision=precision)
+    net = backbones.get(backbone or default_backbone(name), precision=precision)
     chosen = module.profile(profile, net.name)
     params = {"backbone": net.cast_params(store.load(net.name)), "tracker": chosen.numbers}
     return Built(name, profile, net, chosen.config, params, getattr(module, name))
 
 
-def default_backbone() -> str:
-    """`googlenet` where its weights are found, else `hog`, which needs none."""
+def default_backbone(name: str = "hcft") -> str:
+    """The network a tracker gets if none is asked for.
+
+    `none` for one that learns its own; else `googlenet` where its weights are found, else `hog`, which needs
+    none.
+    """
+    if "none" in _module(name).BACKBONES:
+        return "none"
     return "googlenet" if "googlenet" in store.available() else "hog"
 
 

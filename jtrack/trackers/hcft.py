@@ -144,6 +144,7 @@ TAPS: dict[str, tuple[str, ...]] = {
     "hog": ("hog", "hog", "hog", "hog"),
 }
 
+BACKBONES = tuple(TAPS)
 
 # Slope and middle of the score's curve where GoogLeNet's, fitted on real sequences, do not do.
 # HOG's responses are higher, on background too.

@@ -1,5 +1,6 @@
 """What every tracker and every profile keeps: one table, the same checks."""
 
+import dataclasses
 import functools
 
 import jax
@@ -11,6 +12,10 @@ from jtrack import backbones, trackers
 from jtrack.types import Frame
 
 TABLE = [(name, profile) for name in trackers.names() for profile in trackers.profiles(name)]
+# Long trainings cut short.
+QUICK = {"deeptrack": {"candidates": 100, "first_budget": 100, "budget": 2, "batch": 32}}
+# How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
+STILL = {"hcft": 1.5, "deeptrack": 4.0}
 CANVAS = (128, 160)
 SIZE = (120, 150)
 BOX = (50.0, 40.0, 30.0, 24.0)
@@ -29,7 +34,8 @@ def frame(seed=0, shift=(0, 0), size=SIZE):
 @functools.cache
 def build(name, profile):
     """A tracker on the small network, its shapes fixed for BOX, with its functions jitted."""
-    made = trackers.create(name, profile=profile, backbone="tiny")
+    made = trackers.create(name, profile=profile, backbone="none" if name == "deeptrack" else "tiny")
+    made = made._replace(config=dataclasses.replace(made.config, **QUICK.get(name, {})))
     tracker = made.make(made.backbone, made.for_target(BOX, SIZE))
     return tracker, made.params, jax.jit(tracker.init), jax.jit(tracker.step)
 
@@ -38,11 +44,17 @@ def signature(state):
     return jax.tree.map(lambda x: (x.shape, str(x.dtype)), state)
 
 
+def leaves(tree):
+    """The leaves as NumPy arrays; a random key by its bits."""
+    keys = jax.dtypes.prng_key
+    return [
+        np.asarray(jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, keys) else leaf)
+        for leaf in jax.tree.leaves(tree)
+    ]
+
+
 def same(a, b):
-    return all(
-        np.array_equal(x, y, equal_nan=True)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(leaves(a), leaves(b), strict=True))
 
 
 @pytest.fixture(params=TABLE, ids="-".join)
@@ -64,16 +76,17 @@ def test_state_keeps_its_shapes_and_output_is_common(built):
     assert output.info == {}
     if tracker.learn is not None:
         assert state.due.dtype == jnp.bool_
-        assert signature(tracker.learn(params, following)) == signature(state)
+        assert signature(jax.jit(tracker.learn)(params, following)) == signature(state)
 
 
-def test_a_still_target_stays(built):
-    _, params, init, step = built
+@pytest.mark.parametrize(("name", "profile"), TABLE, ids=["-".join(row) for row in TABLE])
+def test_a_still_target_stays(name, profile):
+    _, params, init, step = build(name, profile)
     state = init(params, KEY, frame(), jnp.asarray(BOX))
     for _ in range(3):
         state, output = step(params, state, frame())
     # The released code's lattice may set the first box off by the half pixel of an odd side.
-    np.testing.assert_allclose(output.box, BOX, atol=1.5)
+    np.testing.assert_allclose(output.box, BOX, atol=STILL[name])
 
 
 def test_nothing_compiles_for_another_frame_target_or_frame_size(built):
@@ -124,8 +137,7 @@ def test_hopeless_frames_and_borders_stay_finite(built, box, second):
     state = init(params, KEY, first, jnp.asarray(box))
     for _ in range(2):
         state, output = step(params, state, other)
-    for leaf in jax.tree.leaves((state, output)):
-        assert np.isfinite(np.asarray(leaf)).all()
+    assert all(np.isfinite(leaf).all() for leaf in leaves((state, output)))
     assert (np.asarray(output.box[2:]) > 0).all()
 
 

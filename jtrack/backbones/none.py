@@ -1,0 +1,12 @@
+"""No network: for trackers that learn their own from the video."""
+
+from collections.abc import Iterator
+
+from jtrack.backbones.base import Layer, Preprocessing
+
+PREPROCESSING = Preprocessing("RGB", (0, 0, 0), (1, 1, 1), (224, 224))
+
+
+def none() -> Iterator[Layer]:
+    """No layers."""
+    yield from ()

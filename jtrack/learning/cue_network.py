@@ -1,0 +1,119 @@
+"""DeepTrack's network: a small convolutional network a cue, and a layer that fuses them (Li et al. 2016, II).
+
+Per cue 32 x 32 -> 12 maps of 13 x 13 kernels, ReLU, 2 x 2 maximum (10 x 10 x 12) -> 18 maps of 7 x 7, ReLU,
+maximum (2 x 2 x 18) -> 8, ReLU -> 2. The fusion layer maps the cues' 8 hidden numbers to the common 2; each
+cue's own last layer is kept to train it by itself. 13 244 numbers a cue, 50 for the fusion of three.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack.types import Array, Key
+
+SIDE = 32  # pixels of a patch
+HIDDEN = 8  # numbers a cue hands to the fusion
+
+
+class CueNet(NamedTuple):
+    """The network of one cue; all float32."""
+
+    kernel1: Array  # [13, 13, 1, 12]
+    bias1: Array  # [12]
+    kernel2: Array  # [7, 7, 12, 18]
+    bias2: Array  # [18]
+    dense: Array  # [72, 8] on (row, column, map)
+    dense_bias: Array  # [8]
+    head: Array  # [8, 2]
+    head_bias: Array  # [2]
+
+
+class Network(NamedTuple):
+    """K cues and their fusion."""
+
+    cues: tuple[CueNet, ...]  # K
+    fusion: Array  # [8 K, 2]
+    fusion_bias: Array  # [2]
+
+
+def random_network(key: Key, cues: int, span: tuple[float, float] = (0.0, 10.0)) -> Network:
+    """Normal weights at half of He's deviation, the first kernels' smaller by the patches' range; biases 0.
+
+    The paper does not say how it starts; with larger weights its learning rates diverge.
+
+    Args:
+      key: a PRNG key.
+      cues: K.
+      span: the range of patches.
+    """
+    keys = iter(jax.random.split(key, 4 * cues + 1))
+
+    def normal(shape: tuple[int, ...], gain: float) -> Array:
+        fan_in = int(np.prod(shape[:-1]))
+        return (gain / fan_in**0.5) * jax.random.normal(next(keys), shape, jnp.float32)
+
+    he = 2**0.5
+    nets = tuple(
+        CueNet(
+            normal((13, 13, 1, 12), 0.4 * he / (span[1] - span[0])),
+            jnp.zeros(12),
+            normal((7, 7, 12, 18), he / 2),
+            jnp.zeros(18),
+            normal((72, HIDDEN), he / 2),
+            jnp.zeros(HIDDEN),
+            normal((HIDDEN, 2), 0.5),
+            jnp.zeros(2),
+        )
+        for _ in range(cues)
+    )
+    return Network(nets, normal((HIDDEN * cues, 2), 0.5), jnp.zeros(2))
+
+
+def hidden(net: CueNet, patches: Array) -> Array:
+    """The last hidden layer [N, 8] of one cue's patches [N, 32, 32]; in the dtype of the kernels."""
+    maps = patches[..., None].astype(net.kernel1.dtype)
+    maps = _convolve(maps, net.kernel1, net.bias1)
+    maps = _convolve(maps, net.kernel2, net.bias2)
+    return jax.nn.relu(maps.reshape(len(maps), -1) @ net.dense + net.dense_bias[None])
+
+
+def own_output(net: CueNet, features: Array) -> Array:
+    """What one cue says by itself: hidden layer [N, 8] -> [N, 2]."""
+    return features @ net.head + net.head_bias[None]
+
+
+def fuse(net: Network, features: Array) -> Array:
+    """What all cues say together: hidden layers [N, 8 K] -> [N, 2]."""
+    return features @ net.fusion + net.fusion_bias[None]
+
+
+def output(net: Network, patches: Array) -> Array:
+    """The network's output [N, 2] float32 for patches [N, 32, 32, K], in [0, 10]."""
+    features = [hidden(cue, patches[..., k]) for k, cue in enumerate(net.cues)]
+    return fuse(net, jnp.concatenate(features, axis=-1)).astype(jnp.float32)
+
+
+def _convolve(maps: Array, kernel: Array, bias: Array) -> Array:
+    """A valid convolution, 2 x 2 maximum and ReLU: [N, h, w, c] -> [N, h', w', c'], h' = (h - k + 1) / 2.
+
+    Written as one product of the rows with the kernel laid out in bands. XLA on CPU runs a convolution inside
+    a loop or a branch thirty times slower, and one with a kernel a target, as vmap makes it, slower yet.
+    """
+    count, height, width, channels = maps.shape
+    size, outputs = kernel.shape[0], kernel.shape[-1]
+    rows = height - size + 1
+    columns = width - size + 1
+    # Even columns before odd ones, so that the maximum over columns is one of two halves.
+    order = [*range(0, columns, 2), *range(1, columns, 2)]
+    padding = [((0, 0), (left, columns - 1 - left), (0, 0), (0, 0)) for left in order]
+    bands = jnp.stack([jnp.pad(kernel, pad) for pad in padding], axis=3)
+    lines = maps.reshape(count, height, width * channels)
+    windows = jnp.concatenate([lines[:, down : down + rows] for down in range(size)], axis=-1)
+    product = windows.reshape(count * rows, -1) @ bands.reshape(-1, columns * outputs)
+    half = columns * outputs
+    product = product.reshape(count, rows // 2, 2 * half)
+    product = jnp.maximum(product[..., :half], product[..., half:])
+    product = jnp.maximum(product[..., : half // 2], product[..., half // 2 :])
+    return jax.nn.relu(product.reshape(count, rows // 2, columns // 2, outputs) + bias.reshape(1, 1, 1, -1))

@@ -1,0 +1,170 @@
+"""Stochastic gradient descent cue by cue: DeepTrack's IT-SGD (Li, Li and Porikli, TIP 2016, III-A 3).
+
+The paper's Algorithm 1 is a figure: this is rebuilt from the text. A cycle visits the cues in turn; each
+takes a step on its own loss, then the fusion layer takes one, on that cue's columns only. The
+loop is bounded and made of products alone (`cue_network`), so that it runs under vmap; there is no reverse
+mode.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jtrack.learning import cue_network, structural_loss
+from jtrack.learning.cue_network import HIDDEN, CueNet, Network
+from jtrack.types import Array, Key, PyTree
+
+
+class Batch(NamedTuple):
+    """N samples."""
+
+    patches: Array  # [N, 32, 32, K] in [0, 10]
+    label: Array  # [N, 2]
+    importance: Array  # [N]
+
+
+class Rates(NamedTuple):
+    """Numbers of the descent, () float32 each."""
+
+    cue: Array  # learning rate of a cue's layers, r
+    fusion: Array  # learning rate of the fusion layer
+    momentum: Array  # 0 in the paper
+    beta: Array  # of the truncated norm
+    tightening: Array  # of the truncated norm, u
+    longest: Array  # norm to which a longer gradient, of a cue or of the fusion, is cut
+
+
+class Progress(NamedTuple):
+    """What a training is left with."""
+
+    network: Network
+    cycles: Array  # () int32: how many it took
+    loss: Array  # () of the last batch
+
+
+def loss(output: Array, batch: Batch, rates: Rates) -> Array:
+    """The structural truncated loss of a batch, equation 10: the mean over all N, those cut included."""
+    error = structural_loss.truncated(
+        output - batch.label, batch.label, beta=rates.beta, tightening=rates.tightening
+    )
+    return jnp.mean(batch.importance * error)
+
+
+def iterative_cycle(
+    network: Network, velocity: Network, batch: Batch, rates: Rates
+) -> tuple[Network, Network, Array]:
+    """One cycle over the cues.
+
+    Returns:
+      The network, the velocity, and the fused loss () on the batch afterwards.
+    """
+    # A cue's own loss depends on nothing but its own layers: all gradients are there before the first step.
+    parts = [(cue, batch.patches[..., k]) for k, cue in enumerate(network.cues)]
+    graded = [jax.grad(_own_loss, has_aux=True)(cue, patches, batch, rates) for cue, patches in parts]
+    features = [seen for _, seen in graded]
+    gradient = tuple(gradient for gradient, _ in graded)
+    descended = [
+        _descend(*of_cue, rates.cue, rates)
+        for of_cue in zip(network.cues, velocity.cues, gradient, strict=True)
+    ]
+    cues, speeds = (tuple(of_cues) for of_cues in zip(*descended, strict=True))
+    fused, drift = network[1:], velocity[1:]
+
+    def fused_loss(layer: tuple[Array, Array]) -> Array:
+        whole = Network((), *layer)
+        return loss(cue_network.fuse(whole, jnp.concatenate(features, axis=-1)), batch, rates)
+
+    for k, (cue, (_, patches)) in enumerate(zip(cues, parts, strict=True)):
+        features[k] = cue_network.hidden(cue, patches)
+        # Coordinate descent: what belongs to other cues gets no gradient and keeps its place and velocity.
+        columns = slice(k * HIDDEN, (k + 1) * HIDDEN)
+        kernel, bias = jax.grad(fused_loss)(fused)
+        part, speed = _descend(
+            (fused[0][columns], fused[1]),
+            (drift[0][columns], drift[1]),
+            (kernel[columns], bias),
+            rates.fusion,
+            rates,
+        )
+        fused = fused[0].at[columns].set(part[0]), part[1]
+        drift = drift[0].at[columns].set(speed[0]), speed[1]
+    return Network(cues, *fused), Network(speeds, *drift), fused_loss(fused)
+
+
+def _own_loss(cue: CueNet, patches: Array, batch: Batch, rates: Rates) -> tuple[Array, Array]:
+    """The loss () of one cue by itself, and its hidden layer [N, 8]."""
+    features = cue_network.hidden(cue, patches)
+    return loss(cue_network.own_output(cue, features), batch, rates), features
+
+
+def joint_cycle(
+    network: Network, velocity: Network, batch: Batch, rates: Rates
+) -> tuple[Network, Network, Array]:
+    """One step of all layers on the fused loss: what the paper's iterative scheme is compared with.
+
+    The cues' own last layers, which nothing reads then, stay as they are.
+    """
+
+    def fused_loss(network: Network) -> Array:
+        return loss(cue_network.output(network, batch.patches), batch, rates)
+
+    gradient = jax.grad(fused_loss)(network)
+    cues, speeds = _descend(network.cues, velocity.cues, gradient.cues, rates.cue, rates)
+    fused, drift = _descend(network[1:], velocity[1:], gradient[1:], rates.fusion, rates)
+    following = Network(cues, *fused)
+    return following, Network(speeds, *drift), fused_loss(following)
+
+
+CYCLES = {"iterative": iterative_cycle, "joint": joint_cycle}
+
+
+def train(
+    key: Key,
+    network: Network,
+    draw: Callable[[Key], Batch],
+    rates: Rates,
+    *,
+    tolerance: Array,
+    budget: int,
+    schedule: str = "iterative",
+) -> Progress:
+    """Trains until the fused loss on the batch just learnt is at most `tolerance`, or the budget is spent.
+
+    Args:
+      key: a PRNG key.
+      network: where to begin.
+      draw: makes a batch from a key; each cycle has its own.
+      rates: learning rates and the loss's numbers.
+      tolerance: () epsilon of the paper.
+      budget: cycles at most.
+      schedule: one of `CYCLES`.
+    """
+    cycle = CYCLES[schedule]
+
+    def unfinished(carry: PyTree) -> Array:
+        _, _, _, count, loss = carry
+        return (count < budget) & (loss > tolerance)
+
+    def body(carry: PyTree) -> PyTree:
+        key, network, velocity, count, _ = carry
+        key, drawn = jax.random.split(key)
+        network, velocity, loss = cycle(network, velocity, draw(drawn), rates)
+        return key, network, velocity, count + 1, loss
+
+    still = jax.tree.map(jnp.zeros_like, network)
+    start = key, network, still, jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, jnp.float32)
+    _, network, _, count, reached = lax.while_loop(unfinished, body, start)
+    return Progress(network, count, reached)
+
+
+def _descend(
+    params: PyTree, velocity: PyTree, gradient: PyTree, rate: Array, rates: Rates
+) -> tuple[PyTree, PyTree]:
+    """One step against the gradient, whose length is cut: a network that diverges would never track again."""
+    length = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient)))
+    share = jnp.minimum(1, rates.longest / jnp.maximum(length, 1e-12))
+    velocity = jax.tree.map(lambda v, g: rates.momentum * v + share * g, velocity, gradient)
+    return jax.tree.map(lambda p, v: p - rate * v, params, velocity), velocity

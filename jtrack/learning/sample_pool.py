@@ -1,0 +1,76 @@
+"""A memory of training samples: a ring of fixed capacity, drawn from by age and by trust.
+
+DeepTrack keeps the target long and the background short (Li et al. 2016, III-A).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jtrack.types import Array, Key
+
+
+class Pool(NamedTuple):
+    """C samples; the oldest make room for new ones."""
+
+    patches: Array  # [C, ...] float16: their pixels, whose range is that of the cues
+    importance: Array  # [C] float32, 0 where there is no sample yet
+    quality: Array  # [C] float32: how far the label of the sample's frame is trusted
+    time: Array  # [C] int32: the frame it is from
+    added: Array  # () int32: how many were ever added
+
+
+def empty(capacity: int, shape: tuple[int, ...]) -> Pool:
+    """A pool without samples, for patches of a shape."""
+    nothing = jnp.zeros(capacity, jnp.float32)
+    patches = jnp.zeros((capacity, *shape), jnp.float16)
+    return Pool(patches, nothing, nothing, jnp.zeros(capacity, jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def add(pool: Pool, patches: Array, importance: Array, quality: Array, time: Array) -> Pool:
+    """Adds n <= C samples of one frame in the place of the oldest.
+
+    Args:
+      pool: of capacity C.
+      patches: [n, ...].
+      importance: [n].
+      quality: () of the frame.
+      time: () int32, number of the frame.
+    """
+    capacity, count = len(pool.importance), len(importance)
+    place = jnp.mod(pool.added + jnp.arange(count, dtype=jnp.int32), capacity)
+    return Pool(
+        pool.patches.at[place].set(patches.astype(pool.patches.dtype)),
+        pool.importance.at[place].set(importance),
+        pool.quality.at[place].set(quality),
+        pool.time.at[place].set(time),
+        pool.added + count,
+    )
+
+
+def weights(pool: Pool, time: Array, decay: Array | float) -> Array:
+    """With what weight each sample is drawn [C]: quality times exp(-decay age^2), 0 where there is none.
+
+    Equations 11 to 14. With decay 0 all ages are alike, as for the paper's positive samples. Its negative
+    ones have decay 10, by which one frame back all but nothing is drawn; 1 / 10 is probably what was meant.
+    Weights are relative to those of the youngest sample, so that a large decay never makes all of them 0.
+    """
+    filled = jnp.arange(len(pool.time), dtype=jnp.int32) < pool.added
+    age = (time - pool.time).astype(jnp.float32)
+    exponent = jnp.where(filled & (pool.quality > 0), -decay * age**2, -jnp.inf)
+    largest = jnp.max(exponent, initial=-jnp.inf)
+    relative = jnp.exp(exponent - jnp.where(jnp.isfinite(largest), largest, 0))
+    chosen = pool.quality * relative
+    # If no frame is trusted, all that is there is alike.
+    return jnp.where(chosen.sum() > 0, chosen, filled.astype(jnp.float32))
+
+
+def draw(key: Key, weights: Array, count: int) -> Array:
+    """Draws [count] int32 indices with replacement, each in proportion to weights [C], not all 0."""
+    total = jnp.cumsum(weights)
+    # A uniform number below 1 may be rounded up to the total: it still falls to the last weight that counts.
+    mark = jnp.minimum(
+        jax.random.uniform(key, (count,)) * total[-1], jnp.nextafter(total[-1], jnp.float32(0))
+    )
+    return jnp.searchsorted(total, mark, side="right").astype(jnp.int32)

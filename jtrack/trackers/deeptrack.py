@@ -1,0 +1,513 @@
+"""DeepTrack: a small convolutional network learnt online from nothing (Li, Li and Porikli, TIP 2016).
+
+A network of three image cues scores 1500 candidates around the last box; the best is the target. It is
+trained on what it has seen itself: the target's patches over a long time, the background's over a short one,
+each weighed by its overlap and by how far its frame is trusted, and only when the loss has grown (lazy
+update).
+There is no released code, and the paper's Algorithm 1 is a figure: what it leaves open is a field here.
+
+Profiles (`PROFILES`): `paper`, and `default`, what measures best. `ABLATIONS` are changes of either, each
+without a part of the paper.
+
+Bytes per target: 3 KiB a stored patch and cue in float16, by default 1000 + 500 of three: 9.2 MB, and 159 KB
+of network.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jtrack.backbones import Backbone
+from jtrack.errors import unknown_name
+from jtrack.learning import cue_network, iterative_sgd, sample_pool, structural_loss
+from jtrack.learning.cue_network import SIDE, Network
+from jtrack.learning.iterative_sgd import Batch, Rates
+from jtrack.learning.sample_pool import Pool
+from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.vision import boxes
+from jtrack.vision.colour import grey, hsv
+from jtrack.vision.contrast import gradient_magnitude, local_contrast, stretch
+from jtrack.vision.crop import crop
+from jtrack.vision.particles import gaussian_particles
+
+CHUNK = 100  # candidates scored together: what the processor's cache holds
+# Cues and the ranges they keep to, those of a quarter of full contrast at most or of three deviations.
+CUES = {
+    "contrast": (-3.0, 3.0),
+    "contrast_wide": (-3.0, 3.0),
+    "hue": (0.0, 1.0),
+    "value": (0.0, 1.0),
+    "grey": (0.0, 255.0),
+    "redness": (-0.5, 0.5),
+    "yellowness": (-0.5, 0.5),
+    "gradient": (0.0, 64.0),
+}
+GREY_CUES = ("contrast", "contrast_wide", "gradient")
+COLOUR_CUES = ("hue", "value", "gradient")
+BACKBONES = ("none",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What fixes shapes and control flow; static under jit."""
+
+    grey_cues: tuple[str, ...] = GREY_CUES  # of a grey video, out of CUES
+    colour_cues: tuple[str, ...] = COLOUR_CUES  # as many, of a video in colour
+    cue_range: tuple[float, float] = (0.0, 10.0)  # of the network's input
+    cue_scaling: Literal["region", "fixed"] = "region"  # that range is the region's own, or the cue's
+    region: float = 5.0  # sides of the region that candidates are cut from, over the target's
+    context: float = 1.0  # sides of what the network sees of a candidate, over the candidate's
+    candidates: int = 1500  # a multiple of CHUNK
+    readout: Literal["best", "mean"] = "best"  # the candidate, or the mean of those that score nearly as high
+    positives: int = 1000  # capacity of the target's pool
+    negatives: int = 500  # capacity of the background's pool
+    negatives_per_frame: int = 150
+    hard: float = 0.0  # share of them that are those with the highest scores; the others are drawn
+    positives_per_frame: int = 1  # the estimated box, and others that overlap it by more than half
+    first_positives: int = 50  # samples of the first frame that overlap the target by more than half
+    batch: int = 64  # half target, of which half is mirrored, half background
+    first_budget: int = 1000  # cycles of training on the first frame at most
+    budget: int = 100  # ... on a later frame
+    schedule: Literal["iterative", "joint"] = "iterative"
+    importance: Literal["structural", "uniform"] = "structural"
+    trust: bool = True  # whether frames are drawn by their quality (label noise)
+    lazy: bool = True  # whether only a grown loss starts a training
+    info: bool = False  # put candidates and their scores, quality and loss into `Output.info`
+
+    def __post_init__(self) -> None:
+        assert self.candidates % CHUNK == 0 and self.batch % 4 == 0
+        assert len(self.grey_cues) == len(self.colour_cues)
+
+    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
+        """The same config: no shape follows the target."""
+        del box, frame_size
+        return self
+
+
+class Numbers(NamedTuple):
+    """Numeric hyper-parameters, all float32: traced, so they can be swept."""
+
+    position_limit: Array  # [2] pixels: the candidates' standard deviation in x and y at least and at most
+    position_share: Array  # () ... and, within these, over the target's height
+    scale_deviation: Array  # () of the logarithm of the candidates' scale
+    reach: Array  # () sides of the target: standard deviation of its step, by which scores are weighed
+    slope: Array  # () of the importance (`structural_loss.importance`)
+    beta: Array  # () squared errors up to it are cut; 0 cuts none
+    tightening: Array  # () u: on the target, those up to beta / (1 + u)
+    decay: Array  # () of the chance to draw the background of an earlier frame, per frame^2
+    near_best: Array  # () v: candidates above this share of the best score tell a frame's quality
+    tolerance: Array  # () epsilon: training ends at this loss, and starts above twice this
+    learning_rate: Array  # () r, of the cues
+    fusion_rate: Array  # () of the fusion layer
+    momentum: Array  # ()
+    longest_gradient: Array  # () norm to which a longer one is cut: the paper does not, and this never should
+    confidence: Array  # [2] slope and middle of the logistic curve from the best score to `Output.score`
+    lost_below: Array  # () `Output.score` under which the target counts as lost
+
+
+class State(NamedTuple):
+    """What is learnt and remembered of one target."""
+
+    box: Box  # [4] float32
+    colour: Array  # () bool: whether the video is in colour
+    network: Network
+    positives: Pool
+    negatives: Pool
+    time: Array  # () int32: number of the frame
+    key: Key
+    due: Array  # () bool: whether `learn` is to be applied
+
+
+class Profile(NamedTuple):
+    """A named pair of structure and numbers."""
+
+    config: Config
+    numbers: Numbers
+
+
+def numbers(**changes: float | tuple[float, ...]) -> Numbers:
+    """The paper's numbers, its misprints resolved, and our score's; with changes by name."""
+    paper: dict[str, float | tuple[float, ...]] = {
+        "position_limit": (0.0, 10.0),
+        "position_share": 0.5,
+        # "0.01 h" on s = h / 32 would be a third of the size: taken as one percent of it.
+        "scale_deviation": 0.01,
+        "reach": 1e6,
+        "slope": 1.0,
+        "beta": 0.0025,
+        "tightening": 3.0,
+        "decay": 10.0,
+        "near_best": 0.75,
+        "tolerance": 5e-3,
+        "learning_rate": 5e-2,
+        "fusion_rate": 5e-3,
+        "momentum": 0.0,
+        "longest_gradient": 10.0,
+        "confidence": (4.0, 0.5),
+        "lost_below": 0.1,
+    }
+    unknown = changes.keys() - paper.keys()
+    assert not unknown, f"no such numbers: {unknown}"
+    return Numbers(**{name: _float32(value) for name, value in (paper | changes).items()})
+
+
+def _float32(value: float | tuple[float, ...]) -> Any:
+    """A NumPy array: the module builds its profiles without touching a device."""
+    return np.asarray(value, np.float32)
+
+
+def _paper() -> Profile:
+    return Profile(Config(), numbers())
+
+
+def _default() -> Profile:
+    """What we would use ourselves: what measured better on real sequences.
+
+    Cues keep fixed ranges around 0, so that what passes by does not change how the target looks; those of
+    colour are two opponent colours and contrast, since hue is noise where colours are pale. Momentum trains
+    in fewer cycles. The box is the mean of the best candidates, weighed by how likely so long a step is, and
+    each frame adds several overlapping patches of the target, and the background that scored highest.
+    """
+    config = Config(
+        grey_cues=("contrast", "contrast_wide", "grey", "gradient"),
+        colour_cues=("contrast", "value", "redness", "yellowness"),
+        cue_range=(-1.0, 1.0),
+        cue_scaling="fixed",
+        candidates=500,
+        readout="mean",
+        hard=0.5,
+        positives_per_frame=4,
+        first_positives=200,
+        first_budget=200,
+        budget=5,
+    )
+    return Profile(
+        config,
+        numbers(reach=0.6, slope=10.0, decay=0.1, learning_rate=0.01, fusion_rate=0.01, momentum=0.9),
+    )
+
+
+PROFILES: dict[str, Callable[[], Profile]] = {
+    "default": _default,
+    "paper": _paper,
+}
+
+
+def profile(name: str, backbone: str = "none") -> Profile:
+    """A profile by its name.
+
+    Raises:
+      JtrackError: no such profile, or a network: this tracker learns its own.
+    """
+    if name not in PROFILES:
+        raise unknown_name("profile of deeptrack", name, PROFILES)
+    if backbone not in BACKBONES:
+        raise unknown_name("backbone of deeptrack, which learns its own network,", backbone, BACKBONES)
+    return PROFILES[name]()
+
+
+def deeptrack(backbone: Backbone, config: Config) -> Tracker:
+    """Makes the tracker's functions.
+
+    Args:
+      backbone: `none`: the network is learnt from the video alone. Its precision is that of scoring.
+      config: structure.
+
+    Returns:
+      A `Tracker`. Its score is a logistic curve of the best candidate's (`Numbers.confidence`).
+    """
+
+    def init(params: dict, key: Key, frame: Frame, box: Box) -> State:
+        return _init(config, params["tracker"], key, frame, box)
+
+    def step(params: dict, state: State, frame: Frame) -> tuple[State, Output]:
+        return _step(config, backbone.precision, params["tracker"], state, frame)
+
+    def learn(params: dict, state: State) -> State:
+        return _learn(config, params["tracker"], state, config.budget)
+
+    return Tracker(init, step, learn)
+
+
+def _init(config: Config, numbers: Numbers, key: Key, frame: Frame, box: Box) -> State:
+    key, weights_key, near_key, far_key = jax.random.split(key, 4)
+    cues = len(config.grey_cues)
+    shape = SIDE, SIDE, cues
+    state = State(
+        box=box,
+        colour=_in_colour(frame, box),
+        network=cue_network.random_network(weights_key, cues, config.cue_range),
+        positives=sample_pool.empty(config.positives, shape),
+        negatives=sample_pool.empty(config.negatives, shape),
+        time=jnp.zeros((), jnp.int32),
+        key=key,
+        due=jnp.zeros((), jnp.bool_),
+    )
+    image = _cues(config, frame, box, state.colour)
+    sure = jnp.ones((), jnp.float32)
+    positives = _foreground(near_key, box, config.first_positives)
+    none = jnp.zeros(0, jnp.float32)
+    far = _background(config, far_key, box, jnp.broadcast_to(box, (0, 4)), none)
+    state = _remember(config, numbers, state, image, box, (positives, far), sure)
+    return _learn(config, numbers, state, config.first_budget)
+
+
+def _step(
+    config: Config, precision: str, numbers: Numbers, state: State, frame: Frame
+) -> tuple[State, Output]:
+    key, search_key, near_key, far_key, draw_key = jax.random.split(state.key, 5)
+    image = _cues(config, frame, state.box, state.colour)
+    candidates = _candidates(config, numbers, search_key, state.box, frame)
+    outputs = _score(config, precision, state.network, image, candidates, state.box)
+    scores = structural_loss.score(outputs)
+    step = (boxes.centre(candidates) - boxes.centre(state.box)[None]) / jnp.sqrt(state.box[2:].prod())
+    likely = jnp.exp(-jnp.sum(step**2, axis=-1) / (2 * numbers.reach**2))
+    scores = scores * jnp.where(scores > 0, likely, 1)
+    best = jnp.argmax(scores)
+    box = candidates[best] if config.readout == "best" else _mean(numbers, candidates, scores)
+    overlap = boxes.iou(candidates, box[None])
+    quality = _quality(config, numbers, outputs, scores, overlap)
+
+    near = _foreground(near_key, box, config.positives_per_frame - 1)
+    far = _background(config, far_key, box, candidates, scores)
+    state = state._replace(time=state.time + 1, key=key)
+    state = _remember(config, numbers, state, image, state.box, (near, far), quality)
+    loss = _loss(config, numbers, state, draw_key)
+    due = loss > 2 * numbers.tolerance if config.lazy else jnp.ones((), jnp.bool_)
+
+    slope, middle = numbers.confidence
+    score = jax.nn.sigmoid(slope * (scores[best] - middle))
+    info = {}
+    if config.info:
+        info = {"candidates": candidates, "scores": scores, "quality": quality, "loss": loss, "cues": image}
+    return state._replace(box=box, due=due), Output(box, score, score < numbers.lost_below, info)
+
+
+def _learn(config: Config, numbers: Numbers, state: State, budget: int) -> State:
+    key, train_key = jax.random.split(state.key)
+    done = iterative_sgd.train(
+        train_key,
+        state.network,
+        lambda key: _draw(config, numbers, state, key),
+        _rates(numbers),
+        tolerance=numbers.tolerance,
+        budget=budget,
+        schedule=config.schedule,
+    )
+    return state._replace(network=done.network, key=key, due=jnp.zeros((), jnp.bool_))
+
+
+def _rates(numbers: Numbers) -> Rates:
+    return Rates(
+        numbers.learning_rate,
+        numbers.fusion_rate,
+        numbers.momentum,
+        numbers.beta,
+        numbers.tightening,
+        numbers.longest_gradient,
+    )
+
+
+def _in_colour(frame: Frame, box: Box) -> Array:
+    """Whether the target or what is around it has colour at all: a grey video has three equal channels."""
+    patch = crop(frame, boxes.scale_about_centre(box, 5.0), (SIDE, SIDE))
+    return jnp.ptp(patch, axis=-1).max() > 1
+
+
+def _region(config: Config, box: Box) -> Box:
+    """The window [4] around a box that candidates are cut from."""
+    return boxes.scale_about_centre(box, config.region)
+
+
+def _cues(config: Config, frame: Frame, box: Box, colour: Array) -> Array:
+    """The cues [R, R, K] of the region around a box: SIDE pixels to `context` sides of the target.
+
+    Smoothing is the paper's .1 h and .15 h, by the target's height in these pixels.
+    """
+    target = SIDE / config.context
+    side = round(config.region * target)
+    window = _region(config, box)
+    image = crop(frame, window, (side, side), method="imresample", max_shrink=frame.pixels.shape[0] / target)
+    light = grey(image)
+    hue, saturation, value = jnp.moveaxis(hsv(image), -1, 0)
+    angle = 2 * jnp.pi * hue
+    known = {
+        "contrast": lambda: local_contrast(light, 0.1 * target, 0.1 * target),
+        "contrast_wide": lambda: local_contrast(light, 0.15 * target, 0.15 * target),
+        "hue": lambda: hue,
+        "value": lambda: value,
+        "grey": lambda: light,
+        "redness": lambda: saturation * jnp.cos(angle),
+        "yellowness": lambda: saturation * jnp.sin(angle),
+        "gradient": lambda: gradient_magnitude(light),
+    }
+    low, high = config.cue_range
+
+    def scaled(name: str) -> Array:
+        cue = known[name]()
+        if config.cue_scaling == "region":
+            return low + stretch(cue, high - low)
+        bottom, top = CUES[name]
+        return low + (high - low) * jnp.clip((cue - bottom) / (top - bottom), 0, 1)
+
+    made = {name: scaled(name) for name in sorted({*config.grey_cues, *config.colour_cues})}
+    greys, colours = (
+        jnp.stack([made[name] for name in names], axis=-1) for names in (config.grey_cues, config.colour_cues)
+    )
+    return jnp.where(colour, colours, greys)
+
+
+def _patches(config: Config, image: Array, windows: Box, box: Box) -> Array:
+    """Cuts windows [N, 4] of the frame, with their context, out of the cues [R, R, K] around a box."""
+    windows = boxes.scale_about_centre(windows, config.context)
+    region = _region(config, box)
+    unit = SIDE / (config.context * box[2:])
+    within = jnp.concatenate(
+        [(windows[:, :2] - region[None, :2]) * unit[None], windows[:, 2:] * unit[None]], axis=-1
+    )
+    whole = Frame(image, jnp.array(image.shape[:2], jnp.int32))
+    return jax.vmap(lambda window: crop(whole, window, (SIDE, SIDE)))(within)
+
+
+def _candidates(config: Config, numbers: Numbers, key: Key, box: Box, frame: Frame) -> Box:
+    """Candidates [N, 4] around the last box, itself the first; their centres stay in the frame."""
+    deviation = jnp.clip(numbers.position_share * box[3], *numbers.position_limit)
+    drawn = gaussian_particles(
+        key, box, config.candidates, std_xy=deviation, std_scale=numbers.scale_deviation
+    )
+    drawn = drawn.at[0].set(box)
+    extent = frame.size[::-1].astype(jnp.float32)
+    # A target of less than two pixels, or larger than the frame, could never grow or shrink back.
+    factor = jnp.clip(drawn[:, 2:], 2.0, jnp.maximum(extent, 2.0)[None]) / drawn[:, 2:]
+    smallest, largest = factor.max(axis=-1, keepdims=True), factor.min(axis=-1, keepdims=True)
+    size = drawn[:, 2:] * jnp.where(smallest > 1, smallest, largest)
+    centre = jnp.clip(boxes.centre(drawn), 0, extent[None])
+    return boxes.from_centre(centre, size)
+
+
+def _score(
+    config: Config, precision: str, network: Network, image: Array, candidates: Box, box: Box
+) -> Array:
+    """The network's outputs [N, 2] for the candidates."""
+    network, image = jax.tree.map(lambda leaf: leaf.astype(precision), (network, image))
+
+    def outputs(windows: Box) -> Array:
+        return cue_network.output(network, _patches(config, image, windows, box))
+
+    return lax.map(outputs, candidates.reshape(-1, CHUNK, 4)).reshape(-1, 2)
+
+
+def _importance(config: Config, numbers: Numbers, overlap: Array) -> Array:
+    if config.importance == "uniform":
+        return jnp.ones_like(overlap)
+    return structural_loss.importance(overlap, numbers.slope)
+
+
+def _quality(config: Config, numbers: Numbers, outputs: Array, scores: Array, overlap: Array) -> Array:
+    """How far the labels of this frame are trusted ()."""
+    if not config.trust:
+        return jnp.ones((), jnp.float32)
+    label = structural_loss.label(overlap)
+    losses = structural_loss.truncated(
+        outputs - label, label, beta=numbers.beta, tightening=numbers.tightening
+    )
+    weights = _importance(config, numbers, overlap)
+    return structural_loss.quality(scores, losses, weights, share=numbers.near_best)
+
+
+def _mean(numbers: Numbers, candidates: Box, scores: Array) -> Box:
+    """The mean box [4] of the candidates that score nearly as high as the best."""
+    best = scores.max()
+    weights = jnp.maximum(scores - numbers.near_best * jnp.abs(best), 0)
+    weights = jnp.where(weights.sum() > 0, weights, (scores == best).astype(jnp.float32))
+    weights = weights / weights.sum()
+    size = jnp.exp(weights @ jnp.log(candidates[:, 2:]))
+    return boxes.from_centre(weights @ boxes.centre(candidates), size)
+
+
+def _foreground(key: Key, box: Box, count: int) -> Box:
+    """The box itself and others that overlap it by more than half [1 + count, 4]."""
+    near = gaussian_particles(key, box, 4 * count, std_xy=box[2:] / 8, std_scale=0.05)
+    inside = jnp.where(boxes.iou(near, box[None]) > 0.5, 1, 0)
+    # The target itself stands in where too few overlap it.
+    near = jnp.where(inside[:, None] > 0, near, box[None])[lax.top_k(inside, count)[1]]
+    return jnp.concatenate([box[None], near])
+
+
+def _background(config: Config, key: Key, box: Box, candidates: Box, scores: Array) -> Box:
+    """Boxes [n, 4] that overlap the target by at most half: candidates, and where these are too few, others.
+
+    A slow target's candidates may all be on it; the others are spread over the region.
+    """
+    count = config.negatives_per_frame
+    spread_key, choice_key = jax.random.split(key)
+    reach = box[2:] * (config.region - config.context) / 2
+    shift = jax.random.uniform(spread_key, (4 * count, 2), minval=-1, maxval=1) * reach[None]
+    others = jnp.concatenate([box[None, :2] + shift, jnp.broadcast_to(box[2:], shift.shape)], axis=-1)
+    every = jnp.concatenate([candidates, others])
+    usable = boxes.iou(every, box[None]) <= 0.5
+    rank = jax.random.uniform(choice_key, (len(every),)).at[: len(candidates)].add(1)
+    hard = round(config.hard * count) if len(candidates) else 0
+    if hard:
+        hardest = lax.top_k(jnp.where(usable[: len(scores)], scores, -jnp.inf), hard)[1]
+        rank = rank.at[hardest].add(2)
+    return every[lax.top_k(jnp.where(usable, rank, -1), count)[1]]
+
+
+def _remember(
+    config: Config,
+    numbers: Numbers,
+    state: State,
+    image: Array,
+    region_of: Box,
+    samples: tuple[Box, Box],
+    quality: Array,
+) -> State:
+    """Puts patches of the target and of the background of one frame into the pools.
+
+    Args:
+      config: structure.
+      numbers: hyper-parameters.
+      state: whose `time` is the frame's.
+      image: the cues [R, R, K].
+      region_of: the box they are around.
+      samples: boxes of the target [n, 4], the estimated box first, and of the background [m, 4].
+      quality: () how far the frame is trusted.
+    """
+    target = samples[0][0]
+    pools = []
+    for pool, windows in zip((state.positives, state.negatives), samples, strict=True):
+        weight = _importance(config, numbers, boxes.iou(windows, target[None]))
+        patches = _patches(config, image, windows, region_of)
+        pools.append(sample_pool.add(pool, patches, weight, quality, state.time))
+    return state._replace(positives=pools[0], negatives=pools[1])
+
+
+def _draw(config: Config, numbers: Numbers, state: State, key: Key) -> Batch:
+    """A batch: a quarter of the target, the same mirrored, and half of the background."""
+    positive_key, negative_key = jax.random.split(key)
+    quarter, half = config.batch // 4, config.batch // 2
+    ages = sample_pool.weights(state.positives, state.time, 0.0)
+    of_target = sample_pool.draw(positive_key, ages, quarter)
+    ages = sample_pool.weights(state.negatives, state.time, numbers.decay)
+    of_background = sample_pool.draw(negative_key, ages, half)
+    target = state.positives.patches[of_target]
+    patches = jnp.concatenate([target, target[:, :, ::-1], state.negatives.patches[of_background]])
+    weight = state.positives.importance[of_target]
+    is_target = jnp.arange(config.batch) < half
+    return Batch(
+        patches.astype(jnp.float32),
+        structural_loss.label(is_target.astype(jnp.float32)),
+        jnp.concatenate([weight, weight, state.negatives.importance[of_background]]),
+    )
+
+
+def _loss(config: Config, numbers: Numbers, state: State, key: Key) -> Array:
+    """The fused loss () of a freshly drawn batch."""
+    batch = _draw(config, numbers, state, key)
+    return iterative_sgd.loss(cue_network.output(state.network, batch.patches), batch, _rates(numbers))
