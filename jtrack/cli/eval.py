@@ -20,6 +20,7 @@ from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.track import Rate, prepare
 from jtrack.data import Dataset, open_dataset
+from jtrack.data.text import split_names
 
 # The protocol of a dataset's own benchmark; of all others it is OTB's one pass.
 DEFAULTS = {"vot": "baseline", "got": "got10k"}
@@ -89,8 +90,7 @@ def run(
     What is there already is not run again: after an interruption the same command goes on. A sequence that
     fails is kept as such, the others go on, and the exit code is 1.
     """
-    wanted = None if sequences is None else [name for name in sequences.split(",") if name]
-    opened = open_dataset(dataset, root, subset=subset, sequences=wanted)
+    opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
     prepare(precision)
     chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, models=model or [])

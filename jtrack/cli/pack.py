@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jtrack.data import open_dataset
 from jtrack.data.dataset import KINDS
+from jtrack.data.text import split_names
 
 app = typer.Typer(add_completion=False)
 
@@ -23,14 +24,12 @@ def pack(
         typer.Option("--list", help="One of its lists or splits: cvpr13, val.", show_default="all there are"),
     ] = None,
     sequences: Annotated[
-        str | None,
-        typer.Option(help="Names of sequences, with commas between them.", show_default="all"),
+        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pack that is there.")] = False,
 ) -> None:
     """Packs a dataset into array records, read by tfds.builder("jtrack_sot", data_dir=OUT)."""
-    wanted = None if sequences is None else [name.strip() for name in sequences.split(",") if name.strip()]
-    source = open_dataset(dataset, root, subset=subset, sequences=wanted)
+    source = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     from jtrack.data import tfds  # an extra, which takes a second to import
 
     console = Console(stderr=True)

@@ -7,12 +7,8 @@ import typer
 from rich.console import Console
 
 from jtrack.benchmark import report as reports
-from jtrack.benchmark import score as scoring
-from jtrack.benchmark.score import Scored
-from jtrack.benchmark.sources import open_results
-from jtrack.cli.score import of_protocol, shared, source
-from jtrack.data import Annotation, Dataset, open_dataset
-from jtrack.errors import JtrackError
+from jtrack.cli.score import of_protocol, score_all
+from jtrack.data import open_dataset
 
 app = typer.Typer(add_completion=False)
 
@@ -62,41 +58,27 @@ def report(
     OUT/tables its tables as CSV and LaTeX.
     """
     reports.check(out, overwrite=overwrite)
-    wanted = [name for name in sequences.split(",") if name] if sequences is not None else None
-    opened: dict[tuple[str, Path], Dataset] = {}
-    truths: dict[tuple[str, Path], dict[str, Annotation]] = {}
-    scored: list[Scored] = []
-    datasets: list[Dataset] = []
-    refused: list[JtrackError] = []
     console = Console(stderr=True)
     with console.status("reading results") as status:
-        for each in of_protocol([found for path in results for found in open_results(path)], protocol):
-            status.update(f"scoring {each.tracker}")
-            place = source(each, dataset, root)
-            if place not in opened:
-                opened[place] = open_dataset(*place, subset=subset, sequences=wanted)
-                truths[place] = scoring.annotations(opened[place])
-            try:
-                truth = truths[place]
-                truth = shared(each, truth) if subset is None and wanted is None else truth
-                name = "selection" if wanted is not None else subset or "all"
-                scored.append(scoring.score(each, truth, subset=name))
-                datasets.append(opened[place])
-            except JtrackError as error:
-                refused.append(error)
-        if not scored:
-            raise refused[0]
-        frames = None if images is None else open_dataset(datasets[0].kind, images)
+        done = score_all(
+            of_protocol(results, protocol),
+            dataset=dataset,
+            root=root,
+            subset=subset,
+            sequences=sequences,
+            stage=lambda name: status.update(f"scoring {name}"),
+        )
+        if not done.scored:
+            done.complain("")
+        frames = None if images is None else open_dataset(done.datasets[0].kind, images)
         page = reports.write(
-            scored,
+            done.scored,
             out,
-            dataset=datasets,
+            dataset=done.datasets,
             images=frames,
             title=title,
             overwrite=overwrite,
             stage=lambda name: status.update(f"writing {name}"),
         )
     typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB), {out}/figures and {out}/tables")
-    if refused:
-        others = f" (and {len(refused) - 1} others)" if len(refused) > 1 else ""
-        raise JtrackError(f"{refused[0]}{others}: the report has the other {len(scored)}")
+    done.complain(f": the report has the other {len(done.scored)}")

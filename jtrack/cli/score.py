@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -16,8 +17,9 @@ from jtrack.benchmark.results import Results
 from jtrack.benchmark.score import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
 from jtrack.cli import outputs
-from jtrack.data.dataset import open_dataset
+from jtrack.data.dataset import Dataset, open_dataset
 from jtrack.data.sequence import Annotation as Truth
+from jtrack.data.text import split_names
 from jtrack.errors import JtrackError, unknown_name
 
 app = typer.Typer(add_completion=False)
@@ -88,32 +90,63 @@ def score(
     """
     if json_file is not None:
         outputs.check_file(json_file, (".json",), overwrite=True)
-    found = [each for path in results for each in open_results(path)]
-    found = of_protocol(found, protocol)
-    wanted = [name for name in sequences.split(",") if name] if sequences is not None else None
-    truths: dict[tuple[str, Path], dict[str, Truth]] = {}
-    scored: list[Scored] = []
-    refused: list[JtrackError] = []
+    found = of_protocol(results, protocol)
+    done = score_all(found, dataset=dataset, root=root, subset=subset, sequences=sequences)
+    if done.scored:
+        show(done.scored)
+    if json_file is not None and done.scored:
+        write_json(json_file, done.scored)
+    done.complain(f"; {len(done.scored)} are scored" if done.scored else "")
+
+
+class Done(NamedTuple):
+    """What could be scored, and what not."""
+
+    scored: list[Scored]
+    datasets: list[Dataset]  # of each
+    refused: list[JtrackError]
+
+    def complain(self, rest: str) -> None:
+        """Raises the first error, if there is one, with what became of the rest."""
+        if self.refused:
+            others = f" (and {len(self.refused) - 1} others)" if len(self.refused) > 1 else ""
+            raise JtrackError(f"{self.refused[0]}{others}{rest}")
+
+
+def score_all(
+    found: list[Results],
+    *,
+    dataset: str | None,
+    root: Path | None,
+    subset: str | None,
+    sequences: str | None,
+    stage: Callable[[str], None] = lambda name: None,
+) -> Done:
+    """Scores each result on its dataset, which is opened once; one that does not fit keeps none from it.
+
+    Without a list or sequences named, what a result lacks is left out.
+
+    Raises:
+      JtrackError: a dataset that cannot be opened.
+    """
+    wanted = split_names(sequences)
+    name = "selection" if wanted is not None else subset or "all"
+    opened: dict[tuple[str, Path], tuple[Dataset, dict[str, Truth]]] = {}
+    done = Done([], [], [])
     for each in found:
-        kind, folder = source(each, dataset, root)
-        if (kind, folder) not in truths:
-            opened = open_dataset(kind, folder, subset=subset, sequences=wanted)
-            truths[kind, folder] = scoring.annotations(opened)
+        stage(each.tracker)
+        place = source(each, dataset, root)
+        if place not in opened:
+            data = open_dataset(*place, subset=subset, sequences=wanted)
+            opened[place] = data, scoring.annotations(data)
+        data, truth = opened[place]
         try:
-            truth = truths[kind, folder]
             truth = shared(each, truth) if subset is None and wanted is None else truth
-            name = "selection" if wanted is not None else subset or "all"
-            scored.append(scoring.score(each, truth, subset=name))
+            done.scored.append(scoring.score(each, truth, subset=name))
+            done.datasets.append(data)
         except JtrackError as error:
-            refused.append(error)
-    if scored:
-        show(scored)
-    if json_file is not None and scored:
-        write_json(json_file, scored)
-    if refused:
-        others = f" (and {len(refused) - 1} others)" if len(refused) > 1 else ""
-        kept = f"; {len(scored)} are scored" if scored else ""
-        raise JtrackError(f"{refused[0]}{others}{kept}")
+            done.refused.append(error)
+    return done
 
 
 def write_json(path: Path, scored: list[Scored]) -> None:
@@ -125,12 +158,13 @@ def write_json(path: Path, scored: list[Scored]) -> None:
     typer.echo(f"wrote {path}")
 
 
-def of_protocol(found: list[Results], protocol: str | None) -> list[Results]:
-    """The results of one protocol.
+def of_protocol(paths: list[Path], protocol: str | None) -> list[Results]:
+    """Reads all results of one protocol, or of any.
 
     Raises:
-      JtrackError: if there are none.
+      JtrackError: if there are none, or they cannot be read.
     """
+    found = [each for path in paths for each in open_results(path)]
     kept = [each for each in found if protocol in (None, each.protocol)]
     if not kept:
         raise unknown_name(

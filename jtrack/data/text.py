@@ -82,6 +82,11 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def split_names(text: str | None) -> list[str] | None:
+    """Names of sequences as a command line has them, `A,B`; None where all are meant."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _repeated(names: list[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in names:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jtrack.data import open_dataset, otb, synthetic
-from jtrack.data.text import check_name, read_names, read_text
+from jtrack.data.text import check_name, read_names, read_text, split_names
 from jtrack.errors import JtrackError
 
 
@@ -78,6 +78,12 @@ def test_lists_of_names(tmp_path):
         file.truncate(1 << 30)  # a hole: it takes no room on the disk
     with pytest.raises(JtrackError, match="has 1073741824 bytes: at most"):
         read_text(path)
+
+
+def test_names_of_a_command_line():
+    assert split_names(None) is None
+    assert split_names("Coke, Deer,,Jogging-1 ") == ["Coke", "Deer", "Jogging-1"]
+    assert split_names(",") == []
 
 
 def test_the_synthetic_dataset_needs_no_files():
