@@ -194,7 +194,7 @@ def test_a_newer_folder_is_refused(store):
     "text",
     [
         *("", "[]", "{}", '{"version": "1"}', '{"version": 1', "\ufeff", "[" * 10**5),
-        *('{"version": 1, "root": 5}', '{"version": 1, "limit_frames": "9"}', '{"version": 1, "profile": []}'),
+        *('{"version": 1, "root": 5}', '{"version": 1, "limit_frames": "9"}', '{"version": 1, "list": []}'),
     ],
 )
 def test_a_damaged_run_is_refused(store, text):
