@@ -93,9 +93,9 @@ def candidate_scores(heat: Array, boxes: Box, exponent: Array | float) -> tuple[
     Args:
       heat: [h, w].
       boxes: [N, 4] in its cells.
-      exponent: of the area. With 1 the score is the heat inside (Wang et al. 2015, section 4.2): for a map that
-        is 1 in a box and 0 elsewhere all boxes around that box tie. Below 1 the score is largest at that
-        box; the released code has 0.7 and 0.75.
+      exponent: of the area. With 1 the score is the heat inside (Wang et al. 2015, section 4.2): for a map
+        that is 1 in a box and 0 elsewhere all boxes around that box tie. Below 1 the score is largest at
+        that box; the released code has 0.7 and 0.75.
 
     Returns:
       The confidence [N], which is the mean of the heat inside, and the score [N], mean times area^exponent.

@@ -1,0 +1,661 @@
+"""FCNT: visual tracking with fully convolutional networks (Wang, Ouyang, Wang and Lu, ICCV 2015).
+
+Two small networks predict the target's heat map from feature maps of a network for images, chosen in the
+first frame for what they mean to this target: GNet from a deep layer, which knows the target's kind and is
+never changed, and SNet from a shallower one, which tells the target from its like and is adapted. Boxes drawn
+around the last one are scored on GNet's map; where that is warm elsewhere too (a distracter), on SNet's.
+
+Profiles (`PROFILES`): `paper`, `release2015` and `release2016` (the authors' code at f2f5e03 and d2d9e72),
+`default`, and the paper's ablations: one network alone (`general`, `specific`) and other shares of the maps
+(`all`, `half`, `quarter`, `eighth`).
+
+Bytes per target: with P cells and K maps, 4 P K for each of three remembered frames and 324 K M for GNet,
+SNet and its velocity each: 22 MB with 46 x 46 cells, 384 maps and M = 32; `default` on GoogLeNet 17 MB.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack.backbones import Backbone
+from jtrack.errors import unknown_name
+from jtrack.learning import caffe_sgd, heat_map_net, map_selection
+from jtrack.learning.caffe_sgd import Rates
+from jtrack.learning.heat_map_net import HeatMapNet, Samples
+from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.vision import boxes, heat_map
+from jtrack.vision.crop import crop
+from jtrack.vision.particles import gaussian_particles
+from jtrack.vision.resize import resize
+
+CELL = 8  # pixels of the input per cell of a heat map: the stride of the shallower tap
+FINENESS = 4  # samples per cell that candidates are scored on
+RELEASED_CELLS = 46 * 46  # of the heat maps that the released rates are meant for
+IDEAL = 0.524  # mean of a target's Gaussian over its box
+UNIT = 64.0  # pixels: the side that the released code's scale 1 stands for
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What fixes shapes and control flow; static under jit."""
+
+    specific_tap: str  # SNet's layer, the paper's conv4-3
+    general_tap: str  # GNet's, the paper's conv5-3
+    nets: Literal["both", "general", "specific"] = "both"
+    input_size: int = 368  # side of the region of interest, a multiple of CELL
+    fraction: float = 0.75  # of the feature maps that are kept; 1 keeps all and selects nothing
+    centred: bool = False  # whether each feature map is lessened by its mean in the first frame
+    curvature: Literal["paper", "release"] = "paper"  # of the significance
+    hidden: int = 32  # maps of the first layer of GNet and SNet
+    selection_iterations: int = 100
+    first_iterations: int = 50
+    adaptation_iterations: int = 1
+    discrimination_iterations: int = 10
+    interval: int = 20  # frames between adaptations
+    anchor: Literal["first", "best"] = "best"  # the frame a discrimination holds on to
+    trigger: Literal["general", "specific"] = "specific"  # the map that tells when to discriminate
+    truncated: bool = True  # whether the target's Gaussian ends at its box
+    geometry: Literal["released", "exact"] = "released"  # of the region: on whole pixels, or to the fraction
+    border: Literal["zero", "edge"] = "zero"  # what lies outside the frame
+    scaling: Literal["always", "gated"] = "gated"  # gated: from frame `interval`, if all went well
+    particles: int = 600
+    info: bool = False  # put maps, candidates and decisions into `Output.info`
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the heat maps."""
+        return self.input_size // CELL, self.input_size // CELL
+
+    @property
+    def weight(self) -> float:
+        """Of a cell's squared error: a coarse map's cells count for as many as they cover of the released."""
+        return RELEASED_CELLS / (self.grid[0] * self.grid[1])
+
+    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
+        """The same config: no shape follows the target."""
+        del box, frame_size
+        return self
+
+
+class Numbers(NamedTuple):
+    """Numeric hyper-parameters, all float32: traced, so they can be swept. Pairs are (specific, general)."""
+
+    strength: Array  # [2] largest singular value that the first frame's features would be brought to on the
+    # released grid
+    selection_rate: Array  # () learning rate of the selection
+    selection_momentum: Array  # ()
+    selection_decay: Array  # [2]
+    rate: Array  # [2] learning rate of SNet and GNet
+    momentum: Array  # [2]
+    decay: Array  # ()
+    adaptation_weights: Array  # [2] of the squared errors of the first frame and of the best one
+    discrimination_weights: Array  # [2] of those of the anchor and, beside the target, of the present frame
+    position_deviation: Array  # () pixels: of the candidates' centres, beside
+    position_share: Array  # () ... this share of the target's diagonal
+    scale_deviation: Array  # () of the logarithm of the candidates' scale
+    area_exponent: Array  # [2] of a candidate's area in its score
+    floor: Array  # () heat below this share of the map's maximum counts as none
+    distracter_floor: Array  # [2] ... when distracters are looked for
+    distracter_share: Array  # () heat beside the target over that inside from which there is a distracter
+    accepted_above: Array  # () confidence below which the box stays
+    trusted_above: Array  # () confidence below which the size is kept and nothing is learnt
+    scale_gates: Array  # [4] least confidences for a scale search: any, large and small targets; and too sure
+    confidence: Array  # [2] slope and middle of the logistic curve from the log heat inside to the score
+    lost_below: Array  # () score under which the target counts as lost
+
+
+class Head(NamedTuple):
+    """GNet or SNet on the feature maps chosen for it."""
+
+    channels: Array  # [K] int32, the most significant first
+    offset: Array  # [K] float32: what the features are lessened by
+    gain: Array  # () float32: ... and then multiplied by
+    net: HeatMapNet
+    velocity: HeatMapNet | None  # of SNet's descent
+
+
+class Sample(NamedTuple):
+    """A frame as SNet learns it."""
+
+    maps: Array  # [h, w, K] float32
+    target: Array  # [h, w] float32
+    background: Array  # [h, w] float32: 1 beside the target, 0 where its box touches a cell
+
+
+class Memory(NamedTuple):
+    """The frames SNet learns from."""
+
+    first: Sample
+    best: Sample  # the most confident since the last adaptation
+    present: Sample
+    best_confidence: Array  # () float32
+    adapt: Array  # () bool
+    discriminate: Array  # () bool
+
+
+class State(NamedTuple):
+    """What is learnt and remembered of one target."""
+
+    box: Box  # [4] float32
+    size: Array  # [2] float32 (w, h) in the first frame
+    specific: Head | None
+    general: Head | None
+    memory: Memory | None
+    least_confidence: Array  # () float32 so far, at most .5
+    scaling: Array  # () bool: whether candidates differ in scale
+    time: Array  # () int32: number of the frame, 0 the first
+    key: Key
+    due: Array  # () bool: whether `learn` is to be applied
+
+
+class Profile(NamedTuple):
+    """A named pair of structure and numbers."""
+
+    config: Config
+    numbers: Numbers
+
+
+# (specific, general) taps of each network: layers of stride 8 and 16 behind which as much has been computed
+# as behind the paper's conv4-3 and conv5-3 of VGG-16, after their ReLUs, as released.
+TAPS: dict[str, tuple[str, str]] = {
+    "vgg16": ("relu4_3", "relu5_3"),
+    "vgg16_torchvision": ("relu4_3", "relu5_3"),
+    "vgg19": ("relu4_4", "relu5_4"),
+    "vgg19_torchvision": ("relu4_4", "relu5_4"),
+    "vgg19_slim": ("relu4_4", "relu5_1"),
+    "googlenet": ("inception_3b/output", "inception_4e/output"),
+    "squeezenet": ("fire5/concat", "fire9/concat"),
+    "alexnet": ("relu2", "relu5"),
+    "alexnet_torchvision": ("relu2", "relu5"),
+    "caffenet": ("relu2", "relu5"),
+    "caffenet_conv": ("relu2", "relu5"),
+    "rcnn_ilsvrc13": ("relu2", "relu5"),
+    "tiny": ("relu4_4", "relu5_4"),
+    "hog": ("hog", "hog"),
+}
+
+BACKBONES = tuple(TAPS)
+
+
+def numbers(**changes: float | tuple[float, ...]) -> Numbers:
+    """The numbers of the release of 2015 and our score's, with changes by name."""
+    released: dict[str, float | tuple[float, ...]] = {
+        # The rates are meant for VGG-16's activations in their raw magnitude. With these (about 40 and 10 in
+        # the root mean square) they train GoogLeNet's within the released numbers of iterations.
+        "strength": (2.4e4, 6e3),
+        "selection_rate": 1e-10,
+        "selection_momentum": 0.6,
+        "selection_decay": (5e-4, 0.1),
+        "rate": (1e-7, 8e-7),
+        "momentum": (0.6, 0.5),
+        "decay": 5e-4,
+        "adaptation_weights": (0.5, 0.5),
+        "discrimination_weights": (0.5, 0.5),
+        "position_deviation": 10.0,
+        "position_share": 0.0,
+        "scale_deviation": 0.004,
+        "area_exponent": (0.75, 0.7),
+        "floor": 0.1,
+        "distracter_floor": (0.1, 0.2),
+        "distracter_share": 0.2,
+        "accepted_above": 0.1,
+        "trusted_above": 0.35,
+        "scale_gates": (0.45, 0.4, 0.35, np.inf),
+        "confidence": (3.0, 0.25),
+        "lost_below": 0.1,
+    }
+    unknown = changes.keys() - released.keys()
+    assert not unknown, f"no such numbers: {unknown}"
+    return Numbers(**{name: _float32(value) for name, value in (released | changes).items()})
+
+
+def _float32(value: float | tuple[float, ...]) -> Any:
+    """A NumPy array: the module builds its profiles without touching a device."""
+    return np.asarray(value, np.float32)
+
+
+def _paper(specific: str, general: str) -> Profile:
+    """The text; regions of 368 pixels, as the sizes of its maps say, not 386.
+
+    Its confidence, the sum of the heat inside, cannot tell the scale (`heat_map.candidate_scores`): the
+    exponents of the area are those of the released code. So is the momentum, of which it says nothing.
+    """
+    config = Config(
+        specific,
+        general,
+        hidden=36,
+        selection_iterations=50,
+        adaptation_iterations=3,
+        discrimination_iterations=3,
+        anchor="first",
+        trigger="general",
+        truncated=False,
+        geometry="exact",
+        scaling="always",
+    )
+    chosen = numbers(
+        selection_rate=1e-9,
+        # beta of equation 7 is twice what Caffe is told.
+        selection_decay=(2.5e-3, 2.5e-3),
+        rate=(1e-7, 1e-7),
+        decay=2.5e-3,
+        adaptation_weights=(0.0, 1.0),
+        discrimination_weights=(1.0, 1.0),
+        floor=0.0,
+        distracter_floor=(0.0, 0.0),
+        accepted_above=0.0,
+        trusted_above=0.0,
+    )
+    return Profile(config, chosen)
+
+
+def _release2015(specific: str, general: str) -> Profile:
+    return Profile(Config(specific, general, curvature="release"), numbers())
+
+
+def _release2016(specific: str, general: str) -> Profile:
+    config = Config(specific, general, curvature="release", particles=700)
+    chosen = numbers(position_deviation=0.0, position_share=1 / 7, scale_gates=(0.45, 0.4, 0.35, 0.49))
+    return Profile(config, chosen)
+
+
+def _default(specific: str, general: str) -> Profile:
+    config = Config(
+        specific, general, input_size=224, centred=True, geometry="exact", border="edge", scaling="always"
+    )
+    return Profile(config, numbers(position_deviation=0.0, position_share=1 / 7))
+
+
+def _ablation(**changes: Any) -> Callable[[str, str], Profile]:
+    """The released tracker of 2015 with another structure."""
+
+    def make(specific: str, general: str) -> Profile:
+        config, chosen = _release2015(specific, general)
+        return Profile(dataclasses.replace(config, **changes), chosen)
+
+    return make
+
+
+PROFILES: dict[str, Callable[[str, str], Profile]] = {
+    "default": _default,
+    "paper": _paper,
+    "release2015": _release2015,
+    "release2016": _release2016,
+    "general": _ablation(nets="general"),
+    "specific": _ablation(nets="specific"),
+    "all": _ablation(fraction=1.0),
+    "half": _ablation(fraction=0.5),
+    "quarter": _ablation(fraction=0.25),
+    "eighth": _ablation(fraction=0.125),
+}
+
+
+def profile(name: str, backbone: str) -> Profile:
+    """A profile on a network's taps.
+
+    Args:
+      name: one of `PROFILES`.
+      backbone: one of `TAPS`.
+
+    Raises:
+      JtrackError: no such profile, or a network whose taps are not known.
+    """
+    if name not in PROFILES:
+        raise unknown_name("profile of fcnt", name, PROFILES)
+    if backbone not in TAPS:
+        raise unknown_name("backbone of fcnt", backbone, TAPS)
+    return PROFILES[name](*TAPS[backbone])
+
+
+def fcnt(backbone: Backbone, config: Config) -> Tracker:
+    """Makes the tracker's functions.
+
+    Args:
+      backbone: the network described in `jtrack.backbones`.
+      config: structure.
+
+    Returns:
+      A `Tracker`; `learn` adapts SNet, and is None without one. Its score is a logistic curve of the heat in
+      the box (`Numbers.confidence`).
+    """
+    return Tracker(
+        init=functools.partial(_init, backbone, config),
+        step=functools.partial(_step, backbone, config),
+        learn=None if config.nets == "general" else functools.partial(_learn, config),
+    )
+
+
+def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+    numbers = params["tracker"]
+    key, specific_key, general_key = jax.random.split(key, 3)
+    state = State(
+        box=box,
+        size=box[2:],
+        specific=None,
+        general=None,
+        memory=None,
+        least_confidence=jnp.float32(0.5),
+        scaling=jnp.asarray(config.scaling == "always"),
+        time=jnp.zeros((), jnp.int32),
+        key=key,
+        due=jnp.zeros((), jnp.bool_),
+    )
+    region = _region(config, state, box)
+    maps = {name: _finite(map_) for name, map_ in _describe(backbone, config, params, frame, region).items()}
+    target, background = _wanted(config, box, region)
+    specific = general = memory = None
+    if "specific" in maps:
+        specific, chosen = _first_head(config, numbers, 0, specific_key, maps["specific"], target)
+        sample = Sample(chosen, target, background)
+        no = jnp.zeros((), jnp.bool_)
+        memory = Memory(sample, sample, sample, jnp.zeros(()), no, no)
+    if "general" in maps:
+        general, _ = _first_head(config, numbers, 1, general_key, maps["general"], target)
+        general = general._replace(velocity=None)
+    return state._replace(specific=specific, general=general, memory=memory)
+
+
+def _first_head(
+    config: Config, numbers: Numbers, which: int, key: Key, maps: Array, target: Array
+) -> tuple[Head, Array]:
+    """Chooses the feature maps out of [h, w, C] that matter and trains a network on them.
+
+    Returns:
+      The network with what it stands on, and its input [h, w, K].
+    """
+    selection_key, net_key = jax.random.split(key)
+    offset = jnp.mean(maps, axis=(0, 1)) if config.centred else jnp.zeros(maps.shape[-1])
+    maps = maps - offset.reshape(1, 1, -1)
+    strength = heat_map_net.strength(maps) * config.weight**0.5
+    gain = jnp.where(strength > 1e-6, numbers.strength[which] / jnp.maximum(strength, 1e-6), 0.0)
+    maps = maps * gain
+    channels = _select(config, numbers, which, selection_key, maps, target)
+    chosen = jnp.take(maps, channels, axis=-1)
+    first = heat_map_net.random_net(net_key, len(channels), config.hidden)
+    sample = Samples(chosen[None], target[None], jnp.full((1, *config.grid), config.weight))
+    net, velocity, _ = heat_map_net.train(
+        first, caffe_sgd.still(first), sample, _rates(numbers, which), config.first_iterations
+    )
+    return Head(channels, offset[channels], gain, net, velocity), chosen
+
+
+def _select(config: Config, numbers: Numbers, which: int, key: Key, maps: Array, target: Array) -> Array:
+    """The indices [K] of the feature maps [h, w, C] that are kept."""
+    count = maps.shape[-1]
+    kept = max(1, round(config.fraction * count))
+    if kept == count:
+        return jnp.arange(count, dtype=jnp.int32)
+    rate = config.weight * numbers.selection_rate
+    rates = Rates(rate, numbers.selection_momentum, numbers.selection_decay[which])
+    net, _ = map_selection.train(key, maps, target, rates, config.selection_iterations)
+    worth = map_selection.significance(net, maps, target, curvature=config.curvature)
+    return map_selection.select(worth, kept)
+
+
+def _rates(numbers: Numbers, which: int) -> Rates:
+    return Rates(numbers.rate[which], numbers.momentum[which], numbers.decay)
+
+
+def _step(
+    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
+) -> tuple[State, Output]:
+    numbers = params["tracker"]
+    key, draw_key = jax.random.split(state.key)
+    region = _region(config, state, state.box)
+    maps = _describe(backbone, config, params, frame, region, state)
+    heat = _heat(config, state, maps)
+    shown = {name: _shown(numbers, heat[name], region, frame) for name in heat}
+    candidates = _candidates(config, numbers, draw_key, state, frame)
+    on_map = _on_fine_map(config, candidates, region)
+    found = {
+        name: _best(shown[name], on_map, numbers.area_exponent[which])
+        for which, name in enumerate(("specific", "general"))
+    }
+    # Both are asked at the box that GNet would choose.
+    at = on_map[found["general"][0]]
+    shares = {
+        name: heat_map.distracter_share(_above(shown[name], numbers.distracter_floor[which]), at)
+        for which, name in enumerate(("specific", "general"))
+    }
+    switched = shares["general"] >= numbers.distracter_share
+    index, confidence = _pick(switched, found["specific"], found["general"])
+    refused = confidence <= numbers.accepted_above
+    index, confidence = _pick(refused, found["specific"], (index, confidence))
+    described = jnp.stack([jnp.isfinite(map_).all() for map_ in maps.values()]).all()
+    confidence = jnp.where(described, confidence, 0.0)
+    box = _accept(numbers, state.box, candidates[index], confidence)
+
+    state = _count(config, numbers, state, confidence)._replace(box=box, key=key)
+    distracted = shares[config.trigger] >= numbers.distracter_share
+    state = _remember(config, numbers, state, maps, region, confidence, distracted)
+    decided = jnp.where(switched | refused, 0, 1)
+    score = _score(config, numbers, heat, decided, box, region)
+    info = {}
+    if config.info:
+        info = {f"{name}_heat": heat[name] for name in maps} | {
+            "region": region,
+            "candidates": candidates,
+            "confidence": confidence,
+            "distracter": shares["general"],
+            "specific_distracter": shares["specific"],
+            "general_decided": decided == 1,
+            "due": state.due,
+        }
+        info |= {f"{name}_maps": head.channels for name, head in _heads(state).items()}
+    lost = (score < numbers.lost_below) | (confidence <= numbers.accepted_above)
+    return state, Output(box, score, lost, info)
+
+
+def _learn(config: Config, params: dict, state: State) -> State:
+    """Adapts SNet by the rules that are due; the adaptation first."""
+    numbers = params["tracker"]
+    memory, head = _there(state.memory), _there(state.specific)
+
+    def train(head: Head, samples: list[Sample], weights: list[Array], iterations: int) -> Head:
+        together = Samples(
+            jnp.stack([sample.maps for sample in samples]),
+            jnp.stack([sample.target for sample in samples]),
+            config.weight * jnp.stack(weights),
+        )
+        net, velocity, _ = heat_map_net.train(
+            head.net, _there(head.velocity), together, _rates(numbers, 0), iterations
+        )
+        return head._replace(net=net, velocity=velocity)
+
+    def adapt(head: Head) -> Head:
+        weights = [jnp.full(config.grid, weight) for weight in numbers.adaptation_weights]
+        return train(head, [memory.first, memory.best], weights, config.adaptation_iterations)
+
+    def discriminate(head: Head) -> Head:
+        anchor = memory.first if config.anchor == "first" else memory.best
+        held, present = numbers.discrimination_weights
+        weights = [jnp.full(config.grid, held), present * memory.present.background]
+        return train(head, [anchor, memory.present], weights, config.discrimination_iterations)
+
+    head = jax.lax.cond(memory.adapt, adapt, lambda head: head, head)
+    head = jax.lax.cond(memory.discriminate, discriminate, lambda head: head, head)
+    confidence = jnp.where(memory.adapt, numbers.trusted_above, memory.best_confidence)
+    no = jnp.zeros((), jnp.bool_)
+    memory = memory._replace(best_confidence=confidence, adapt=no, discriminate=no)
+    return state._replace(specific=head, memory=memory, due=no)
+
+
+def _region(config: Config, state: State, box: Box) -> Box:
+    """The region of interest [4] around a box: in the first frame a square of twice the target's diagonal."""
+    diagonal = jnp.sqrt(jnp.sum(state.size**2))
+    sides = 2 * diagonal / state.size * box[2:]
+    middle = boxes.centre(box)
+    if config.geometry == "exact":
+        return boxes.from_centre(middle, sides)
+    middle, half = jnp.round(middle + 1), jnp.round(sides / 2)  # of pixels counted from 1
+    return jnp.concatenate([middle - half - 1, 2 * half + 1])
+
+
+def _describe(
+    backbone: Backbone, config: Config, params: dict, frame: Frame, region: Box, state: State | None = None
+) -> dict[str, Array]:
+    """Feature maps of a region for each network, {"specific", "general"}.
+
+    Returns:
+      All maps [h, w, C] as they are; or, given a state, those chosen [h, w, K], multiplied by their gain.
+    """
+    size = config.input_size, config.input_size
+    image = crop(frame, region, size, method="bicubic", border=config.border)
+    taps = {"specific": config.specific_tap, "general": config.general_tap}
+    if config.nets != "both":
+        taps = {config.nets: taps[config.nets]}
+    every = backbone.apply(params["backbone"], image[None], tuple(taps.values()))
+    maps = {name: every[tap][0] for name, tap in taps.items()}
+    if state is not None:
+        for name, head in _heads(state).items():
+            chosen = jnp.take(maps[name], head.channels, axis=-1)
+            maps[name] = (chosen - head.offset.reshape(1, 1, -1)) * head.gain
+    return {name: resize(map_, config.grid, method="bicubic") for name, map_ in maps.items()}
+
+
+def _finite(values: Array) -> Array:
+    return jnp.where(jnp.isfinite(values), values, 0)
+
+
+def _heads(state: State) -> dict[str, Head]:
+    both = {"specific": state.specific, "general": state.general}
+    return {name: head for name, head in both.items() if head is not None}
+
+
+def _wanted(config: Config, box: Box, region: Box) -> tuple[Array, Array]:
+    """The heat map [h, w] of a target in a region, and the cells [h, w] it does not touch."""
+    cells = heat_map.on_map(box, region, config.grid)
+    target = heat_map.resampled_gaussian(cells, config.grid, truncated=config.truncated, fineness=CELL)
+    rows = heat_map.coverage(cells[1:2], cells[3:4], config.grid[0])[0]
+    columns = heat_map.coverage(cells[0:1], cells[2:3], config.grid[1])[0]
+    touched = (rows[:, None] > 0) & (columns[None, :] > 0)
+    return target, jnp.where(touched, 0.0, 1.0)
+
+
+def _heat(config: Config, state: State, maps: dict[str, Array]) -> dict[str, Array]:
+    """Both networks' heat maps [h, w]; one alone stands in for the other."""
+    heat = {
+        name: _finite(heat_map_net.heat_map(head.net, maps[name][None])[0])
+        for name, head in _heads(state).items()
+    }
+    if config.nets != "both":
+        return {"specific": heat[config.nets], "general": heat[config.nets]}
+    return heat
+
+
+def _shown(numbers: Numbers, heat: Array, region: Box, frame: Frame) -> Array:
+    """A heat map as candidates see it: fine, over its maximum, without small values or what is no frame."""
+    heat = heat / jnp.maximum(heat.max(), 1e-6)
+    fine = heat_map.enlarge(heat, FINENESS)
+    inside = [
+        (start + (jnp.arange(n, dtype=jnp.float32) + 0.5) * (side / n))
+        for start, side, n in ((region[1], region[3], fine.shape[0]), (region[0], region[2], fine.shape[1]))
+    ]
+    rows, columns = (
+        (place > 0) & (place < extent)
+        for place, extent in zip(inside, frame.size.astype(jnp.float32), strict=True)
+    )
+    return jnp.where(rows[:, None] & columns[None, :], _above(fine, numbers.floor), 0)
+
+
+def _above(heat: Array, floor: Array) -> Array:
+    """The heat map without values up to a floor."""
+    return jnp.where(heat > floor, heat, 0)
+
+
+def _candidates(config: Config, numbers: Numbers, key: Key, state: State, frame: Frame) -> Box:
+    """Candidates [N, 4] around the last box, itself the first; their centres stay in the frame."""
+    diagonal = jnp.sqrt(jnp.sum(state.box[2:] ** 2))
+    deviation = numbers.position_deviation + numbers.position_share * diagonal
+    scale = jnp.where(state.scaling, numbers.scale_deviation, 0.0)
+    drawn = gaussian_particles(key, state.box, config.particles, std_xy=deviation, std_scale=scale)
+    drawn = drawn.at[0].set(state.box)
+    extent = frame.size[::-1].astype(jnp.float32)
+    # A target of less than two pixels, or larger than the frame, could never grow or shrink back.
+    sensible = jnp.all((drawn[:, 2:] >= 2) & (drawn[:, 2:] <= extent[None]), axis=1, keepdims=True)
+    size = jnp.where(sensible, drawn[:, 2:], state.box[None, 2:])
+    return boxes.from_centre(jnp.clip(boxes.centre(drawn), 0, extent[None]), size)
+
+
+def _on_fine_map(config: Config, box: Box, region: Box) -> Box:
+    height, width = config.grid
+    return heat_map.on_map(box, region, (height * FINENESS, width * FINENESS))
+
+
+def _best(heat: Array, candidates: Box, exponent: Array) -> tuple[Array, Array]:
+    """Index and confidence () of the best candidate on a map."""
+    confidences, scores = heat_map.candidate_scores(heat, candidates, exponent)
+    best = jnp.argmax(scores)
+    return best, confidences[best]
+
+
+def _pick(condition: Array, then: tuple[Array, Array], otherwise: tuple[Array, Array]) -> tuple[Array, Array]:
+    index, confidence = (jnp.where(condition, a, b) for a, b in zip(then, otherwise, strict=True))
+    return index, confidence
+
+
+def _accept(numbers: Numbers, last: Box, found: Box, confidence: Array) -> Box:
+    """The new box: a doubtful one keeps the size, a hopeless one the place too."""
+    keeping = boxes.from_centre(boxes.centre(found), last[2:])
+    box = jnp.where(confidence < numbers.trusted_above, keeping, found)
+    return jnp.where(confidence > numbers.accepted_above, box, last)
+
+
+def _count(config: Config, numbers: Numbers, state: State, confidence: Array) -> State:
+    """Counts the frame, and opens the search for scale where the profile has it gated."""
+    time = state.time + 1
+    least = jnp.minimum(state.least_confidence, confidence)
+    scaling = state.scaling
+    if config.scaling == "gated":
+        sure, large, small, too_sure = numbers.scale_gates
+        width = state.size[0] / UNIT
+        opened = ((least > sure) & (least <= too_sure)) | ((least > large) & (width > 0.6))
+        opened = opened | ((least > small) & (width < 0.3))
+        scaling = scaling | (opened & (time == config.interval))
+    return state._replace(time=time, least_confidence=least, scaling=scaling)
+
+
+def _remember(
+    config: Config,
+    numbers: Numbers,
+    state: State,
+    maps: dict[str, Array],
+    region: Box,
+    confidence: Array,
+    distracted: Array,
+) -> State:
+    """Keeps what SNet may learn from this frame, and says whether it should."""
+    memory = state.memory
+    if memory is None:
+        return state
+    target, background = _wanted(config, state.box, region)
+    present = Sample(_finite(maps["specific"]), target, background)
+    trusted = confidence > numbers.trusted_above
+    better = trusted & (confidence > memory.best_confidence)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), present, memory.best)
+    best_confidence = jnp.where(better, confidence, memory.best_confidence)
+    adapt = (state.time % config.interval == 0) & (best_confidence > numbers.trusted_above)
+    discriminate = distracted & trusted
+    memory = Memory(memory.first, best, present, best_confidence, adapt, discriminate)
+    return state._replace(memory=memory, due=adapt | discriminate)
+
+
+def _score(
+    config: Config, numbers: Numbers, heat: dict[str, Array], decided: Array, box: Box, region: Box
+) -> Array:
+    """How warm the box is on the map that decided: a logistic curve of the heat over that of a target."""
+    chosen = jnp.where(decided == 0, heat["specific"], heat["general"])
+    cells = heat_map.on_map(box, region, config.grid)
+    mean, _ = heat_map.candidate_scores(jnp.maximum(chosen, 0), cells[None], 1.0)
+    slope, middle = numbers.confidence
+    return jax.nn.sigmoid(slope * jnp.log(jnp.maximum(mean[0] / IDEAL, 1e-6) / middle))
+
+
+def _there[T](value: T | None) -> T:
+    assert value is not None
+    return value

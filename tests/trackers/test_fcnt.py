@@ -1,0 +1,301 @@
+"""FCNT: what its profiles say, what it learns and when, and what it does when nothing is to be seen."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jtrack import backbones
+from jtrack.errors import JtrackError
+from jtrack.run.stream import executable, learn_where_due
+from jtrack.trackers import fcnt
+from jtrack.types import Frame
+
+TINY = backbones.get("tiny")
+WEIGHTS = TINY.random_params(0)
+BOX = (60.0, 50.0, 24.0, 20.0)
+CANVAS = (128, 160)
+QUICK = {"input_size": 96, "hidden": 4, "selection_iterations": 5, "info": True}
+
+
+@functools.cache
+def background(seed=0):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(60, 140, (16, 20, 3))
+    return np.kron(coarse, np.ones((8, 8, 1), int)).astype(np.uint8)
+
+
+def frame(*places, size=(20, 24)):
+    """A textured square at each place (x, y) on a dull background."""
+    image = background().copy()
+    rng = np.random.default_rng(9)
+    texture = np.kron(rng.integers(0, 2, (5, 6, 3)) * 255, np.ones((4, 4, 1), int)).astype(np.uint8)
+    for x, y in places:
+        part = image[y : y + size[0], x : x + size[1]]
+        part[:] = texture[: part.shape[0], : part.shape[1]]
+    return Frame(jnp.asarray(image), jnp.asarray(CANVAS, jnp.int32))
+
+
+def make(profile="default", weights=WEIGHTS, numbers=None, **changes):
+    config, chosen = fcnt.profile(profile, "tiny")
+    config = dataclasses.replace(config, **(QUICK | changes))
+    chosen = chosen._replace(**{name: np.float32(value) for name, value in (numbers or {}).items()})
+    return config, fcnt.fcnt(TINY, config), {"backbone": weights, "tracker": chosen}
+
+
+@functools.cache
+def built(profile="default"):
+    _, tracker, params = make(profile)
+    return tracker, params, jax.jit(tracker.init), jax.jit(tracker.step)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_profiles_say_what_the_paper_and_the_releases_say():
+    paper, early, late = (fcnt.profile(name, "vgg16") for name in ("paper", "release2015", "release2016"))
+    for config, _ in (paper, early, late):
+        assert (config.specific_tap, config.general_tap) == ("relu4_3", "relu5_3")
+        assert config.input_size == 368 and config.grid == (46, 46)
+        assert config.fraction * 512 == 384
+        assert config.first_iterations == 50 and config.interval == 20
+    structure = ("hidden", "selection_iterations", "adaptation_iterations", "discrimination_iterations")
+    structure += ("particles", "curvature", "anchor", "trigger")
+    assert [getattr(paper.config, name) for name in structure] == [
+        36,
+        50,
+        3,
+        3,
+        600,
+        "paper",
+        "first",
+        "general",
+    ]
+    released = [32, 100, 1, 10, 600, "release", "best", "specific"]
+    assert [getattr(early.config, name) for name in structure] == released
+    assert [getattr(late.config, name) for name in structure] == [*released[:4], 700, *released[5:]]
+    want = {
+        "selection_rate": (1e-9, 1e-10, 1e-10),
+        "selection_decay": ((2.5e-3, 2.5e-3), (5e-4, 0.1), (5e-4, 0.1)),  # of which Caffe takes twice
+        "rate": ((1e-7, 1e-7), (1e-7, 8e-7), (1e-7, 8e-7)),
+        "decay": (2.5e-3, 5e-4, 5e-4),
+        "position_deviation": (10, 10, 0),
+        "position_share": (0, 0, 1 / 7),
+        "scale_deviation": (0.004, 0.004, 0.004),
+        "distracter_share": (0.2, 0.2, 0.2),
+        "scale_gates": ((0.45, 0.4, 0.35, np.inf), (0.45, 0.4, 0.35, np.inf), (0.45, 0.4, 0.35, 0.49)),
+    }
+    for name, values in want.items():
+        for profile, value in zip((paper, early, late), values, strict=True):
+            np.testing.assert_allclose(getattr(profile.numbers, name), np.float32(value), err_msg=name)
+
+
+def test_the_paper_counts_more_than_270000_elements():
+    vgg16 = backbones.get("vgg16")
+    assert vgg16.map_shape("relu4_3", (368, 368)) == (46, 46, 512)
+    assert vgg16.map_shape("relu5_3", (368, 368)) == (23, 23, 512)
+    assert 23 * 23 * 512 == 270_848
+
+
+@pytest.mark.parametrize("name", fcnt.TAPS)
+def test_every_network_has_its_two_layers(name):
+    net = backbones.get(name)
+    specific, general = (net.map_shape(tap, (368, 368)) for tap in fcnt.TAPS[name])
+    assert specific[0] >= general[0] and len(specific) == len(general) == 3
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(JtrackError, match="profile of fcnt"):
+        fcnt.profile("release2017", "vgg16")
+    with pytest.raises(JtrackError, match="backbone of fcnt"):
+        fcnt.profile("default", "none")
+
+
+def test_the_region_is_a_square_of_twice_the_diagonal_and_follows_the_size():
+    config, _, _ = make(geometry="exact")
+    _, params, init, _ = built()
+    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    side = 2 * np.hypot(24, 20)
+    region = fcnt._region(config, state, jnp.asarray(BOX))
+    np.testing.assert_allclose(region, [72 - side / 2, 60 - side / 2, side, side], rtol=1e-5)
+    wider = fcnt._region(config, state, jnp.asarray([60.0, 50.0, 48.0, 20.0]))
+    np.testing.assert_allclose(wider[2:], [2 * side, side], rtol=1e-5)
+    released = dataclasses.replace(config, geometry="released")
+    # Pixels from 73 - 31 to 73 + 31, counted from 1.
+    np.testing.assert_allclose(fcnt._region(released, state, jnp.asarray(BOX)), [41, 29, 63, 63])
+
+
+def test_what_is_wanted_of_a_network_is_the_target_and_its_surroundings():
+    config, _, _ = make(truncated=True)
+    region = jnp.asarray([0.0, 0.0, 96.0, 96.0])
+    target, beside = (
+        np.asarray(x) for x in fcnt._wanted(config, jnp.asarray([30.0, 40.0, 20.0, 24.0]), region)
+    )
+    touched = np.zeros((12, 12), bool)
+    touched[5:8, 3:7] = True
+    np.testing.assert_array_equal(beside, np.where(touched, 0, 1))
+    assert target.max() > 0.8 and (target[~touched] < 0.02).all()
+
+
+def test_it_follows_a_target_and_learns_only_when_due():
+    tracker, params, init, step = built()
+    learn = jax.jit(lambda params, state: learn_where_due(tracker.learn, params, state))
+    state = init(params, jax.random.key(1), frame((60, 50)), jnp.asarray(BOX))
+    general = state.general
+    learnt = []
+    for t in range(1, 43):
+        place = 60 + t // 2, 50 + t // 4
+        before = state.specific
+        state, output = step(params, state, frame(place))
+        assert same(state.specific, before)  # a step alone changes no network
+        due = bool(state.due)
+        assert due == bool(output.info["due"])
+        assert due == ((t % 20 == 0 and bool(state.memory.adapt)) or bool(state.memory.discriminate))
+        state = learn(params, state)
+        assert same(state.specific, before) == (not due)
+        assert not state.due
+        learnt += [t] if due else []
+        np.testing.assert_allclose(output.box[:2], place, atol=7)
+    assert 20 in learnt and 40 in learnt
+    assert same(state.general, general)
+    assert np.isfinite(np.asarray(state.specific.net.kernel1)).all()
+    assert learn._cache_size() == step._cache_size() == init._cache_size() == 1
+
+
+def test_a_distracter_is_noticed_and_does_not_take_the_box():
+    tracker, params, init, step = built()
+    learn = jax.jit(tracker.learn)
+    state = init(params, jax.random.key(2), frame((60, 50)), jnp.asarray(BOX))
+    _, alone = step(params, state, frame((60, 50)))
+    for t in range(5):
+        state, output = step(params, state, frame((60, 50), (87, 63 + t)))
+        if state.due:
+            state = learn(params, state)
+        np.testing.assert_allclose(output.box[:2], BOX[:2], atol=4)
+    assert output.info["distracter"] > alone.info["distracter"]
+    assert output.info["distracter"] > 0.2 and not output.info["general_decided"]
+
+
+def test_lanes_equal_single_runs_and_wait_for_each_other_unchanged():
+    _, tracker, params = make()
+    places = np.array([[60, 50], [10, 12], [120, 90], [40, 96]])
+    targets = np.array([[x, y, 24, 20] for x, y in places], np.float32)
+    keys = jax.random.split(jax.random.key(0), 4)
+    scene = [frame(*(places + np.array([[t, t // 2], [t, 0], [-t, -t], [0, -t]]))) for t in range(4)]
+    lanes, single = executable(tracker, lanes=True), executable(tracker, lanes=False)
+    together = lanes.init(params, keys, scene[0], targets)
+    alone = [single.init(params, keys[i], scene[0], targets[i]) for i in range(4)]
+    for image in scene[1:]:
+        before = np.array(together.specific.net.bias2)[:, 0]
+        together, said = lanes.step(params, together, image)
+        # A lane that is not due stays to the last bit.
+        changed = np.array(together.specific.net.bias2)[:, 0] != before
+        np.testing.assert_array_equal(changed, said.info["due"])
+        for i in range(4):
+            alone[i], output = single.step(params, alone[i], image)
+            np.testing.assert_allclose(said.box[i], output.box, atol=0.05)
+            np.testing.assert_allclose(said.score[i], output.score, atol=5e-3)
+    for i in range(4):
+        kernel = np.asarray(alone[i].specific.net.kernel1)
+        np.testing.assert_allclose(together.specific.net.kernel1[i], kernel, atol=2e-2 * np.abs(kernel).max())
+
+
+def test_a_dead_network_stays_and_says_lost():
+    _, params, init, step = built()
+    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    dead = state._replace(
+        specific=state.specific._replace(net=jax.tree.map(jnp.zeros_like, state.specific.net)),
+        general=state.general._replace(net=jax.tree.map(jnp.zeros_like, state.general.net)),
+    )
+    after, output = step(params, dead, frame((80, 50)))
+    assert output.lost and output.score < 0.01 and not after.due
+    np.testing.assert_array_equal(output.box, BOX)
+    assert output.info["distracter"] == 0
+
+
+def test_features_that_are_no_numbers_stay_and_say_lost():
+    _, params, init, step = built()
+    broken = params | {"backbone": jax.tree.map(lambda leaf: leaf * jnp.nan, WEIGHTS)}
+    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    for first in (state, init(broken, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))):
+        after, output = step(broken, first, frame((60, 50)))
+        np.testing.assert_array_equal(output.box, BOX)
+        assert output.lost and not after.due and np.isfinite(output.score)
+        floats = [leaf for leaf in jax.tree.leaves(after) if leaf.dtype == jnp.float32]
+        assert all(np.isfinite(leaf).all() for leaf in floats)
+    _, seen = step(params, after._replace(specific=state.specific, general=state.general), frame((60, 50)))
+    assert not seen.lost  # the next good frame is tracked again
+
+
+def test_a_target_at_the_border_keeps_its_centre_inside():
+    _, params, init, step = built()
+    state = init(params, jax.random.key(0), frame((130, 100)), jnp.asarray([130.0, 100.0, 24.0, 20.0]))
+    for t in range(12):
+        state, output = step(params, state, frame((130 + t, 100 + t)))
+        centre = np.asarray(output.box[:2] + output.box[2:] / 2)
+        assert (centre >= 0).all() and (centre <= [160, 128]).all()
+
+
+def test_scale_is_searched_from_frame_20_on_if_all_went_well():
+    config, _, params = make("release2016")
+    _, _, init, step = built("release2015")
+    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    late = params["tracker"]
+    early = fcnt.profile("release2015", "tiny").numbers
+
+    def opens(numbers, time, least, width):
+        at = state._replace(
+            time=jnp.int32(time - 1), least_confidence=jnp.float32(0.5), size=jnp.asarray([width, 20.0])
+        )
+        return bool(fcnt._count(config, numbers, at, jnp.float32(least)).scaling)
+
+    assert opens(early, 20, 0.46, 30.0) and opens(early, 20, 0.495, 30.0)
+    assert opens(late, 20, 0.46, 30.0) and not opens(late, 20, 0.495, 30.0)  # never in doubt: never scaled
+    assert not opens(early, 19, 0.46, 30.0) and not opens(early, 21, 0.46, 30.0)
+    assert opens(early, 20, 0.41, 50.0) and not opens(early, 20, 0.41, 30.0)  # large
+    assert opens(early, 20, 0.36, 15.0) and not opens(early, 20, 0.36, 30.0)  # small
+    _, output = step(params, state, frame((60, 50)))
+    np.testing.assert_array_equal(output.info["candidates"][:, 2], 24)
+    _, output = step(params, state._replace(scaling=jnp.asarray(True)), frame((60, 50)))
+    scales = np.log(np.asarray(output.info["candidates"][1:, 2]) / 24)
+    assert np.std(scales) == pytest.approx(0.004, rel=0.1)
+
+
+def test_candidates_are_spread_as_said():
+    _, params, init, step = built("release2015")
+    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    _, output = step(params, state, frame((60, 50)))
+    candidates = np.asarray(output.info["candidates"])
+    assert candidates.shape == (600, 4)
+    np.testing.assert_array_equal(candidates[0], BOX)
+    np.testing.assert_allclose((candidates[1:, :2] - BOX[:2]).std(0), 10, rtol=0.1)
+    np.testing.assert_allclose((candidates[1:, :2] - BOX[:2]).mean(0), 0, atol=1.5)
+
+
+def test_one_network_alone_tracks_and_gnet_never_learns():
+    for nets in ("general", "specific"):
+        _, tracker, params = make(nets=nets)
+        assert (tracker.learn is None) == (nets == "general")
+        state = jax.jit(tracker.init)(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+        assert (state.general is None, state.specific is None) == (nets == "specific", nets == "general")
+        step = jax.jit(tracker.step)
+        for t in range(3):
+            state, output = step(params, state, frame((60 + t, 50)))
+        np.testing.assert_allclose(output.box[:2], (62, 50), atol=6)
+        assert not (nets == "general" and state.due)
+
+
+def test_diagnostics_are_there_when_asked_for():
+    _, params, init, step = built()
+    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    _, output = step(params, state, frame((60, 50)))
+    shapes = {name: value.shape for name, value in output.info.items()}
+    assert shapes["specific_heat"] == shapes["general_heat"] == (12, 12)
+    assert shapes["specific_maps"] == (9,) and shapes["general_maps"] == (12,)  # .75 of 12 and of 16
+    assert shapes["candidates"] == (600, 4) and shapes["region"] == (4,)
+    for name in ("confidence", "distracter", "specific_distracter", "general_decided", "due"):
+        assert shapes[name] == ()
