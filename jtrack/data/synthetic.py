@@ -90,6 +90,56 @@ def clip(*, frames: int = 120, size: tuple[int, int] = (240, 320), seed: int = 0
     Raises:
       JtrackError: if there are too few frames or they are too small.
     """
+    pose, scene, view = _prepare(frames, size, seed)
+    detail = scene.detail
+
+    def read() -> Iterator[np.ndarray]:
+        for moment in zip(*pose, strict=True):
+            yield _paint(Pose(*moment), scene, size)
+
+    events = {
+        "occlusion": _covered(pose, scene.leaf_at) >= 0.15,
+        "illumination": _light(pose.cloud, _on_screen(pose)[:, 0] / view[0] + 0.5) < 0.85,
+        "scale": np.abs(pose.zoom / pose.zoom[0] - 1) > 0.15,
+        "rotation": np.abs(pose.angle - pose.angle[0]) > np.radians(20),
+    }
+    boxes = detail * _boxes(pose, view)
+
+    def pick(index: int) -> np.ndarray:
+        return _paint(Pose(*(part[index] for part in pose)), scene, size)
+
+    source = FrameSource("synthetic", size, frames, 30.0, read, pick)
+    return Sequence("synthetic", boxes, events=events, size=size, frames=source)
+
+
+def masks(*, frames: int = 120, size: tuple[int, int] = (240, 320), seed: int = 0) -> np.ndarray:
+    """The pixels of the ladybird that are seen in the clip of the same arguments: no leaf lies over them.
+
+    Returns:
+      bool [T, H, W].
+
+    Raises:
+      JtrackError: as `clip`.
+    """
+    pose, scene, _ = _prepare(frames, size, seed)
+    found = np.zeros((frames, *size), np.bool_)
+    for index in range(frames):
+        body, angle, camera, zoom, _ = (part[index] for part in pose)
+        picture = np.zeros((*size, 3), np.float32)
+        for sprite, world, turn, value in (
+            (scene.body, body, float(angle), 1),
+            (scene.leaf, scene.leaf_at, np.pi / 2, 0),
+        ):
+            flat = sprite.copy()
+            flat[:, :, :3] = value
+            place = zoom * scene.detail * (world - camera) + np.array(size[::-1]) / 2
+            _lay(picture, flat, place, turn, float(zoom))
+        found[index] = picture[:, :, 0] > 0.5
+    return found
+
+
+def _prepare(frames: int, size: tuple[int, int], seed: int) -> tuple[Pose, Scene, np.ndarray]:
+    """The motion, what is painted once, and the view's width and height in world units."""
     height, width = size
     if frames < 2 or min(size) < 48:
         raise JtrackError(
@@ -104,24 +154,7 @@ def clip(*, frames: int = 120, size: tuple[int, int] = (240, 320), seed: int = 0
     low, high = pose.camera.min(axis=0) - 0.75 * view, pose.camera.max(axis=0) + 0.75 * view
     ground = _ground(high - low, detail, rng)
     scene = Scene(detail, low, ground, _body(detail), _leaf(detail, rng), leaf_at)
-
-    def read() -> Iterator[np.ndarray]:
-        for moment in zip(*pose, strict=True):
-            yield _paint(Pose(*moment), scene, size)
-
-    events = {
-        "occlusion": _covered(pose, leaf_at) >= 0.15,
-        "illumination": _light(pose.cloud, _on_screen(pose)[:, 0] / view[0] + 0.5) < 0.85,
-        "scale": np.abs(pose.zoom / pose.zoom[0] - 1) > 0.15,
-        "rotation": np.abs(pose.angle - pose.angle[0]) > np.radians(20),
-    }
-    boxes = detail * _boxes(pose, view)
-
-    def pick(index: int) -> np.ndarray:
-        return _paint(Pose(*(part[index] for part in pose)), scene, size)
-
-    source = FrameSource("synthetic", size, frames, 30.0, read, pick)
-    return Sequence("synthetic", boxes, events=events, size=size, frames=source)
+    return pose, scene, view
 
 
 def _story(time: np.ndarray, view: np.ndarray, phases: np.ndarray) -> Pose:

@@ -134,3 +134,20 @@ def test_seeds_differ(clip):
 def test_refusals(arguments):
     with pytest.raises(JtrackError, match="is too small"):
         synthetic.clip(**arguments)
+
+
+def test_masks_are_the_ladybird_where_it_is_seen():
+    arguments = {"frames": 40, "size": (120, 160), "seed": 1}
+    sequence, masks = synthetic.clip(**arguments), synthetic.masks(**arguments)
+    assert masks.shape == (40, 120, 160) and masks.dtype == np.bool_
+    covered = sequence.events["occlusion"]
+    for mask, box, hidden in zip(masks, sequence.boxes, covered, strict=True):
+        rows, columns = np.nonzero(mask)
+        found = np.array([columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1])
+        if not hidden:
+            # An ellipse; up to 15 % of it may be covered.
+            assert np.abs(found[:2] - box[:2]).max() < 8
+            assert mask.sum() <= np.pi / 4 * box[2] * box[3] * 1.1
+        assert (found[:2] > box[:2] - 1.5).all() and (found[:2] + found[2:] < box[:2] + box[2:] + 1.5).all()
+    areas = masks.sum((1, 2)) / sequence.boxes[:, 2:].prod(axis=1)
+    assert areas[covered].min() < 0.8 * np.median(areas[~covered])
