@@ -5,11 +5,11 @@ maximum (2 x 2 x 18) -> 8, ReLU -> 2. The fusion layer maps the cues' 8 hidden n
 cue's own last layer is kept to train it by itself. 13 244 numbers a cue, 50 for the fusion of three.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jtrack.types import Array, Key
 
@@ -48,11 +48,15 @@ def random_network(key: Key, cues: int, span: tuple[float, float] = (0.0, 10.0))
       cues: K.
       span: the range of patches.
     """
-    keys = iter(jax.random.split(key, 4 * cues + 1))
+    per_cue = 13 * 13 * 12 + 7 * 7 * 12 * 18 + 72 * HIDDEN + HIDDEN * 2
+    # Drawn at once: XLA compiles a draw for a second and more, and there would be 4 a cue.
+    noise = jax.random.normal(key, (cues * (per_cue + HIDDEN * 2),), jnp.float32)
+    used = 0
 
     def normal(shape: tuple[int, ...], gain: float) -> Array:
-        fan_in = int(np.prod(shape[:-1]))
-        return (gain / fan_in**0.5) * jax.random.normal(next(keys), shape, jnp.float32)
+        nonlocal used
+        start, used = used, used + math.prod(shape)
+        return (gain / math.prod(shape[:-1]) ** 0.5) * noise[start:used].reshape(shape)
 
     he = 2**0.5
     nets = tuple(

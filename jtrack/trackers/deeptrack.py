@@ -168,14 +168,13 @@ def _paper() -> Profile:
 def _default() -> Profile:
     """What we would use ourselves: what measured better on real sequences.
 
-    Cues keep fixed ranges around 0, so that what passes by does not change how the target looks; those of
-    colour are two opponent colours and contrast, since hue is noise where colours are pale. Momentum trains
-    in fewer cycles. The box is the mean of the best candidates, weighed by how likely so long a step is, and
+    Cues keep fixed ranges around 0, so that what passes by does not change how the target looks, and hue,
+    which is noise where colours are pale, gives way to two opponent colours. Momentum trains in fewer cycles. The box is the mean of the best candidates, weighed by how likely so long a step is, and
     each frame adds several overlapping patches of the target, and the background that scored highest.
     """
     config = Config(
         grey_cues=("contrast", "contrast_wide", "grey", "gradient"),
-        colour_cues=("contrast", "value", "redness", "yellowness"),
+        colour_cues=("value", "redness", "yellowness", "gradient"),
         cue_range=(-1.0, 1.0),
         cue_scaling="fixed",
         candidates=500,
@@ -183,8 +182,8 @@ def _default() -> Profile:
         hard=0.5,
         positives_per_frame=4,
         first_positives=200,
-        first_budget=200,
-        budget=5,
+        first_budget=250,
+        budget=10,
     )
     return Profile(
         config,
