@@ -44,7 +44,7 @@ def test_a_mask_equals_the_known_one(seed):
     filled = np.zeros(SIZE, bool)
     filled[int(box[1]) : int(box[1] + box[3]), int(box[0]) : int(box[0] + box[2])] = True
     assert overlap(found, mask) > overlap(filled, mask)
-    off = segmentation.segment(image, box + [-3, -2, 6, 4], (middle + 0.1).astype(np.float32))
+    off = segmentation.segment(image, box + np.array([-3, -2, 6, 4]), (middle + 0.1).astype(np.float32))
     assert overlap(off, mask) > 0.8
 
 

@@ -23,9 +23,11 @@ TABLE = [
 QUICK = {
     "deeptrack": {"candidates": 100, "first_budget": 100, "budget": 2, "batch": 32},
     "fcnt": {"input_size": 96, "hidden": 4, "selection_iterations": 5},
+    "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8}
+    | {"grid": 96, "template": 24, "filters": 5},
 }
 # How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
-STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0}
+STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0}
 CANVAS = (128, 160)
 SIZE = (120, 150)
 BOX = (50.0, 40.0, 30.0, 24.0)
