@@ -6,15 +6,15 @@ each weighed by its overlap and by how far its frame is trusted, and only when t
 update).
 There is no released code, and the paper's Algorithm 1 is a figure: what it leaves open is a field here.
 
-Profiles (`PROFILES`): `paper`, and `default`, what measures best. `ABLATIONS` are changes of either, each
-without a part of the paper.
+Profiles (`PROFILES`): `paper`; `default`, what measures best; and `ABLATIONS`, which are `default` without a
+part of the paper each.
 
 Bytes per target: 3 KiB a stored patch and cue in float16, by default 1000 + 500 of three: 9.2 MB, and 159 KB
 of network.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -169,8 +169,9 @@ def _default() -> Profile:
     """What we would use ourselves: what measured better on real sequences.
 
     Cues keep fixed ranges around 0, so that what passes by does not change how the target looks, and hue,
-    which is noise where colours are pale, gives way to two opponent colours. Momentum trains in fewer cycles. The box is the mean of the best candidates, weighed by how likely so long a step is, and
-    each frame adds several overlapping patches of the target, and the background that scored highest.
+    which is noise where colours are pale, gives way to two opponent colours. Momentum trains in fewer cycles.
+    The box is the mean of the best candidates, weighed by how likely so long a step is, and each frame adds
+    several overlapping patches of the target, and the background that scored highest.
     """
     config = Config(
         grey_cues=("contrast", "contrast_wide", "grey", "gradient"),
@@ -191,9 +192,40 @@ def _default() -> Profile:
     )
 
 
+def _without(config: Mapping[str, Any], **changes: float) -> Callable[[], Profile]:
+    """`default` with something else in the place of a part of the paper."""
+
+    def make() -> Profile:
+        base = _default()
+        values = {name: _float32(value) for name, value in changes.items()}
+        return Profile(dataclasses.replace(base.config, **config), base.numbers._replace(**values))
+
+    return make
+
+
 PROFILES: dict[str, Callable[[], Profile]] = {
     "default": _default,
     "paper": _paper,
+    "one-cue": _without({"grey_cues": ("gradient",), "colour_cues": ("gradient",)}),
+    "uniform": _without({"importance": "uniform"}),
+    "slope-1": _without({}, slope=1.0),
+    "sigma-10": _without({}, decay=10.0),
+    "untruncated": _without({}, beta=0.0),
+    "ageless": _without({}, decay=0.0),
+    "trusting": _without({"trust": False}),
+    "eager": _without({"lazy": False}),
+    "joint": _without({"schedule": "joint"}),
+}
+ABLATIONS = {
+    "one-cue": "gradients alone instead of several cues",
+    "uniform": "no structural importance: all samples count alike",
+    "slope-1": "importance as printed, of slope 1",
+    "sigma-10": "background by its age as printed, all but the last frame's forgotten",
+    "untruncated": "no truncation of small errors",
+    "ageless": "no temporal sampling: background drawn whatever its age",
+    "trusting": "no label noise: all frames trusted alike",
+    "eager": "no lazy update: each frame trains",
+    "joint": "all cues trained at once on the fused loss",
 }
 
 
