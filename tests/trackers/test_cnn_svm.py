@@ -1,0 +1,194 @@
+"""CNN-SVM's own rules, on the small network."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jtrack import backbones
+from jtrack.backbones import store
+from jtrack.errors import JtrackError
+from jtrack.learning import incremental_svm
+from jtrack.run.stream import learn_where_due
+from jtrack.trackers import cnn_svm
+from jtrack.types import Frame
+from jtrack.vision import boxes
+
+SIZE = (120, 150)
+BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
+NET = backbones.get("tiny")
+SMALL = {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8} | {
+    "grid": 96,
+    "template": 24,
+    "filters": 3,
+    "info": True,
+}
+
+
+def frame(seed=0, shift=(0, 0)):
+    rng = np.random.default_rng(seed)
+    image = np.kron(rng.integers(0, 256, (24, 30, 3)).astype(np.uint8), np.ones((5, 5, 1), np.uint8))
+    return Frame(jnp.asarray(np.roll(image, shift, (0, 1))), jnp.asarray(SIZE, jnp.int32))
+
+
+GREY = Frame(jnp.full((*SIZE, 3), 128, jnp.uint8), jnp.asarray(SIZE, jnp.int32))
+
+
+@functools.cache
+def build(profile="default"):
+    config, numbers = cnn_svm.profile(profile, "tiny")
+    config = dataclasses.replace(config, **SMALL)
+    tracker = cnn_svm.cnn_svm(NET, config)
+    params = {"backbone": store.load("tiny"), "tracker": numbers}
+    return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
+
+
+@functools.cache
+def first():
+    _, _, params, init, _, _ = build()
+    return init(params, jax.random.key(0), frame(), BOX)
+
+
+def values(tree):
+    keys = jax.dtypes.prng_key
+    return [np.asarray(x) for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(x.dtype, keys)]
+
+
+def test_the_first_frame_teaches_its_one_positive_and_background_alone():
+    config, _, params, _, _, _ = build()
+    state = first()
+    labels, role = np.asarray(state.svm.labels), np.asarray(state.svm.role)
+    used = role != incremental_svm.FREE
+    assert labels[0] == 1 and (labels[1:][used[1:]] == -1).all()
+    assert 1 < used.sum() <= config.budget
+    assert float(incremental_svm.kkt_residual(state.svm)) < 1e-3
+    # Features are scaled to a mean norm of 1, and the target is on its side.
+    assert np.linalg.norm(state.svm.features[0]) == pytest.approx(1, abs=0.5)
+    assert float(incremental_svm.decide(state.svm, state.svm.features[:1])[0]) > 0
+    assert int(state.stored) == 1 and float(state.filters[0].max()) > 0
+    assert float(state.posterior.sum()) == pytest.approx(1, abs=1e-4)
+    assert not bool(state.due) and params["tracker"].overlap == np.float32(0.3)
+
+
+def test_a_step_lays_ready_the_target_and_background_that_overlaps_by_less_than_delta():
+    config, _, params, _, step, learn = build()
+    state, output = step(params, first(), frame())
+    assert bool(state.due) and not bool(output.lost) and bool(state.valid[0])
+    overlap = np.asarray(boxes.iou(output.info["candidates"], output.box[None]))
+    scores = np.asarray(output.info["scores"])
+    background = overlap < 0.3
+    count = min(background.sum(), config.samples - 1)
+    assert int(state.valid.sum()) == 1 + count
+    weights = np.asarray(incremental_svm.weights(first().svm))
+    ready = np.asarray(state.features)[1 : 1 + count] @ weights + float(first().svm.bias)
+    np.testing.assert_allclose(np.sort(ready), np.sort(scores[background])[-count:], atol=1e-3)
+    after = learn(params, state)
+    assert not bool(after.due)
+    assert (np.asarray(after.svm.role) != incremental_svm.FREE).sum() <= config.budget
+    assert int(after.svm.role[0]) != incremental_svm.FREE
+    assert float(incremental_svm.kkt_residual(after.svm)) < 1e-3
+
+
+def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are():
+    config, _, params, _, step, _ = build()
+    state, output = step(params, first(), frame(shift=(1, 2)))
+    info = {name: np.asarray(value) for name, value in output.info.items()}
+    assert info["saliency"].min() >= 0 and info["saliency"].max() > 0
+    for name in ("prior", "posterior"):
+        assert info[name].sum() == pytest.approx(1, abs=1e-3) and info[name].min() >= 0
+    # The peak is the box's centre, to a fraction of a cell.
+    cell = info["window"][2] / config.grid
+    row, column = np.unravel_index(info["posterior"].argmax(), info["posterior"].shape)
+    place = info["window"][:2] + (np.array([column, row]) + 0.5) * cell
+    np.testing.assert_allclose(np.asarray(boxes.centre(output.box)), place, atol=0.51 * cell)
+    # Nothing outside the union of positive candidates.
+    positive = info["candidates"][info["scores"] > 0]
+    x = info["window"][0] + (np.arange(config.grid) + 0.5) * cell
+    y = info["window"][1] + (np.arange(config.grid) + 0.5) * cell
+    inside = np.zeros((config.grid, config.grid), bool)
+    for left, top, w, h in positive:
+        inside |= ((y > top - 0.01) & (y < top + h + 0.01))[:, None] & (
+            (x > left - 0.01) & (x < left + w + 0.01)
+        )[None]
+    assert (info["saliency"][~inside] == 0).all()
+    np.testing.assert_array_equal(state.anchor, first().centre)
+
+
+def test_without_a_positive_candidate_nothing_but_the_key_changes():
+    _, _, params, _, step, _ = build()
+    state = first()
+    hopeless = state._replace(svm=state.svm._replace(bias=jnp.float32(-1e3)))
+    for image in (frame(7), GREY):
+        following, output = step(params, hopeless, image)
+        assert bool(output.lost) and not bool(following.due) and float(output.score) < 0.01
+        for a, b in zip(values(following), values(hopeless), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert not (jax.random.key_data(following.key) == jax.random.key_data(hopeless.key)).all()
+    np.testing.assert_array_equal(output.box, BOX)
+
+
+def test_no_positive_weight_leaves_the_prior_to_decide():
+    _, _, params, _, step, _ = build()
+    state = first()
+    blind = state._replace(
+        svm=state.svm._replace(features=jnp.zeros_like(state.svm.features), bias=jnp.float32(1))
+    )
+    following, output = step(params, blind, frame())
+    assert float(output.info["saliency"].max()) == 0 and not bool(output.lost)
+    np.testing.assert_allclose(output.info["posterior"], output.info["prior"], atol=1e-7)
+    assert all(np.isfinite(leaf).all() for leaf in values(following))
+
+
+def test_the_template_is_the_mean_of_the_last_frames():
+    config, _, params, _, step, _ = build()
+    state = first()
+    seen = [np.asarray(state.filters[0])]
+    for t in range(4):
+        state, output = step(params, state, frame(shift=(t % 2, 0)))
+        expected = np.mean(seen[-config.filters :], axis=0)
+        np.testing.assert_allclose(output.info["template"], expected, atol=1e-6 * expected.max())
+        if not bool(output.lost):
+            seen.append(np.asarray(state.filters[(int(state.stored) - 1) % config.filters]))
+    assert int(state.stored) == len(seen) > config.filters
+
+
+def test_the_best_candidate_is_the_target_without_saliency():
+    _, _, params, init, step, _ = build("svm_only")
+    state = init(params, jax.random.key(0), frame(), BOX)
+    state, output = step(params, state, frame())
+    best = np.asarray(output.info["scores"]).argmax()
+    np.testing.assert_allclose(output.box, output.info["candidates"][best], atol=1e-4)
+    assert set(output.info) == {"candidates", "scores"}
+
+
+def test_four_targets_at_once_are_four_runs():
+    _, tracker, params, init, step, learn = build()
+    starts = jnp.asarray([BOX, (20.0, 30.0, 24.0, 30.0), (90.0, 60.0, 33.0, 21.0), (10.0, 80.0, 20.0, 20.0)])
+    states = [init(params, jax.random.key(0), frame(), box) for box in starts]
+    lanes = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+    def run(lanes):
+        lanes, output = jax.vmap(tracker.step, (None, 0, None))(params, lanes, frame(shift=(1, 1)))
+        return learn_where_due(tracker.learn, params, lanes), output
+
+    lanes, together = jax.jit(run)(lanes)
+    for lane, start in enumerate(states):
+        state, output = step(params, start, frame(shift=(1, 1)))
+        state = learn(params, state) if bool(state.due) else state
+        np.testing.assert_allclose(together.box[lane], output.box, atol=1e-2)
+        weights = incremental_svm.weights(jax.tree.map(lambda leaf, lane=lane: leaf[lane], lanes.svm))
+        np.testing.assert_allclose(weights, incremental_svm.weights(state.svm), atol=1e-2)
+
+
+def test_features_of_every_network_exist():
+    for name, feature in cnn_svm.FEATURES.items():
+        net = backbones.get(name)
+        assert net.map_shape(feature.tap, feature.size)
+        assert cnn_svm.profile("paper", name).config.tap == feature.tap
+    with pytest.raises(JtrackError, match="profile of cnn_svm"):
+        cnn_svm.profile("papers", "tiny")
+    with pytest.raises(JtrackError, match="backbone of cnn_svm"):
+        cnn_svm.profile("paper", "none")
