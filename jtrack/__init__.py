@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jtrack import backbones, data, trackers
     from jtrack.devices import configure_cpu
     from jtrack.run.batch import track_batch
+    from jtrack.run.segmentation import saliency
     from jtrack.run.stream import Track, track
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ _LAZY = {
     "backbones": "jtrack",
     "configure_cpu": "jtrack.devices",
     "data": "jtrack",
+    "saliency": "jtrack.run.segmentation",
     "track": "jtrack.run.stream",
     "track_batch": "jtrack.run.batch",
     "trackers": "jtrack",
@@ -39,6 +41,7 @@ __all__ = [
     "backbones",
     "configure_cpu",
     "data",
+    "saliency",
     "track",
     "track_batch",
     "trackers",

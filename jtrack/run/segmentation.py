@@ -4,16 +4,76 @@ The most salient pixels are surely of the target, those around its box surely no
 2004) decides the others by their colours.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
 from jtrack.errors import JtrackError
+from jtrack.run.stream import build, track
+from jtrack.trackers import Built
 
 SEEDS = 0.7  # of the largest saliency: from here on a pixel is surely of the target
 MARGIN = 50  # pixels around the box that are surely background, at most
 ROUNDS = 5
+
+
+def saliency(
+    image: np.ndarray,
+    box: np.ndarray | Sequence[float],
+    *,
+    backbone: str | None = None,
+    profile: str = "default",
+    seed: int = 0,
+) -> np.ndarray:
+    """Which pixels tell an object from what is around it: CNN-SVM's saliency map of a single image.
+
+    A linear SVM learns the box against the background around it, and what its positive weights ask for is
+    projected back through the network.
+
+    Args:
+      image: uint8 [H, W, 3] RGB.
+      box: [4] x, y, w, h of the object, in pixels, 0-based.
+      backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
+      profile: of `cnn_svm`.
+      seed: of the background's samples.
+
+    Returns:
+      [H, W] float32, not negative; zero farther than about three sides from the box's middle, and
+      everywhere where no weight is positive.
+
+    Raises:
+      JtrackError: for a box that cannot be tracked, an unknown name, or a profile without saliency.
+    """
+    built = build("cnn_svm", profile=profile, backbone=backbone, precision="float32")
+    built = built._replace(config=dataclasses.replace(built.config, info=True))
+    check_saliency(built)
+    seen: list[dict[str, Any]] = []
+    # The first frame teaches; the second, the same, is looked at.
+    track(
+        [image, image],
+        box,
+        tracker=built,
+        seed=seed,
+        on_frame=lambda index, _, said: seen.append(said[0].info) if index else None,
+    )
+    size = image.shape[0], image.shape[1]
+    return on_frame(np.asarray(seen[0]["saliency"]), np.asarray(seen[0]["window"]), size)
+
+
+def check_saliency(built: Built) -> None:
+    """Refuses a tracker that makes no saliency map.
+
+    Raises:
+      JtrackError: naming the tracker and its profile.
+    """
+    if getattr(built.config, "localisation", "candidate") == "candidate":
+        raise JtrackError(
+            f"{built.name} {built.profile} makes no saliency map, which masks need: "
+            "use cnn_svm with the profile default or paper"
+        )
 
 
 def segment(
@@ -106,7 +166,9 @@ def segment_output(image: np.ndarray, box: np.ndarray, info: dict[str, Any]) -> 
       JtrackError: a tracker that makes no saliency map.
     """
     if "saliency" not in info:
-        raise JtrackError("this tracker makes no saliency map to segment by: use cnn_svm, not svm_only")
+        raise JtrackError(
+            "this output holds no saliency map to segment by: use cnn_svm and Config(info=True)"
+        )
     size = image.shape[0], image.shape[1]
     laid = on_frame(np.asarray(info["saliency"]), np.asarray(info["window"]), size)
     return segment(image, box, laid)

@@ -1,8 +1,13 @@
 """Masks from saliency, on images whose masks are known exactly."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+import jtrack
+from jtrack import run, trackers
+from jtrack.data import synthetic
 from jtrack.errors import JtrackError
 from jtrack.run import segmentation
 
@@ -103,5 +108,32 @@ def test_mistakes_are_named():
     image, _, box = scene(0, (80, 60), (34, 20))
     with pytest.raises(JtrackError, match="saliency map of 3 x 4 does not belong to an image of 120 x 160"):
         segmentation.segment(image, box, np.zeros((3, 4)))
-    with pytest.raises(JtrackError, match="makes no saliency map"):
+    with pytest.raises(JtrackError, match="holds no saliency map"):
         segmentation.segment_output(image, box, {})
+
+
+def test_a_clip_is_segmented_and_an_image_has_a_saliency_map():
+    """The tracker's masks of the synthetic clip against its exact ones, on features that need no weights."""
+    arguments = {"frames": 120, "size": (240, 320), "seed": 0}
+    clip, truth = synthetic.clip(**arguments), synthetic.masks(**arguments)
+    overlaps = []
+
+    def look(index, image, said):
+        if index:
+            found = segmentation.segment_output(image, said[0].box, said[0].info)
+            overlaps.append(overlap(found, truth[index]))
+
+    built = trackers.create("cnn_svm", backbone="hog")
+    built = built._replace(
+        config=dataclasses.replace(built.config, info=True, grid=128, candidates=60, budget=60, samples=24)
+    )
+    run.track(clip, clip.boxes[0], tracker=built, end=8, on_frame=look)
+    assert np.mean(overlaps) > 0.7, overlaps
+
+    image = next(iter(clip.frames))
+    made = jtrack.saliency(image, clip.boxes[0], backbone="hog")
+    assert made.shape == (240, 320) and made.min() >= 0
+    x, y, w, h = clip.boxes[0].astype(int)
+    assert made[y : y + h, x : x + w].mean() > 3 * made.mean()
+    with pytest.raises(JtrackError, match="svm_only makes no saliency map"):
+        jtrack.saliency(image, clip.boxes[0], backbone="hog", profile="svm_only")
