@@ -71,6 +71,23 @@ def annotate(
     return picture
 
 
+def tint(image: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Colours the pixels of targets, each in its target's colour.
+
+    Args:
+      image: uint8 [H, W, 3] RGB; not changed.
+      masks: one bool [H, W] a target; none leaves the image as it is.
+
+    Returns:
+      The tinted copy.
+    """
+    picture = image.copy()
+    for target, mask in enumerate(masks):
+        colour = np.array(COLOURS[target % len(COLOURS)])
+        picture[mask] = np.rint((picture[mask] + colour) / 2).astype(np.uint8)
+    return picture
+
+
 def response_maps(
     image: np.ndarray, box: np.ndarray, info: dict[str, Any], names: Sequence[str], *, title: str = "frame"
 ) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ from jtrack import devices, draw, run
 from jtrack.cli import outputs
 from jtrack.data import FrameSource
 from jtrack.errors import JtrackError
-from jtrack.run import Track
+from jtrack.run import Track, segmentation
 from jtrack.run.stream import OnFrame, build, check_boxes, open_frames
 from jtrack.trackers import Built
 from jtrack.types import Output
@@ -69,6 +69,10 @@ def track(
     video: Annotated[Path | None, typer.Option(help="The annotated video, .mp4.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Show it in a window; q ends.")] = False,
     maps: Annotated[Path | None, typer.Option(help="A folder for pictures of the response maps.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="A folder for masks of the targets, as .png of 0 and 1, 2, ...; cnn_svm only."),
+    ] = None,
     start: Annotated[int, typer.Option(help="First frame, counted from 0.")] = 0,
     end: Annotated[int | None, typer.Option(help="Frame to stop before.", show_default="the last")] = None,
     seed: Annotated[int, typer.Option(help="Of the tracker's randomness.")] = 0,
@@ -80,7 +84,7 @@ def track(
     """
     given = np.array([parse_box(text) for text in init or []]).reshape(-1, 4)
     given[:, :2] -= one_based
-    check_outputs(out, video, maps, targets=max(1, len(given)), overwrite=overwrite)
+    check_outputs(out, video, (maps, masks), targets=max(1, len(given)), overwrite=overwrite)
     if show or not len(given):
         check_display("leave out --show" if len(given) else "give the target's box as --init X,Y,W,H")
     frames = open_frames(source, start=start, end=end)
@@ -91,17 +95,21 @@ def track(
     built = build(tracker, profile=profile, backbone=backbone, precision=precision)
     if backbone is None and built.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
-    if maps is not None:
-        built = built._replace(config=dataclasses.replace(built.config, info=True))
+    built = informed(built, maps, masks)
 
+    found: list[np.ndarray] = []  # the masks of the frame in work
     failures: list[JtrackError] = []  # of the video or the maps: the boxes are kept all the same
     with ExitStack() as stack:
         stack.enter_context(noting(failures))
         interrupted = stack.enter_context(interruptible())
         steps: list[OnFrame] = [stack.enter_context(progress(frames)), lambda *_: bool(interrupted)]
+        if masks is not None:
+            steps.append(ending(mask_writer(masks, found, start), failures))
         if video is not None:
             write = stack.enter_context(outputs.video_writer(video, frames.fps or 30.0))
-            steps.append(lambda index, image, said: write(annotated(image, said, start + index)))
+            steps.append(
+                lambda index, image, said: write(annotated(draw.tint(image, found), said, start + index))
+            )
         if maps is not None:
             steps.append(ending(map_writer(maps, built, start), failures))
         if show:
@@ -113,7 +121,7 @@ def track(
             seed=seed,
             on_frame=lambda *frame: any([step(*frame) for step in steps]),
         )
-    written = [] if failures else [path for path in (video, maps) if path is not None]
+    written = [] if failures else [path for path in (video, maps, masks) if path is not None]
     if out is not None:
         written += outputs.write_boxes(out, done, first=start, one_based=one_based)
     typer.echo(summary(frames.name, done))
@@ -133,15 +141,25 @@ def track(
 
 
 def check_outputs(
-    out: Path | None, video: Path | None, maps: Path | None, *, targets: int, overwrite: bool
+    out: Path | None, video: Path | None, folders: Sequence[Path | None], *, targets: int, overwrite: bool
 ) -> None:
     """Refuses what could not be written at the end."""
     for file in outputs.box_files(out, targets) if out is not None else []:
         outputs.check_file(file, outputs.BOXES, overwrite=overwrite)
     if video is not None:
         outputs.check_file(video, outputs.VIDEOS, overwrite=overwrite)
-    if maps is not None:
-        outputs.check_folder(maps, overwrite=overwrite)
+    for folder in folders:
+        if folder is not None:
+            outputs.check_folder(folder, overwrite=overwrite)
+
+
+def informed(built: Built, maps: Path | None, masks: Path | None) -> Built:
+    """The tracker, which says what the pictures asked for are made of."""
+    if masks is not None:
+        segmentation.check_saliency(built)
+    if maps is None and masks is None:
+        return built
+    return built._replace(config=dataclasses.replace(built.config, info=True))
 
 
 def prepare(precision: str) -> None:
@@ -203,6 +221,22 @@ def map_writer(folder: Path, built: Built, start: int) -> OnFrame:
         title = f"frame {start + index}"
         rows = [draw.response_maps(image, np.asarray(o.box), o.info, names, title=title) for o in said]
         outputs.write_image(folder / f"{start + index:06d}.png", draw.stack(rows))
+
+    return step
+
+
+def mask_writer(folder: Path, found: list[np.ndarray], start: int) -> OnFrame:
+    """Writes the targets' masks of every frame but the first, and leaves them in `found`."""
+
+    def step(index: int, image: np.ndarray, said: list[Output]) -> None:
+        found.clear()
+        if index == 0:
+            return
+        found.extend(segmentation.segment_output(image, np.asarray(o.box), o.info) for o in said)
+        numbers = np.zeros(image.shape[:2], np.uint8)
+        for number, mask in enumerate(found, start=1):
+            numbers[mask] = number
+        outputs.write_image(folder / f"{start + index:06d}.png", numbers[:, :, None])
 
     return step
 
