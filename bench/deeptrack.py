@@ -1,0 +1,136 @@
+"""DeepTrack: where the time of a frame goes, and what each part of the paper is worth.
+
+    python bench/deeptrack.py [--data DATA/otb] [--out runs/deeptrack] [--profiles default,joint]
+
+The first table needs no data: the parts of a frame of the synthetic clip, each compiled alone, in
+milliseconds. The second is a one-pass evaluation of `default` and of each ablation on five short sequences;
+runs are kept in OUT and none is made twice, so that an interrupted command goes on where it was.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack import data, trackers
+from jtrack.benchmark import adapters, metrics, protocol
+from jtrack.benchmark.evaluate import evaluate
+from jtrack.benchmark.results import load
+from jtrack.data import synthetic
+from jtrack.learning import structural_loss
+from jtrack.run.stream import canvas_of, to_frame
+from jtrack.trackers import deeptrack
+
+SHORT = ("Crossing", "Football1", "MotorRolling", "Skiing", "Subway")
+TURNS = 15
+CYCLES = 10
+
+
+def timed(work: Callable[..., Any], *args: Any) -> float:
+    """Median milliseconds of a compiled function."""
+    compiled = jax.jit(work)
+    jax.block_until_ready(compiled(*args))
+    times = []
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(*args))
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def parts(profile: str) -> None:
+    """Prints the time of each part of a frame."""
+    config, values = deeptrack.profile(profile)
+    numbers = jax.tree.map(jnp.asarray, values)
+    clip = synthetic.clip(frames=2)
+    image = next(iter(clip.frames))
+    frame, box = to_frame(image, canvas_of(clip.frames.size)), jnp.asarray(clip.boxes[0], jnp.float32)
+    key = jax.random.key(0)
+    begin = jax.jit(lambda frame: deeptrack._init(config, numbers, key, frame, box))
+    start = time.perf_counter()
+    state = jax.block_until_ready(begin(frame))
+    cold = time.perf_counter() - start
+    start = time.perf_counter()
+    jax.block_until_ready(begin(frame))
+    warm = time.perf_counter() - start
+    cues = jax.jit(lambda frame: deeptrack._cues(config, frame, box, state.colour))(frame)
+    candidates = deeptrack._candidates(config, numbers, key, box, frame)
+
+    def scores(precision: str) -> Callable[..., Any]:
+        return lambda cues, candidates: structural_loss.score(
+            deeptrack._score(config, precision, state.network, cues, candidates, box)
+        )
+
+    endless = numbers._replace(tolerance=jnp.float32(0))
+    count = f"{config.candidates} candidates, {len(config.grey_cues)} cues"
+    rows = {
+        "cues": timed(lambda frame: deeptrack._cues(config, frame, box, state.colour), frame),
+        "patches of the candidates": timed(
+            lambda cues, windows: deeptrack._patches(config, cues, windows, box), cues, candidates
+        ),
+        f"scores of {count}, patches included, float32": timed(scores("float32"), cues, candidates),
+        "... bfloat16": timed(scores("bfloat16"), cues, candidates),
+        "training loss of a batch": timed(lambda state: deeptrack._loss(config, numbers, state, key), state),
+        f"{CYCLES} cycles of training": timed(
+            lambda state: deeptrack._learn(config, endless, state, CYCLES), state
+        ),
+        "a whole frame without training": timed(
+            lambda state, frame: deeptrack._step(config, "float32", numbers, state, frame), state, frame
+        ),
+    }
+    print(f"`{profile}`: first frame {warm:.1f} s, with compilation {cold:.1f} s\n")
+    print("| Part | ms |\n| --- | --- |")
+    for name, took in rows.items():
+        print(f"| {name} | {took:.1f} |")
+    full, half = (np.asarray(jax.jit(scores(p))(cues, candidates)) for p in ("float32", "bfloat16"))
+    place = int((full > full[half.argmax()]).sum()) + 1
+    print(f"\nbfloat16's best candidate is float32's number {place}.\n")
+
+
+def ablations(root: Path, sequences: list[str], out: Path, names: list[str], repeats: int) -> None:
+    """Runs what is missing and prints precision, success and speed of every profile."""
+    dataset = data.open_dataset("otb", root, sequences=sequences)
+    print(f"Mean over {', '.join(dataset.names)}; {repeats} seed(s) of each.\n")
+    print("| Profile | Precision at 20 px | AUC | Frames/s | |\n| --- | --- | --- | --- | --- |", flush=True)
+    for name in names:
+        tracker = adapters.contestant(trackers.create("deeptrack", profile=name))
+        done = evaluate(tracker, dataset, protocol.load("ope"), out, repeats=repeats)
+        (found,) = load(done.folder)
+        scores, rates = [], []
+        for sequence, tries in found.trajectories.items():
+            truth = dataset.annotation(sequence).boxes
+            scores += [metrics.score(trial.boxes, truth) for trial in tries]
+            rates.append(metrics.speed([trial.seconds for trial in tries if trial.seconds is not None]))
+        precision = statistics.mean(score.precision20 for score in scores)
+        auc = statistics.mean(score.auc for score in scores)
+        speed = statistics.mean(rate for rate in rates if rate)
+        said = deeptrack.ABLATIONS.get(name, "")
+        print(f"| {name} | {precision:.3f} | {auc:.3f} | {speed:.1f} | {said} |", flush=True)
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of OTB's sequences; without it no ablation is run")
+    parser.add_argument("--sequences", default=",".join(SHORT))
+    parser.add_argument("--out", type=Path, default=Path("runs/deeptrack"), help="folder of the runs")
+    parser.add_argument("--profiles", default=",".join(("default", "paper", *deeptrack.ABLATIONS)))
+    parser.add_argument("--repeats", type=int, default=1, help="seeds of each profile")
+    options = parser.parse_args()
+    for profile in ("default", "paper"):
+        parts(profile)
+    if options.data:
+        sequences, profiles = options.sequences.split(","), options.profiles.split(",")
+        ablations(options.data, sequences, options.out, profiles, options.repeats)
+
+
+if __name__ == "__main__":
+    main()
