@@ -124,7 +124,13 @@ def contestant(
     if isinstance(tracker, Built) or ":" not in tracker:
         if models:
             raise JtrackError(f"tracker {tracker} takes no --model: its weights are named by --backbone")
+        if isinstance(tracker, str) and tracker.endswith(".py"):
+            raise JtrackError(f"which tracker of {tracker}? give {tracker}:NAME, a class or function in it")
         return ours(build(tracker, profile=profile, backbone=backbone, precision=precision))
+    if (profile, backbone, precision) != ("default", None, "float32"):
+        raise JtrackError(
+            f"{tracker} is not a tracker of jtrack: it takes no --profile, --backbone or --precision"
+        )
     where, _, name = tracker.rpartition(":")
     if where == "opencv":
         return opencv(name, models)

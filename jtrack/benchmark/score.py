@@ -185,7 +185,7 @@ def _vot(
         return SequenceScore(counted, _speed(trials), {"ao": value}, {}, {"ao": float(len(annotation.boxes))})
     found = vot.supervised(trials, annotation, burn_in=protocol.burn_in, frames=frames)
     measures = {
-        "accuracy": found.accuracy,
+        "accuracy": found.accuracy if found.counted else np.nan,  # it failed before a frame counted
         "failures": found.failures,
         "failure_rate": found.failures / found.frames,
         "robustness": found.robustness,

@@ -122,14 +122,14 @@ def run(
 def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:
     """Prints what came of it, and what to do next."""
     there = f", {done.kept} were there" if done.kept else ""
-    typer.echo(f"{protocol.title}: {done.made} trials run{there}")
+    typer.echo(f"{protocol.title}: {done.made} trial{'s' * (done.made != 1)} run{there}")
     if figures := headline(done, dataset, protocol):
         typer.echo(figures)
     typer.echo(f"results are in {done.folder}")
-    chosen = [] if dataset.subset is None else ["--list", dataset.subset]
-    run = shlex.quote(str(done.folder))
-    typer.echo(f"next: jtrack score {shlex.join([str(done.folder), *chosen])}")
-    typer.echo(f"      jtrack report {run} --out report")
+    if done.made + done.kept:
+        run = shlex.join([str(done.folder), *([] if dataset.subset is None else ["--list", dataset.subset])])
+        typer.echo(f"next: jtrack score {run}")
+        typer.echo(f"      jtrack report {run} --out report")
 
 
 def headline(done: Evaluation, dataset: Dataset, protocol: Protocol) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -93,7 +94,7 @@ def score(
     found = of_protocol(results, protocol)
     done = score_all(found, dataset=dataset, root=root, subset=subset, sequences=sequences)
     if done.scored:
-        show(done.scored)
+        show(done)
     if json_file is not None and done.scored:
         write_json(json_file, done.scored)
     done.complain(f"; {len(done.scored)} are scored" if done.scored else "")
@@ -107,10 +108,23 @@ class Done(NamedTuple):
     refused: list[JtrackError]
 
     def complain(self, rest: str) -> None:
-        """Raises the first error, if there is one, with what became of the rest."""
-        if self.refused:
-            others = f" (and {len(self.refused) - 1} others)" if len(self.refused) > 1 else ""
-            raise JtrackError(f"{self.refused[0]}{others}{rest}")
+        """Says the first error, if there is one, with what became of the rest.
+
+        Raises:
+          JtrackError: if nothing could be scored.
+          Exit: with 1, if only a part could.
+        """
+        if not self.refused:
+            return
+        others = f" (and {len(self.refused) - 1} more such)" if len(self.refused) > 1 else ""
+        error = JtrackError(f"{self.refused[0]}{others}{rest}")
+        if not self.scored:
+            raise error
+        typer.echo(f"jtrack: {error}", err=True)
+        raise typer.Exit(1)
+
+
+type Place = tuple[str, Path]  # kind and folder of a dataset
 
 
 def score_all(
@@ -124,29 +138,53 @@ def score_all(
 ) -> Done:
     """Scores each result on its dataset, which is opened once; one that does not fit keeps none from it.
 
-    Without a list or sequences named, what a result lacks is left out.
-
-    Raises:
-      JtrackError: a dataset that cannot be opened.
+    Without a list or sequences named, the results of one protocol on one dataset are scored on the sequences
+    they all have: figures of different sequences could not be compared.
     """
     wanted = split_names(sequences)
     name = "selection" if wanted is not None else subset or "all"
-    opened: dict[tuple[str, Path], tuple[Dataset, dict[str, Truth]]] = {}
+    opened: dict[Place, tuple[Dataset, dict[str, Truth]]] = {}
     done = Done([], [], [])
+    groups: dict[tuple[str, Place], list[tuple[Results, dict[str, Truth]]]] = {}
     for each in found:
-        stage(each.tracker)
-        place = source(each, dataset, root)
-        if place not in opened:
-            data = open_dataset(*place, subset=subset, sequences=wanted)
-            opened[place] = data, scoring.annotations(data)
-        data, truth = opened[place]
         try:
-            truth = shared(each, truth) if subset is None and wanted is None else truth
-            done.scored.append(scoring.score(each, truth, subset=name))
-            done.datasets.append(data)
+            place = source(each, dataset, root)
+            if place not in opened:
+                data = open_dataset(*place, subset=subset, sequences=wanted)
+                opened[place] = data, scoring.annotations(data)
+            truth = opened[place][1]
+            truth = truth if subset is not None or wanted is not None else shared(each, truth)
+            groups.setdefault((each.protocol, place), []).append((each, truth))
         except JtrackError as error:
             done.refused.append(error)
+    for (protocol, place), members in groups.items():
+        common = in_common([truth for _, truth in members])
+        if not common:
+            names = ", ".join(sorted({title(each) for each, _ in members}))
+            done.refused.append(
+                JtrackError(f"{protocol} of {names} have no sequence in common: give them one by one")
+            )
+            continue
+        if (there := len(opened[place][1])) > len(common):
+            fewest, truth = min(members, key=lambda member: len(member[1]))
+            who = title(fewest)
+            if len(members) > 1:
+                who = f"all {len(members)} results, of which {who} has the fewest, {len(truth)}"
+            those = f"{len(common)} of {there} sequences, those of {who}"
+            typer.echo(f"jtrack: {protocol} is scored on {those}", err=True)
+        for each, _ in members:
+            stage(each.tracker)
+            try:
+                done.scored.append(scoring.score(each, common, subset=name))
+                done.datasets.append(opened[place][0])
+            except JtrackError as error:
+                done.refused.append(error)
     return done
+
+
+def in_common(truths: list[dict[str, Truth]]) -> dict[str, Truth]:
+    """The annotations that all have."""
+    return {name: truth for name, truth in truths[0].items() if all(name in other for other in truths[1:])}
 
 
 def write_json(path: Path, scored: list[Scored]) -> None:
@@ -188,41 +226,41 @@ def source(results: Results, kind: str | None, root: Path | None) -> tuple[str, 
 
 
 def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
-    """The annotations there are results of; says on stderr what is left out."""
+    """The annotations there are results of; says on stderr what failed, and what is not annotated."""
     both = scoring.shared(results, truth)
-    for what, missing in (
-        ("results", len(truth) - len(both)),
-        ("an annotation", len(results.trajectories) - len(both)),
-    ):
-        if missing:
-            typer.echo(f"jtrack: {results.tracker}: left out {missing} sequences without {what}", err=True)
+    if missing := len(results.trajectories) - len(both):
+        who = f"{title(results)}, {results.protocol}"
+        typer.echo(f"jtrack: {who}: left out {missing} sequences without an annotation", err=True)
     for name, why in results.failures.items():
         if name not in both:
-            typer.echo(f"jtrack: {results.tracker} failed on {name}: {why}", err=True)
+            typer.echo(f"jtrack: {title(results)}, {results.protocol}, failed on {name}: {why}", err=True)
     return both
 
 
-def show(scored: list[Scored]) -> None:
-    """Prints the tables."""
+def show(done: Done) -> None:
+    """Prints the tables: of one result its sequences, of several one table a protocol and dataset."""
     console = Console()
-    if len(scored) > 1:
-        for protocol in sorted({each.results.protocol for each in scored}):
-            console.print(comparison([each for each in scored if each.results.protocol == protocol]))
+    if len(done.scored) == 1:
+        (only,) = done.scored
+        console.print(by_sequence(only))
+        if only.by_attribute:
+            console.print(by_attribute(only))
         return
-    (only,) = scored
-    console.print(by_sequence(only))
-    if only.by_attribute:
-        console.print(by_attribute(only))
+    groups: dict[tuple[str, str, Path], list[Scored]] = {}
+    for each, data in zip(done.scored, done.datasets, strict=True):
+        groups.setdefault((each.results.protocol, data.kind, data.root), []).append(each)
+    for (protocol, kind, _), scored in groups.items():
+        console.print(comparison(scored, f"{protocol} on {kind}"))
 
 
-def comparison(scored: list[Scored]) -> Table:
+def comparison(scored: list[Scored], name: str) -> Table:
     """A line a result, the best first; of the first two measures the interval."""
     columns = [column for column in COLUMNS if any(column.key in each.measures for each in scored)][:3]
     numbers = [Column(column.title, justify="right", no_wrap=True) for column in columns]
-    first = scored[0]
-    sequences = " or ".join(map(str, sorted({len(each.sequences) for each in scored})))
+    count = len(scored[0].sequences)
+    titles = Counter(title(each.results) for each in scored)
     table = plain(
-        f"{first.results.protocol}, {first.subset}, {sequences} sequences",
+        f"{name}, {scored[0].subset}, {count} sequence{'s' * (count != 1)}",
         Column("tracker", min_width=8, overflow="fold"),
         *numbers,
         Column("fps", justify="right", no_wrap=True),
@@ -234,7 +272,9 @@ def comparison(scored: list[Scored]) -> Table:
             else figure(each.measures.get(column.key, math.nan), column.digits)
             for place, column in enumerate(columns)
         ]
-        table.add_row(title(each.results), *figures, rate(each.fps))
+        called, digest = title(each.results), each.results.label.get("digest")
+        same = titles[called] > 1 and digest
+        table.add_row(f"{called} {str(digest)[:8]}" if same else called, *figures, rate(each.fps))
     return table
 
 

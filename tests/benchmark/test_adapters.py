@@ -181,3 +181,16 @@ def test_our_label_holds_what_shapes_the_numbers():
 def test_our_tracker_needs_its_first_frame():
     with pytest.raises(JtrackError, match="before it was given its first"):
         contestant("hcft", backbone="hog").start(0).update(FRAME)
+
+
+@pytest.mark.parametrize(
+    ("tracker", "options", "message"),
+    [
+        ("mine.py", {}, "give mine.py:NAME"),
+        ("opencv:mil", {"backbone": "hog"}, "takes no --profile, --backbone or --precision"),
+        ("mine.py:Mine", {"profile": "paper"}, "takes no --profile"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(tracker, options, message):
+    with pytest.raises(JtrackError, match=message):
+        contestant(tracker, **options)

@@ -39,13 +39,13 @@ def test_it_runs_says_where_and_goes_on(jtrack, otb, still, tmp_path):
     first = jtrack(*command, "--sequences", "Walk").stdout.splitlines()
     (run,) = (tmp_path / "out").iterdir()
     assert run.name.startswith("Still-")
-    assert first[0] == "one-pass evaluation: 1 trials run"
+    assert first[0] == "one-pass evaluation: 1 trial run"
     assert first[1].startswith("over 1 sequences: auc 0.") and "frames a second" in first[1]
     assert first[2] == f"results are in {run}"
     assert first[3] == f"next: jtrack score {run}"
     assert "jtrack report" in first[4]
     second = jtrack(*command).stdout.splitlines()
-    assert second[0] == "one-pass evaluation: 1 trials run, 1 were there"
+    assert second[0] == "one-pass evaluation: 1 trial run, 1 were there"
     (loaded,) = results.load(tmp_path / "out")
     assert set(loaded.trajectories) == {"Walk", "Run"}
     assert json.loads((run / "run.json").read_text())["root"] == str(otb)

@@ -83,7 +83,7 @@ def test_an_earlier_report_is_replaced_only_if_told(quick, jtrack, world, tmp_pa
 
 
 def test_what_cannot_be_scored_does_not_keep_the_others_from_the_report(quick, jtrack, world, tmp_path):
-    said = jtrack(*given(world, "Near", "Short"), tmp_path / "r", code=2).stderr
+    said = jtrack(*given(world, "Near", "Short"), tmp_path / "r", code=1).stderr
     assert "Short has 9 boxes of Deer" in said and "the report has the other 1" in said
     assert (tmp_path / "r" / "report.html").exists()
 

@@ -122,15 +122,28 @@ def test_only_some_sequences(jtrack, root, results, tmp_path):
 def test_what_is_left_out_is_said(jtrack, root, results):
     write(results / "Mine_OPE.json.gz", {"Walk": 0, "Swim": 0, "Dive": 0})
     said = jtrack("score", results, "--root", root)
-    assert "Mine: left out 2 sequences without results" in said.stderr
-    assert "Mine: left out 2 sequences without an annotation" in said.stderr
+    assert "ope is scored on 1 of 3 sequences, those of Mine" in said.stderr
+    assert "Mine, ope: left out 2 sequences without an annotation" in said.stderr
     assert lines(said.stdout)["overall"][0] == "6"
+
+
+def test_results_are_compared_on_the_sequences_they_all_have(jtrack, root, results, tmp_path):
+    """Else one who was run on the easy sequences alone would lead."""
+    write(results / "Part_OPE.json.gz", {"Walk": 0})
+    out = tmp_path / "out.json"
+    said = jtrack("score", results, "--root", root, "--json", out)
+    assert all(list(each["sequences"]) == ["Walk"] for each in json.loads(out.read_text()))
+    assert "on 1 of 3 sequences, those of all 2 results, of which Part has the fewest, 1" in said.stderr
+    assert "1 sequence " in said.stdout
+    write(results / "Other_OPE.json.gz", {"Run": 0})
+    said = jtrack("score", results, "--root", root, code=2)
+    assert "no sequence in common" in said.stderr
 
 
 def test_one_result_that_cannot_be_scored_does_not_cost_the_others(jtrack, root, results, tmp_path):
     write(results / "Short_OPE.json.gz", dict.fromkeys(LENGTHS, 0), cut=1)
     out = tmp_path / "out.json"
-    said = jtrack("score", results, "--root", root, "--json", out, code=2)
+    said = jtrack("score", results, "--root", root, "--json", out, code=1)
     assert "Short has 3 boxes of Jogging-1, whose annotation has 4" in said.stderr
     assert said.stderr.rstrip().endswith("; 1 are scored")
     assert json.loads(out.read_text())["tracker"] == "Mine"

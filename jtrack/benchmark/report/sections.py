@@ -277,7 +277,12 @@ def _title(protocol: str) -> str:
 
 def _names(scored: Sequence[Scored], groups: Sequence[Group]) -> list[str]:
     """What each is called: its tracker's name, and as much more as tells it from its rivals in a section."""
-    called = [one.results.tracker for one in scored]
+    # Results of the first frames alone are never to be taken for those of whole sequences.
+    limits = [one.results.label.get("limit_frames") for one in scored]
+    called = [
+        f"{one.results.tracker} ({limit} frames)" if limit else one.results.tracker
+        for one, limit in zip(scored, limits, strict=True)
+    ]
     for more in ("profile", "backbone", "digest"):
         values = [
             str(one.results.label.get(more) or getattr(one.results, more, None) or "") for one in scored
