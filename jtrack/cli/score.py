@@ -124,7 +124,7 @@ class Done(NamedTuple):
         raise typer.Exit(1)
 
 
-type Place = tuple[str, Path]  # kind and folder of a dataset
+type Place = tuple[str, Path, str | None]  # kind, folder and list of a dataset
 
 
 def score_all(
@@ -148,9 +148,9 @@ def score_all(
     groups: dict[tuple[str, Place], list[tuple[Results, dict[str, Truth]]]] = {}
     for each in found:
         try:
-            place = source(each, dataset, root)
+            place = source(each, dataset, root, subset)
             if place not in opened:
-                data = open_dataset(*place, subset=subset, sequences=wanted)
+                data = open_dataset(*place[:2], subset=place[2], sequences=wanted)
                 opened[place] = data, scoring.annotations(data)
             truth = opened[place][1]
             truth = truth if subset is not None or wanted is not None else shared(each, truth)
@@ -211,8 +211,10 @@ def of_protocol(paths: list[Path], protocol: str | None) -> list[Results]:
     return kept
 
 
-def source(results: Results, kind: str | None, root: Path | None) -> tuple[str, Path]:
-    """Kind and folder of the dataset: as given, or else those of the run.
+def source(results: Results, kind: str | None, root: Path | None, subset: str | None) -> Place:
+    """Kind, folder and list of the dataset: as given, or else those of the run.
+
+    A list of VOT or GOT-10k is a folder, without which their sequences are not found.
 
     Raises:
       JtrackError: if the folder is not known.
@@ -222,7 +224,9 @@ def source(results: Results, kind: str | None, root: Path | None) -> tuple[str, 
         raise JtrackError(f"it is not known where the annotations of {results.tracker} are: give --root DIR")
     # Measures are called by the kind of dataset they come from.
     kind = kind or results.label.get("dataset") or protocols.load(results.protocol).measures
-    return kind, Path(folder)
+    if root is None and kind in ("vot", "got"):
+        subset = subset or results.label.get("list")
+    return kind, Path(folder), subset
 
 
 def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:

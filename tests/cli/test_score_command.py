@@ -209,3 +209,10 @@ def test_broken_results_are_one_sentence(jtrack, root, results):
     write(file, {"Swim": 0})
     said = jtrack("score", file, "--root", root, code=2)
     assert "results of Mine are of Swim, the annotations of" in said.stderr
+
+
+def test_a_run_of_a_list_that_is_a_folder_is_found_again(jtrack, data_folder, tmp_path):
+    sequences = ["--sequences", "vot2015_ball1", "--limit-frames", "12", "--protocol", "unsupervised"]
+    where = ["--root", data_folder / "vot", "--list", "vot2015", "--results", tmp_path / "runs"]
+    jtrack("eval", "--tracker", "opencv:mil", "--dataset", "vot", *where, *sequences)
+    assert "unsupervised" in jtrack("score", tmp_path / "runs").stdout
