@@ -177,6 +177,9 @@ def test_pooled_size(size, pool, count):
 
 def test_every_name_is_a_network_that_computes_what_it_says():
     for name in backbones.names():
+        if name == "none":
+            assert backbones.get(name).layers == ()
+            continue
         backbone = backbones.get(name)
         assert hash(backbone) == hash(backbones.get(name)) and backbone == backbones.get(name)
         tap = backbone.layers[0]
