@@ -10,8 +10,9 @@ BIN := .venv/bin
 demo: .venv/demo.done
 	$(BIN)/jtrack demo --out demo --overwrite
 
+# A file stays in one process, which compiles for all its tests.
 test: .venv/test.done lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/test.done
 	$(BIN)/ruff check .
