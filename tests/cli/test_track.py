@@ -150,6 +150,13 @@ def test_maps(jtrack, folder, box, tmp_path):
     assert len(list(maps.iterdir())) == FRAMES - 1
 
 
+def test_pictures_a_tracker_cannot_make_are_refused(jtrack, folder, box, tmp_path):
+    out = tmp_path / "out"
+    given = ["track", folder, "--init", box]
+    assert "deeptrack has none" in jtrack(*given, "--tracker", "deeptrack", "--maps", out, code=2).stderr
+    assert "hcft default makes no saliency map" in jtrack(*given, "--backbone", "hog", "--masks", out, code=2).stderr
+
+
 def test_window_shows_until_q(jtrack, folder, box, tmp_path, monkeypatch):
     shown = []
     monkeypatch.setenv("DISPLAY", ":0")
