@@ -158,7 +158,9 @@ def informed(built: Built, maps: Path | None, masks: Path | None) -> Built:
     if masks is not None:
         segmentation.check_saliency(built)
     if maps is not None and built.name != "hcft":
-        raise JtrackError(f"--maps draws the responses of hcft's filters: {built.name} has none, leave it out")
+        raise JtrackError(
+            f"--maps draws the responses of hcft's filters: {built.name} has none, leave it out"
+        )
     if maps is None and masks is None:
         return built
     return built._replace(config=dataclasses.replace(built.config, info=True))

@@ -154,7 +154,8 @@ def test_pictures_a_tracker_cannot_make_are_refused(jtrack, folder, box, tmp_pat
     out = tmp_path / "out"
     given = ["track", folder, "--init", box]
     assert "deeptrack has none" in jtrack(*given, "--tracker", "deeptrack", "--maps", out, code=2).stderr
-    assert "hcft default makes no saliency map" in jtrack(*given, "--backbone", "hog", "--masks", out, code=2).stderr
+    said = jtrack(*given, "--backbone", "hog", "--masks", out, code=2).stderr
+    assert "hcft default makes no saliency map" in said
 
 
 def test_window_shows_until_q(jtrack, folder, box, tmp_path, monkeypatch):
