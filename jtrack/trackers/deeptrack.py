@@ -77,7 +77,6 @@ class Config:
     importance: Literal["structural", "uniform"] = "structural"
     trust: bool = True  # whether frames are drawn by their quality (label noise)
     lazy: bool = True  # whether only a grown loss starts a training
-    gated: bool = False  # whether a lost target's box stays where it was, and nothing is learnt meanwhile
     info: bool = False  # put candidates and their scores, quality and loss into `Output.info`
 
     def __post_init__(self) -> None:
@@ -173,8 +172,7 @@ def _default() -> Profile:
     Cues keep fixed ranges around 0, so that what passes by does not change how the target looks, and hue,
     which is noise where colours are pale, gives way to two opponent colours. Momentum trains in fewer cycles.
     The box is the mean of the best candidates, weighed by how likely so long a step is, and each frame adds
-    several overlapping patches of the target, and the background that scored highest. A lost target's box
-    stays, and nothing is learnt until it is found there again.
+    several overlapping patches of the target, and the background that scored highest.
     """
     config = Config(
         grey_cues=("contrast", "contrast_wide", "grey", "gradient"),
@@ -188,7 +186,6 @@ def _default() -> Profile:
         first_positives=200,
         first_budget=250,
         budget=10,
-        gated=True,
     )
     return Profile(
         config,
@@ -308,24 +305,19 @@ def _step(
     overlap = boxes.iou(candidates, box[None])
     quality = _quality(config, numbers, outputs, scores, overlap)
 
-    slope, middle = numbers.confidence
-    score = jax.nn.sigmoid(slope * (jnp.log(jnp.maximum(scores[best], 0.01)) - middle))
-    lost = score < numbers.lost_below
     near = _foreground(near_key, box, config.positives_per_frame - 1)
     far = _background(config, far_key, box, candidates, scores)
     state = state._replace(time=state.time + 1, key=key)
-    following = _remember(config, numbers, state, image, state.box, (near, far), quality)
-    loss = _loss(config, numbers, following, draw_key)
+    state = _remember(config, numbers, state, image, state.box, (near, far), quality)
+    loss = _loss(config, numbers, state, draw_key)
     due = loss > 2 * numbers.tolerance if config.lazy else jnp.ones((), jnp.bool_)
-    following = following._replace(box=box, due=due)
-    if config.gated:
-        kept = state._replace(due=jnp.zeros((), jnp.bool_))
-        following = jax.tree.map(lambda a, b: jnp.where(lost, a, b), kept, following)
 
+    slope, middle = numbers.confidence
+    score = jax.nn.sigmoid(slope * (jnp.log(jnp.maximum(scores[best], 0.01)) - middle))
     info = {}
     if config.info:
         info = {"candidates": candidates, "scores": scores, "quality": quality, "loss": loss, "cues": image}
-    return following, Output(following.box, score, lost, info)
+    return state._replace(box=box, due=due), Output(box, score, score < numbers.lost_below, info)
 
 
 def _learn(config: Config, numbers: Numbers, state: State, budget: int) -> State:

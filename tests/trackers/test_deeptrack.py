@@ -298,16 +298,6 @@ def test_a_target_that_leaves_lowers_the_score():
     assert np.isfinite(output.box).all()
 
 
-def test_nothing_is_learnt_of_a_lost_target():
-    """Its box, network and pools stay bitwise; only time and the random key go on."""
-    step, chosen, state = start(tolerance=ALWAYS, lost_below=1.1)
-    before = copied(state)
-    state, output = step(chosen, state, frame((0, 9)))
-    assert output.lost
-    assert same(state._replace(time=before.time, key=before.key), before)
-    assert state.time == before.time + 1 and not same(state.key, before.key)
-
-
 def test_training_that_diverges_stays_finite():
     made = executable(tracker(), lanes=False)
     wild = params(learning_rate=1e3, fusion_rate=1e3, tolerance=ALWAYS)
