@@ -1,10 +1,11 @@
 """`jtrack eval`: a tracker over the sequences of a benchmark, by its protocol."""
 
 import shlex
+import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -96,7 +97,7 @@ def run(
     chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, models=model or [])
     if chosen.built is not None and backbone is None and chosen.built.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
-    with progress() as on_progress:
+    with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
         done = evaluate(
             chosen,
             opened,
@@ -146,6 +147,30 @@ def headline(done: Evaluation, dataset: Dataset, protocol: Protocol) -> str | No
     if scored.fps:
         figures.append(f"{scored.fps:.1f} frames a second")
     return f"over {len(truth)} sequences: {', '.join(figures)}"
+
+
+@contextmanager
+def heeding_interrupts(on_progress: Callable[[Done], None]) -> Generator[Callable[[Done], None]]:
+    """Ctrl-C interrupts, at the latest after the frame in work.
+
+    Raised inside a callback of JAX, a `KeyboardInterrupt` is printed and forgotten.
+    """
+    caught: list[int] = []
+
+    def catch(number: int, _: Any) -> None:
+        caught.append(number)
+        raise KeyboardInterrupt
+
+    def heeding(done: Done) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        on_progress(done)
+
+    previous = signal.signal(signal.SIGINT, catch)
+    try:
+        yield heeding
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager
