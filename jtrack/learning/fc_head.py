@@ -1,0 +1,128 @@
+"""A small fully connected head on the feature map of a network: fc6, ReLU, fc7, and a softmax of two classes.
+
+GDT (Zhai, Javan Roshtkhari and Mori, 2016, sections 3.1 and 3.2) reduces AlexNet's fc7 to 500 numbers and
+models those. They are taken before their ReLU: behind it many are 0 for every sample, and have no variance.
+The two classes are what the head is trained with: object and background offline, the target and background
+in the first frame. Tracking does not use them.
+
+    features = pool(maps, cells)            # [N, h, w, C] -> [N, D]
+    params   = init(key, D, 512, 500)       # or with fc6 of a network: `with_fc6`
+    values   = apply(params, features)      # fc7 [N, 500]
+    scores   = logits(params, values)       # [N, 2]: background, object
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jtrack.learning.caffe_sgd import Multiplier
+from jtrack.types import Array, Key
+from jtrack.vision.resize import resize
+
+BACKGROUND, OBJECT = 0, 1  # the classes
+
+
+class Dense(NamedTuple):
+    """A fully connected layer, float32."""
+
+    kernel: Any  # [inputs, outputs]
+    bias: Any  # [outputs]
+
+
+class Params(NamedTuple):
+    """The head; 4 (D H + H O + 3 O + H + 2) bytes: 38 MB for D = 18 432, H = 512 and O = 500."""
+
+    fc6: Dense  # D -> H
+    fc7: Dense  # H -> O
+    objectness: Dense  # O -> 2
+
+
+# What Caffe's users give a layer that was trained before, and one that is new.
+# A tree of `Params(TRAINED, NEW, NEW)` is what `caffe_sgd.step` takes.
+TRAINED = Dense(Multiplier(1.0, 1.0), Multiplier(2.0, 0.0))
+NEW = Dense(Multiplier(10.0, 1.0), Multiplier(20.0, 0.0))
+
+
+def init(key: Key, in_features: int, hidden: int, out: int) -> Params:
+    """A head before training: He-normal kernels for features of unit root mean square, biases 0.
+
+    Args:
+      key: a PRNG key.
+      in_features: D, of `pool`.
+      hidden: H, numbers of fc6.
+      out: O, numbers of fc7.
+
+    Returns:
+      The head.
+    """
+    keys = jax.random.split(key, 3)
+    return Params(
+        _dense(keys[0], in_features, hidden, 2.0),
+        _dense(keys[1], hidden, out, 2.0),
+        _dense(keys[2], out, 2, 1.0),
+    )
+
+
+def with_fc6(key: Key, fc6: Dense, out: int) -> Params:
+    """A head that begins with a network's own fc6; fc7 is new and starts as Caffe would start it.
+
+    Args:
+      key: a PRNG key.
+      fc6: kernel [D, H] and bias [H], as `Backbone` stores them.
+      out: O, numbers of fc7.
+
+    Returns:
+      The head.
+    """
+    keys = jax.random.split(key, 2)
+    hidden = fc6.kernel.shape[1]
+    kernel, bias = (part.astype(jnp.float32) for part in fc6)
+    return Params(Dense(kernel, bias), _dense(keys[0], hidden, out, 2.0), _dense(keys[1], out, 2, 1.0))
+
+
+def _dense(key: Key, inputs: int, outputs: int, gain: float) -> Dense:
+    kernel = (gain / inputs) ** 0.5 * jax.random.normal(key, (inputs, outputs), jnp.float32)
+    return Dense(kernel, jnp.zeros((outputs,), jnp.float32))
+
+
+def pool(maps: Array, cells: int | None, *, normalised: bool = True) -> Array:
+    """Feature maps as the head takes them.
+
+    Args:
+      maps: [N, h, w, C] float32 of a network's tap, or [N, C].
+      cells: maps are averaged over areas to so many cells a side; None takes them as they are.
+      normalised: whether each sample is brought to a root mean square of 1, so that one rate fits all
+        networks; without it for layers trained on the network's own magnitude (AlexNet's fc6).
+
+    Returns:
+      [N, D] float32 with D = cells cells C, in the order (row, column, channel).
+    """
+    if cells is not None and maps.shape[1:3] != (cells, cells):
+        maps = resize(maps, (cells, cells), method="imresample")
+    flat = maps.reshape(maps.shape[0], -1)
+    if not normalised:
+        return flat
+    square = jnp.mean(flat * flat, axis=1, keepdims=True)
+    return flat * lax.rsqrt(jnp.maximum(square, 1e-12))
+
+
+def apply(params: Params, features: Array) -> Array:
+    """fc7 [N, O], before its ReLU, of features [N, D]."""
+    return _dense_apply(params.fc7, jax.nn.relu(_dense_apply(params.fc6, features)))
+
+
+def logits(params: Params, values: Array) -> Array:
+    """Scores [N, 2] of the classes (background, object), of fc7 [N, O] before its ReLU."""
+    return _dense_apply(params.objectness, jax.nn.relu(values))
+
+
+def loss(scores: Array, labels: Array) -> Array:
+    """The mean cross entropy () of the softmax of scores [N, 2] and labels [N] int32 in {0, 1}."""
+    chances = jax.nn.log_softmax(scores, axis=1)
+    return -jnp.mean(jnp.take_along_axis(chances, labels[:, None], axis=1))
+
+
+def _dense_apply(layer: Dense, x: Array) -> Array:
+    return jnp.matmul(x, layer.kernel, precision="highest") + layer.bias[None]
