@@ -114,17 +114,19 @@ def auc(success: np.ndarray) -> float:
     return float(np.mean(success))
 
 
-def measure(boxes: np.ndarray, truth: np.ndarray) -> Agreement:
+def measure(boxes: np.ndarray, truth: np.ndarray, absent: np.ndarray | None = None) -> Agreement:
     """Compares the boxes of one trial with its annotation, frame by frame, as the OTB toolkit does.
 
     A box that is not finite, or whose width or height is not positive, is replaced by the one before it; then
-    the first box by the annotation, with which the tracker was started. Frames whose annotation has an
-    entry that is not positive in the file's own numbers (counted from 1) get an overlap and an error of -1:
-    the target is absent, and such a frame fails in success but passes in precision.
+    the first box by the annotation, with which the tracker was started. Frames without a target get an
+    overlap and an error of -1: such a frame fails in success but passes in precision.
 
     Args:
       boxes: [T, 4] x, y, w, h counted from 0, of the tracker.
       truth: [T, 4] the annotation.
+      absent: [T] bool, frames without a target (`Annotation.absent`; the toolkit's own rule, which is on the
+        numbers of OTB's files, is `jtrack.data.otb.absent`). None: where the annotation is not finite or has
+        no size, which count as absent in any case.
 
     Raises:
       JtrackError: if there are not as many boxes as annotations, or none.
@@ -141,7 +143,8 @@ def measure(boxes: np.ndarray, truth: np.ndarray) -> Agreement:
     boxes = boxes[np.maximum.accumulate(np.where(valid, np.arange(len(boxes)), 0))]
     boxes[0] = truth[0]
 
-    absent = ~(truth > [-1, -1, 0, 0]).all(axis=1)
+    empty = ~(np.isfinite(truth).all(axis=1) & (truth[:, 2:] > 0).all(axis=1))
+    absent = empty if absent is None else empty | absent
     seen = np.where(absent[:, None], 1.0, truth)  # a box without size has no normalised error
     values = overlap(boxes, seen), centre_error(boxes, seen), normalised_centre_error(boxes, seen)
     return Agreement(*(np.where(absent, ABSENT, value) for value in values))
@@ -193,14 +196,15 @@ def rates(counts: Counts) -> Scores:
     )
 
 
-def score(boxes: np.ndarray, truth: np.ndarray) -> Scores:
+def score(boxes: np.ndarray, truth: np.ndarray, absent: np.ndarray | None = None) -> Scores:
     """Scores the boxes of one sequence as the OTB toolkit does; see `measure`, which says what is refused.
 
     Args:
       boxes: [T, 4] x, y, w, h counted from 0, of the tracker.
       truth: [T, 4] the annotation.
+      absent: [T] bool, frames without a target; see `measure`.
     """
-    return rates(count(measure(boxes, truth)))
+    return rates(count(measure(boxes, truth, absent)))
 
 
 def speed(trials: Iterable[np.ndarray]) -> float | None:

@@ -140,7 +140,11 @@ def score(
 
 
 def _otb(trials: Sequence[Trajectory], annotation: Annotation, protocol: Protocol) -> SequenceScore:
-    counts = [metrics.count(metrics.measure(trial.boxes, _rows(trial, annotation.boxes))) for trial in trials]
+    absent = annotation.absent
+    counts = [
+        metrics.count(metrics.measure(trial.boxes, _rows(trial, annotation.boxes), _rows(trial, absent)))
+        for trial in trials
+    ]
     if protocol.pooling == "frames":
         counts = [metrics.pool(counts)]
     scores = [metrics.rates(counted)._asdict() for counted in counts]

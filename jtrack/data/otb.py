@@ -5,8 +5,8 @@ A sequence is a folder with the images in `img/` and one box a frame, `x,y,w,h` 
 are counted from 0 everywhere else in jtrack. A dataset is a folder of such folders, or of annotations alone
 as the toolkit keeps them: `anno/NAME.txt`, and `anno/att/NAME.txt` or `att/NAME.txt`.
 
-An annotation keeps the numbers of its file. Where the target is absent they are not positive or NaN, and
-scoring depends on them as they stand.
+An annotation keeps the numbers of its file. A frame with one that is not positive, or NaN, is a frame without
+a target to the toolkit: the event "absent" marks them.
 
 What the benchmark says besides (its lists, and of each sequence the range, the attributes and where no
 segment of TRE may start) is data in `otb.toml`.
@@ -143,7 +143,9 @@ def load(folder: str | Path, *, target: int | None = None, attributes: str | Pat
     boxes = _matched(found, images)
     frames = open_images(images, name=found.name)
     marks = _attributes(found.name, None if attributes is None else Path(attributes))
-    return Sequence(found.name, boxes, attributes=marks, size=frames.size, frames=frames)
+    return Sequence(
+        found.name, boxes, attributes=marks, events=_events(boxes), size=frames.size, frames=frames
+    )
 
 
 def load_annotation(folder: str | Path, *, target: int | None = None) -> Annotation:
@@ -151,7 +153,7 @@ def load_annotation(folder: str | Path, *, target: int | None = None) -> Annotat
     found = _find(Path(folder), target)
     images = _images(found)
     boxes = _matched(found, images) if images else _cut(found.name, read_boxes(found.truth), found.truth)
-    return Annotation(found.name, boxes, attributes=_attributes(found.name, None))
+    return Annotation(found.name, boxes, attributes=_attributes(found.name, None), events=_events(boxes))
 
 
 class _Found(NamedTuple):
@@ -220,7 +222,21 @@ def _load_bare(root: Path, name: str) -> Annotation:
     path = root / "anno" / f"{name}.txt"
     places = [folder / "att" / f"{name}.txt" for folder in (root, root / "anno")]
     marks = _attributes(name, next((place for place in places if place.is_file()), None))
-    return Annotation(name, _cut(name, read_boxes(path), path), attributes=marks)
+    boxes = _cut(name, read_boxes(path), path)
+    return Annotation(name, boxes, attributes=marks, events=_events(boxes))
+
+
+def absent(boxes: np.ndarray) -> np.ndarray:
+    """[T] bool: where the toolkit takes the target of annotated boxes [T, 4], counted from 0, for absent.
+
+    There one of the file's own numbers, which count from 1, is not positive, or NaN.
+    """
+    return ~(np.asarray(boxes) + ORIGIN > 0).all(axis=1)
+
+
+def _events(boxes: np.ndarray) -> dict[str, np.ndarray]:
+    marks = absent(boxes)
+    return {"absent": marks} if marks.any() else {}
 
 
 def _attributes(name: str, file: Path | None) -> tuple[str, ...]:

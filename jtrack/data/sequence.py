@@ -56,6 +56,19 @@ class Annotation:
     events: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> [T] bool: where it happens
     size: tuple[int, int] | None = None  # (height, width) of the frames, where it is known
 
+    @property
+    def absent(self) -> np.ndarray:
+        """[T] bool: frames whose target is not to be seen.
+
+        The event "absent" says so, or "visible" that it is not, or a box that is not finite or has no size.
+        """
+        absent = ~(np.isfinite(self.boxes).all(axis=1) & (self.boxes[:, 2:] > 0).all(axis=1))
+        if "absent" in self.events:
+            absent |= self.events["absent"]
+        if "visible" in self.events:
+            absent |= ~np.asarray(self.events["visible"], bool)
+        return absent
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sequence(Annotation):

@@ -173,9 +173,18 @@ def test_frames_without_annotation_fail_in_success_and_pass_in_precision(annotat
     truth[2] = annotation
     boxes = truth.copy()
     boxes[2] = [200, 200, 20, 20]
-    scores = metrics.score(boxes, truth)
+    scores = metrics.score(boxes, truth, otb.absent(truth))
     assert scores.precision20 == (1 if absent else 0.75)
     assert scores.success[0] == 0.75
+
+
+def test_a_target_across_the_border_is_absent_by_otbs_rule_alone():
+    truth = np.array([[10.0, 10, 20, 20], [-8, 10, 20, 20], [-30, -30, 20, 20]])
+    boxes = np.add(truth, [[0, 0, 0, 0], [4, 0, 0, 0], [100, 0, 0, 0]])
+    agreement = metrics.measure(boxes, truth)
+    np.testing.assert_allclose(agreement.overlap, [1, 16 / 24, 0])
+    np.testing.assert_allclose(agreement.error, [0, 4, 100])
+    np.testing.assert_array_equal(metrics.measure(boxes, truth, otb.absent(truth)).overlap, [1, -1, -1])
 
 
 @pytest.mark.parametrize(
@@ -233,7 +242,8 @@ def test_struck_equals_the_toolkits_curves(data_folder, toolkit, annotation):
     assert len(curves) == 51
     for sequence, (success, precision) in curves.items():
         boxes = results[sequence]
-        scores = metrics.score(boxes, annotation(sequence, len(boxes)))
+        truth = annotation(sequence, len(boxes))
+        scores = metrics.score(boxes, truth, otb.absent(truth))
         np.testing.assert_allclose(scores.success, success, atol=1e-12, err_msg=sequence)
         np.testing.assert_allclose(scores.precision, precision, atol=1e-12, err_msg=sequence)
 
@@ -246,7 +256,8 @@ def test_ct_equals_the_toolkits_curves(data_folder, toolkit, annotation):
     for sequence, (success, precision) in toolkit("SRE", "CT").items():
         runs = [np.array(run["res"]) - [1, 1, 0, 0] for run in results[sequence]]
         assert len(runs) == 12
-        trials = [metrics.count(metrics.measure(boxes, annotation(sequence, len(boxes)))) for boxes in runs]
+        truth = annotation(sequence, len(runs[0]))
+        trials = [metrics.count(metrics.measure(boxes, truth, otb.absent(truth))) for boxes in runs]
         scores = metrics.rates(metrics.pool(trials))
         np.testing.assert_allclose(scores.success, success, atol=1e-12, err_msg=sequence)
         np.testing.assert_allclose(scores.precision, precision, atol=1e-12, err_msg=sequence)
@@ -269,9 +280,8 @@ def test_published_headline_numbers(data_folder, annotation, tracker, precision,
     """OTB-2013 as printed in the papers and in the benchmark's table, to all their digits."""
     meta = json.loads((data_folder / "otb_benchmark/annotations/otb100_meta.json").read_text())
     results = published(data_folder, tracker)
-    scores = [
-        metrics.score(results[name], annotation(name, len(results[name]))) for name in meta["lists"]["cvpr13"]
-    ]
+    truths = {name: annotation(name, len(results[name])) for name in meta["lists"]["cvpr13"]}
+    scores = [metrics.score(results[name], truth, otb.absent(truth)) for name, truth in truths.items()]
     assert round(np.mean([score.precision20 for score in scores]), 3) == precision
     assert round(np.mean([score.auc for score in scores]), 3) == area
 

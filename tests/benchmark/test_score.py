@@ -290,6 +290,15 @@ def test_a_sequence_without_target_has_no_mean_error():
     assert np.isfinite(scored.intervals["mean_error"]).all()
 
 
+def test_only_what_is_annotated_as_absent_is():
+    """A user's target that crosses the border counts; what the annotation marks does not."""
+    boxes = np.tile([-5.0, 10, 20, 20], (4, 1))
+    found = results({"Walk": layouts.tracked(boxes)})
+    for events, success in (({}, 1), ({"absent": np.array([0, 0, 1, 1], bool)}, 0.5)):
+        scored = score.score(found, {"Walk": Annotation("Walk", boxes, events=events)}, **QUICK)
+        assert scored.measures["success50"] == success
+
+
 def test_rows_of_nan_are_the_box_before():
     """As the toolkit repairs them, the same as if the box had been repeated."""
     gap, repeated = shifted([0, 5, 9, 9, 30]), shifted([0, 5, 5, 5, 30])

@@ -169,7 +169,20 @@ def test_real_frames_are_whole(data_folder):
 def test_absent_targets_stay_as_the_file_has_them(tmp_path):
     (tmp_path / "boxes.txt").write_text("NaN NaN NaN NaN\n0,0,0,0\n-3,2,5,6\n")
     expected = [[np.nan] * 4, [-1, -1, 0, 0], [-4, 1, 5, 6]]
-    np.testing.assert_array_equal(otb.read_boxes(tmp_path / "boxes.txt"), expected)
+    boxes = otb.read_boxes(tmp_path / "boxes.txt")
+    np.testing.assert_array_equal(boxes, expected)
+    np.testing.assert_array_equal(otb.absent(boxes), [True, True, True])
+    np.testing.assert_array_equal(otb.absent(np.add(boxes, [4, 0, 0, 0])), [True, True, False])
+
+
+def test_frames_without_a_target_are_marked(tmp_path):
+    (tmp_path / "anno").mkdir()
+    (tmp_path / "anno" / "Some.txt").write_text("5,5,9,9\n-3,2,5,6\n1,1,5,6\n")
+    (tmp_path / "anno" / "Whole.txt").write_text("5,5,9,9\n")
+    dataset = otb.dataset(tmp_path, None)
+    np.testing.assert_array_equal(dataset.annotation("Some").absent, [False, True, False])
+    assert list(dataset.annotation("Some").events) == ["absent"]
+    assert not dataset.annotation("Whole").events
 
 
 def test_the_package_knows_what_the_benchmark_says(data_folder):
