@@ -1,0 +1,1 @@
+"""Offline training: what is learnt once, before any video, and kept as weights."""

@@ -1,0 +1,254 @@
+"""Images with boxes around objects: detection sets of any kind, read one image at a time by its number.
+
+    data = open_boxed("tfds:coco/2017")     # or voc/2007, or any prepared set with objects/bbox
+    data = open_boxed("folder:photos")      # photos/a.jpg with photos/a.txt beside it
+    data = open_boxed("got:data/got10k")    # frames of annotated sequences: otb, vot, got
+    data = open_boxed("scenes:2000")        # so many made-up scenes, see `jtrack.train.scenes`
+    image, boxes = data.read(17)
+
+A folder is searched with all below it. Beside an image NAME.jpg stands NAME.txt or NAME.csv with one line an
+object, `x,y,w,h` in pixels **counted from 0**, x and y of the top-left corner: the layout of
+`jtrack.data`'s folders, with lines for objects instead of frames. An empty file says that there is no object;
+an image without a file is left out.
+
+Sets of TensorFlow Datasets must have been prepared as array records; they are then read without TensorFlow.
+"""
+
+import bisect
+import functools
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jtrack.data.dataset import open_dataset
+from jtrack.data.folder import decode_image, is_image, natural_key, read_image
+from jtrack.data.text import parse_row, read_text
+from jtrack.errors import JtrackError, unknown_name
+
+SEQUENCES = ("otb", "vot", "got")  # kinds of `jtrack.data` whose frames are taken as images
+KINDS = ("tfds", "folder", *SEQUENCES, "scenes")
+
+
+class Picture(NamedTuple):
+    """An image and the objects in it."""
+
+    image: np.ndarray  # [H, W, 3] uint8 RGB
+    boxes: np.ndarray  # [n, 4] float64 x, y, w, h in pixels, 0-based; n may be 0
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """A set of images with boxes; nothing of it is held in memory."""
+
+    name: str  # as the user gave it, with the version and split that were found
+    length: int
+    read: Callable[[int], Picture]  # by number in [0, length); may be called from several threads
+    digest: str  # of what the set consists of: a training goes on with the very data it began with
+
+
+def open_boxed(spec: str, *, split: str = "train", root: str | Path | None = None) -> Boxed:
+    """Opens a set of images with boxes.
+
+    Args:
+      spec: "KIND:WHERE", as above.
+      split: of a set of TensorFlow Datasets: "train", "train+validation".
+      root: the folder of prepared sets; by default TensorFlow Datasets' own, `TFDS_DATA_DIR` or
+        ~/tensorflow_datasets.
+
+    Raises:
+      JtrackError: an unknown kind, a set that is not there, not prepared or needs TensorFlow, one without
+        boxes.
+    """
+    kind, _, where = spec.partition(":")
+    if kind not in KINDS or not where:
+        known = "tfds:voc/2007, tfds:coco/2017, folder:DIR, otb:DIR, vot:DIR, got:DIR or scenes:COUNT"
+        raise JtrackError(f"data {spec!r} is not understood: give {known}")
+    if kind == "tfds":
+        return _tfds(where, split, root)
+    if kind == "folder":
+        return _folder(Path(where).expanduser())
+    if kind == "scenes":
+        from jtrack.train import scenes
+
+        return scenes.boxed(where)
+    return _sequences(kind, Path(where).expanduser())
+
+
+def joined(sets: Sequence[Boxed]) -> Boxed:
+    """Several sets as one."""
+    if len(sets) == 1:
+        return sets[0]
+    ends = list(itertools.accumulate(one.length for one in sets))
+
+    def read(index: int) -> Picture:
+        which = bisect.bisect_right(ends, index)
+        return sets[which].read(index - (ends[which] - sets[which].length))
+
+    digest = _digest(one.digest for one in sets)
+    return Boxed(" + ".join(one.name for one in sets), ends[-1], read, digest)
+
+
+# --- TensorFlow Datasets ----------------------------------------------------------------------------------
+
+
+def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
+    try:
+        from tensorflow_datasets.core import constants, decode, read_only_builder
+    except ImportError as error:
+        raise JtrackError(f"data of tfds:{name} need the extra jtrack[tfds] ({error})") from None
+    place = _prepared(name, Path(constants.DATA_DIR if root is None else root).expanduser())
+    try:
+        builder = read_only_builder.builder_from_directory(str(place))
+        features, splits = builder.info.features, builder.info.splits
+        form = builder.info.file_format.value
+    except Exception as error:
+        raise JtrackError(
+            f"{place} is no prepared set ({_reason(error)}): prepare tfds:{name} again"
+        ) from None
+    if form != "array_record":
+        raise JtrackError(
+            f"{place} is kept as {form}, which only TensorFlow reads: where that is installed, prepare it "
+            f"with `tfds build {name} --file_format=array_record`"
+        )
+    if "image" not in features or "bbox" not in dict(features.get("objects", {}).items()):
+        raise JtrackError(
+            f"tfds:{name} has no boxes: a set with the features image and objects/bbox is needed, this one has "
+            f"{', '.join(features)}"
+        )
+    if unknown := [part for part in re.split(r"\+|\[[^]]*\]", split) if part and part.strip() not in splits]:
+        raise unknown_name(f"split of tfds:{name}", unknown[0], splits)
+    try:
+        source = builder.as_data_source(split=split, decoders={"image": decode.SkipDecoding()})
+        length = len(source)
+    except Exception as error:
+        raise JtrackError(f"cannot read split {split!r} of {place}: {_reason(error)}") from None
+    if not length:
+        raise JtrackError(f"split {split!r} of {place} is empty: name another of {', '.join(splits)}")
+    identity = (
+        f"tfds:{'/'.join(place.parts[-2 if place.parts[-2] == name.split(':')[0] else -3 :])} [{split}]"
+    )
+
+    def read(index: int) -> Picture:
+        what = f"record {index} of {identity}"
+        try:
+            record = source[index]
+            objects = record["objects"]
+            boxes = np.asarray(objects["bbox"], np.float64).reshape(-1, 4)
+            crowds = np.asarray(objects.get("is_crowd", np.zeros(len(boxes))), bool)
+            data = bytes(record["image"])
+        except Exception as error:
+            raise JtrackError(f"cannot read {what}: {_reason(error)}: prepare the set again") from None
+        image = decode_image(data, what)
+        # Of unit height and width: ymin, xmin, ymax, xmax.
+        low, high = (boxes[~crowds][:, side] * image.shape[1::-1] for side in ((1, 0), (3, 2)))
+        return Picture(image, np.concatenate([low, high - low], axis=1))
+
+    return Boxed(identity, length, read, _digest([identity, str(length)]))
+
+
+def _prepared(name: str, root: Path) -> Path:
+    """The folder of a prepared set, NAME[/CONFIG][:VERSION]: of its newest version where none is given."""
+    path, _, wanted = name.partition(":")
+    if not re.fullmatch(r"\w+(/[\w.-]+)?", path) or ".." in path:
+        raise JtrackError(f"tfds:{name} is not the name of a set: give one such as tfds:voc/2007")
+    folder = root / path
+    configs = [one for one in sorted(folder.glob("*/")) if not _is_version(one.name) and one.name[0] != "."]
+    if not _versions(folder) and len(configs) == 1 and "/" not in path:
+        folder = configs[0]
+    found = {one.name: one for one in _versions(folder)}
+    if wanted and wanted in found:
+        return found[wanted]
+    if found and not wanted:
+        return max(found.values(), key=lambda one: tuple(map(int, one.name.split("."))))
+    has = f"has {', '.join(found or [one.name for one in configs])}" if found or configs else "does not exist"
+    raise JtrackError(
+        f"tfds:{name} is not prepared in {root}: {folder} {has}; preparing needs TensorFlow: where that is "
+        f"installed, run `tfds build {path} --file_format=array_record`, and name the folder here"
+    )
+
+
+def _versions(folder: Path) -> list[Path]:
+    return [one for one in folder.glob("*/") if _is_version(one.name)]
+
+
+def _is_version(name: str) -> bool:
+    return re.fullmatch(r"\d+\.\d+\.\d+", name) is not None
+
+
+# --- folders and sequences --------------------------------------------------------------------------------
+
+
+def _folder(root: Path) -> Boxed:
+    if not root.is_dir():
+        raise JtrackError(f"there is no folder {root} to read images with boxes from")
+    images = sorted((path for path in root.rglob("*") if is_image(path)), key=natural_key)
+    pairs = [(path, boxes) for path in images if (boxes := _beside(path)) is not None]
+    if not pairs:
+        raise JtrackError(
+            f"folder {root} holds {len(images)} images but no boxes: expected NAME.txt beside NAME.jpg, with a "
+            "line x,y,w,h for each object"
+        )
+
+    def read(index: int) -> Picture:
+        path, boxes = pairs[index]
+        return Picture(read_image(path), _read_boxes(boxes))
+
+    sizes = (f"{path.relative_to(root)} {path.stat().st_size}" for pair in pairs for path in pair)
+    return Boxed(f"folder:{root}", len(pairs), read, _digest(sizes))
+
+
+def _beside(image: Path) -> Path | None:
+    """The file of an image's boxes."""
+    names = (image.with_suffix(suffix) for suffix in (".txt", ".csv"))
+    return next((path for path in names if path.is_file()), None)
+
+
+def _read_boxes(path: Path) -> np.ndarray:
+    """Lines x,y,w,h as an array [n, 4]."""
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = parse_row(line.strip(), number, path)
+        if len(row) != 4 or not np.isfinite(row).all() or min(row[2:]) <= 0:
+            raise JtrackError(
+                f"line {number} of {path} is no box: expected x,y,w,h with w and h above 0, found {line[:60]!r}"
+            )
+        rows.append(row)
+    return np.array(rows, np.float64).reshape(-1, 4)
+
+
+def _sequences(kind: str, root: Path) -> Boxed:
+    """The frames of annotated sequences, each with the one box that is known of it."""
+    dataset = open_dataset(kind, root)
+    marks = [dataset.annotation(name) for name in dataset.names]
+    ends = list(itertools.accumulate(len(mark.boxes) for mark in marks))
+    sequence = functools.lru_cache(maxsize=64)(dataset.sequence)
+
+    def read(index: int) -> Picture:
+        which = bisect.bisect_right(ends, index)
+        row = index - (ends[which] - len(marks[which].boxes))
+        found = sequence(dataset.names[which])
+        if found.frames.pick is None:
+            raise JtrackError(f"{found.name} of {root} is not kept as images, which alone are read by number")
+        if found.frames.length is not None and row >= found.frames.length:
+            row = found.frames.length - 1
+        seen = not found.absent[row]
+        return Picture(found.frames.pick(row), found.boxes[row : row + 1] if seen else np.empty((0, 4)))
+
+    digest = _digest(f"{name} {len(mark.boxes)}" for name, mark in zip(dataset.names, marks, strict=True))
+    return Boxed(f"{kind}:{root}", ends[-1], read, digest)
+
+
+def _digest(parts: Any) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
