@@ -20,9 +20,11 @@ COMMANDS = {
     "eval": "Run a tracker over the sequences of a benchmark, by its protocol.",
     "vot": "Run trackers of jtrack inside the VOT toolkit.",
     "score": "Score results, published ones too, against a dataset's annotations.",
+    "masks": "Score masks against true masks.",
     "report": "Compare results: an interactive page, figures and tables.",
     "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",
     "demo": "Track a made-up clip with known ground truth and show what comes out.",
+    "train": "Train a network to tell objects from background, as GDT does first.",
     "weights": "List, fetch, convert and verify the weights of the networks.",
     "doctor": "Say what is installed and run the numeric self-tests.",
 }

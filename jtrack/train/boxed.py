@@ -102,7 +102,8 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
         from tensorflow_datasets.core import constants, decode, read_only_builder
     except ImportError as error:
         raise JtrackError(f"data of tfds:{name} need the extra jtrack[tfds] ({error})") from None
-    place = _prepared(name, Path(constants.DATA_DIR if root is None else root).expanduser())
+    where = Path(constants.DATA_DIR if root is None else root).expanduser()
+    place = _prepared(name, where)
     try:
         builder = read_only_builder.builder_from_directory(str(place))
         features, splits = builder.info.features, builder.info.splits
@@ -118,7 +119,7 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
         )
     if "image" not in features or "bbox" not in dict(features.get("objects", {}).items()):
         raise JtrackError(
-            f"tfds:{name} has no boxes: a set with the features image and objects/bbox is needed, this one has "
+            f"tfds:{name} has no boxes: the features image and objects/bbox are needed, it has "
             f"{', '.join(features)}"
         )
     if unknown := [part for part in re.split(r"\+|\[[^]]*\]", split) if part and part.strip() not in splits]:
@@ -130,9 +131,8 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
         raise JtrackError(f"cannot read split {split!r} of {place}: {_reason(error)}") from None
     if not length:
         raise JtrackError(f"split {split!r} of {place} is empty: name another of {', '.join(splits)}")
-    identity = (
-        f"tfds:{'/'.join(place.parts[-2 if place.parts[-2] == name.split(':')[0] else -3 :])} [{split}]"
-    )
+    version = f"{place.parent.relative_to(where)}:{place.name}"
+    identity = f"tfds:{version} [{split}]"
 
     def read(index: int) -> Picture:
         what = f"record {index} of {identity}"
@@ -191,8 +191,8 @@ def _folder(root: Path) -> Boxed:
     pairs = [(path, boxes) for path in images if (boxes := _beside(path)) is not None]
     if not pairs:
         raise JtrackError(
-            f"folder {root} holds {len(images)} images but no boxes: expected NAME.txt beside NAME.jpg, with a "
-            "line x,y,w,h for each object"
+            f"folder {root} holds {len(images)} images but no boxes: expected NAME.txt beside NAME.jpg, with "
+            "a line x,y,w,h for each object"
         )
 
     def read(index: int) -> Picture:
@@ -218,7 +218,7 @@ def _read_boxes(path: Path) -> np.ndarray:
         row = parse_row(line.strip(), number, path)
         if len(row) != 4 or not np.isfinite(row).all() or min(row[2:]) <= 0:
             raise JtrackError(
-                f"line {number} of {path} is no box: expected x,y,w,h with w and h above 0, found {line[:60]!r}"
+                f"line {number} of {path} is no box: expected x,y,w,h, w and h above 0, found {line[:60]!r}"
             )
         rows.append(row)
     return np.array(rows, np.float64).reshape(-1, 4)

@@ -90,7 +90,7 @@ def stream(
             yield step, _batch(list(pool.map(functools.partial(_training, patches, images, step), slots)))
 
 
-def test(patches: Patches, batch: int) -> Generator[Batch]:
+def in_order(patches: Patches, batch: int) -> Generator[Batch]:
     """The patches of every image once, always the same, each the middle of what is kept.
 
     Args:
@@ -139,7 +139,7 @@ def _found(patches: Patches, index: int, rng: np.random.Generator) -> tuple[Pict
             return picture, windows, labels
         index = int(rng.choice(patches.indices))
     raise JtrackError(
-        f"{TRIES} images in a row of {patches.data.name} have no box that patches can be cut for (of at least "
+        f"{TRIES} images in a row of {patches.data.name} have no box that patches can be cut for (at least "
         f"{SMALLEST} pixels a side, with background around it): give data with boxes around objects"
     )
 

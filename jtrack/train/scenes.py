@@ -121,7 +121,7 @@ def _stand(image: np.ndarray, outline: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _ground(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A ground [H, W, 3] float32 of up to three textures that meet at straight borders, with lines over it."""
+    """A ground [H, W, 3] float32 of up to three textures with straight borders, and lines over it."""
     height, width = size
     image = _texture(size, rng, grain=rng.uniform(20, 160))
     y, x = np.mgrid[:height, :width]
@@ -133,11 +133,8 @@ def _ground(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         side = np.clip(x * np.cos(angle) + y * np.sin(angle) - offset, 0, 1).astype(np.float32)[:, :, None]
         image += side * (_texture(size, rng, grain=rng.uniform(20, 160)) - image)
     for _ in range(int(rng.integers(0, 12))):
-        ends = rng.uniform(-0.2, 1.2, (2, 2)) * [width, height]
-        colour = tuple(float(c) for c in _colour(rng))
-        cv2.line(
-            image, *(tuple(int(v) for v in end) for end in ends), colour, int(rng.integers(1, 5)), cv2.LINE_AA
-        )
+        first, second = (rng.uniform(-0.2, 1.2, (2, 2)) * [width, height]).astype(int).tolist()
+        cv2.line(image, first, second, _colour(rng).tolist(), int(rng.integers(1, 5)), cv2.LINE_AA)
     return image
 
 

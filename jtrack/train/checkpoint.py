@@ -1,0 +1,80 @@
+"""The state of a training as one file, which is there whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from jtrack.backbones.store import replacing
+from jtrack.errors import JtrackError
+from jtrack.types import PyTree
+
+
+def save(path: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
+    """Writes a tree of arrays; the file that was there stays until the new one is complete.
+
+    Args:
+      path: the file.
+      tree: any tree of arrays.
+      about: what else to keep, of JSON.
+
+    Raises:
+      JtrackError: it cannot be written, as on a full disk.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))[0]
+    tensors = {jax.tree_util.keystr(key): np.asarray(leaf, order="C") for key, leaf in leaves}
+    try:
+        with replacing(path) as unfinished:
+            save_file(tensors, unfinished, {"about": json.dumps(about)})
+    except (OSError, SafetensorError) as error:
+        kept = "the one before is kept" if path.is_file() else "there is none yet"
+        raise JtrackError(
+            f"cannot write the checkpoint {path}: {getattr(error, 'strerror', None) or error}; {kept}: make "
+            "room and run the same command again"
+        ) from None
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What was kept beside the arrays.
+
+    Raises:
+      JtrackError: the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads((file.metadata() or {})["about"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def load(path: Path, like: PyTree) -> PyTree:
+    """Reads the arrays back.
+
+    Args:
+      path: a file that `save` wrote.
+      like: a tree of the same structure, shapes and dtypes, of arrays or `jax.ShapeDtypeStruct`.
+
+    Raises:
+      JtrackError: the file is damaged, or holds another tree.
+    """
+    leaves, form = jax.tree_util.tree_flatten_with_path(like)
+    found = []
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for key, leaf in leaves:
+                array = file.get_tensor(jax.tree_util.keystr(key))
+                if array.shape != leaf.shape or array.dtype != leaf.dtype:
+                    raise ValueError(f"{jax.tree_util.keystr(key)} is {array.dtype} {list(array.shape)}")
+                found.append(array)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+    return jax.tree.unflatten(form, found)
+
+
+def _damaged(path: Path, error: Exception) -> JtrackError:
+    return JtrackError(f"the checkpoint {path} is damaged or another training's ({error}): delete it")

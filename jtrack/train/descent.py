@@ -1,0 +1,47 @@
+"""Caffe's gradient descent as an optimiser of optax."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from jtrack.learning.caffe_sgd import Multiplier
+from jtrack.types import Array, PyTree
+
+
+class Descent(NamedTuple):
+    """Numbers of a descent with Caffe's step policy."""
+
+    rate: float = 0.001
+    rate_every: int = 20_000  # steps after which the rate is divided by ten
+    momentum: float = 0.9
+    decay: float = 0.0005
+
+    def rate_at(self, step: Any) -> Any:
+        """The rate of a step, counted from 0."""
+        return self.rate * 0.1 ** (step // self.rate_every)
+
+
+CAFFE = Descent()  # as Caffe's users fine-tune AlexNet
+
+
+def caffe_sgd(descent: Descent, multipliers: PyTree) -> optax.GradientTransformation:
+    """Momentum that holds the rate, weight decay, and multipliers a blob: `jtrack.learning.caffe_sgd`.
+
+    Args:
+      descent: rates.
+      multipliers: a `Multiplier` for each leaf, in the tree of the weights.
+
+    Source: Caffe's SGDSolver and its learning rate policy "step" (Jia et al. 2014).
+    """
+
+    def over(function: Callable[..., Array], *trees: PyTree) -> PyTree:
+        return jax.tree.map(function, multipliers, *trees, is_leaf=lambda node: isinstance(node, Multiplier))
+
+    return optax.chain(
+        optax.stateless(lambda slopes, w: over(lambda m, g, w: g + descent.decay * m.decay * w, slopes, w)),
+        optax.stateless(lambda slopes, _: over(lambda m, g: m.rate * g, slopes)),
+        optax.scale_by_schedule(lambda step: -descent.rate_at(step)),
+        optax.trace(descent.momentum),
+    )
