@@ -12,7 +12,7 @@ import numpy as np
 from jtrack.errors import JtrackError
 from jtrack.train.boxed import Boxed, Picture
 
-SIZE = (240, 320)  # height and width of a scene
+SIZE = (180, 240)  # height and width of a scene
 _MOST = 10_000_000
 
 
@@ -64,7 +64,8 @@ def scene(number: int, size: tuple[int, int] = SIZE) -> Picture:
             low, high = outline.min(axis=0), outline.max(axis=0)
             boxes.append(np.concatenate([low, high - low]))
     image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.2)))
-    image = image * rng.uniform(0.6, 1.15) + rng.normal(0, rng.uniform(1, 7), image.shape)
+    grain = rng.standard_normal(image.shape, np.float32)
+    image = image * np.float32(rng.uniform(0.6, 1.15)) + np.float32(rng.uniform(1, 7)) * grain
     return Picture(np.clip(np.rint(image), 0, 255).astype(np.uint8), np.array(boxes))
 
 
@@ -104,7 +105,7 @@ def _stand(image: np.ndarray, outline: np.ndarray, rng: np.random.Generator) -> 
     outline = outline - low
     mask = _mask(part.shape[:2], outline)[:, :, None]
     paint = _texture(part.shape[:2], rng, grain=rng.uniform(0.15, 0.8) * reach)
-    y, x = np.mgrid[: part.shape[0], : part.shape[1]]
+    y, x = _grid(part.shape[:2])
     middle = outline.mean(axis=0) + rng.uniform(-0.25, 0.25, 2) * reach
     away = np.hypot(x - middle[0], y - middle[1]) / reach
     paint *= (1.15 - rng.uniform(0.1, 0.9) * away)[:, :, None]
@@ -124,13 +125,13 @@ def _ground(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A ground [H, W, 3] float32 of up to three textures with straight borders, and lines over it."""
     height, width = size
     image = _texture(size, rng, grain=rng.uniform(20, 160))
-    y, x = np.mgrid[:height, :width]
+    y, x = _grid(size)
     for _ in range(int(rng.integers(0, 3))):
         angle = rng.uniform(0, 2 * np.pi)
         offset = rng.uniform(0.2, 0.8) * width * np.cos(angle) + rng.uniform(0.2, 0.8) * height * np.sin(
             angle
         )
-        side = np.clip(x * np.cos(angle) + y * np.sin(angle) - offset, 0, 1).astype(np.float32)[:, :, None]
+        side = np.clip(x * np.cos(angle) + y * np.sin(angle) - offset, 0, 1)[:, :, None]
         image += side * (_texture(size, rng, grain=rng.uniform(20, 160)) - image)
     for _ in range(int(rng.integers(0, 12))):
         first, second = (rng.uniform(-0.2, 1.2, (2, 2)) * [width, height]).astype(int).tolist()
@@ -145,18 +146,23 @@ def _texture(size: tuple[int, int], rng: np.random.Generator, *, grain: float) -
     weight = 1.0
     while grain > 1.5 and weight > 0.05:
         coarse = [int(np.ceil(side / grain)) + 2 for side in size]
-        field = rng.standard_normal(coarse).astype(np.float32)
+        field = rng.standard_normal(coarse, np.float32)
         mix += weight * cv2.resize(field, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
         grain, weight = grain / 2.2, weight * rng.uniform(0.4, 0.9)
     if rng.random() < 0.4:
-        y, x = np.mgrid[: size[0], : size[1]]
+        y, x = _grid(size)
         angle, period = rng.uniform(0, np.pi), rng.uniform(5, 40)
         wave = np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period)
         if rng.random() < 0.4:  # checks
             wave *= np.sin(2 * np.pi * (y * np.cos(angle) - x * np.sin(angle)) / period)
-        mix += (rng.uniform(0.5, 2) * np.sign(wave) * np.abs(wave) ** rng.uniform(0.2, 1)).astype(np.float32)
+        mix += rng.uniform(0.5, 2) * np.sign(wave) * np.abs(wave) ** rng.uniform(0.2, 1)
     share = 1 / (1 + np.exp(-rng.uniform(0.4, 2) * mix))[:, :, None]
-    return (first + share * (second - first)).astype(np.float32)
+    return first + share * (second - first)
+
+
+def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers [h, 1] and column numbers [1, w]."""
+    return np.arange(size[0], dtype=np.float32)[:, None], np.arange(size[1], dtype=np.float32)[None]
 
 
 def _colour(rng: np.random.Generator) -> np.ndarray:
