@@ -6,6 +6,7 @@ the overlap of masks for that of boxes.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from jtrack.errors import JtrackError
 
 SUFFIXES = frozenset({".png", ".bmp", ".pgm", ".pbm", ".tif", ".tiff"})  # none that loses what it stores
 _LARGEST = 1 << 26  # pixels
+
+
+class Agreement(NamedTuple):
+    """How well masks agree with true ones, by pixels and by the boxes around them."""
+
+    masks: np.ndarray  # [T] intersection over union of the pixels
+    boxes: np.ndarray  # [T] the same of the smallest upright boxes around them
 
 
 def overlap(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -44,10 +52,19 @@ def score(overlaps: np.ndarray) -> tuple[float, np.ndarray]:
     return metrics.auc(curve), curve
 
 
-def folder_overlaps(
+def box_around(mask: np.ndarray) -> np.ndarray:
+    """The smallest box [4] x, y, w, h around a mask [H, W] bool; zeros around an empty one."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return np.zeros(4)
+    corner = np.array([columns[0], rows[0]], np.float64)
+    return np.concatenate([corner, [columns[-1] + 1, rows[-1] + 1] - corner])
+
+
+def folder_agreement(
     folder: str | Path, truth: str | Path, *, label: int | None = None, true_label: int | None = None
-) -> np.ndarray:
-    """Overlap of each true mask of a folder with the mask of the same frame.
+) -> Agreement:
+    """Agreement of each true mask of a folder with the mask of the same frame.
 
     Masks belong together by their names without suffix, if the folder has one for every true mask (which may
     then be annotated in some frames only); else in natural order, if there are as many.
@@ -59,7 +76,7 @@ def folder_overlaps(
       true_label: the same of the true masks.
 
     Returns:
-      [T] of the true masks in natural order.
+      Both overlaps, of the true masks in natural order; of two empty masks they are 1.
 
     Raises:
       JtrackError: if the masks do not belong together, differ in size, or cannot be read.
@@ -76,7 +93,8 @@ def folder_overlaps(
             f"{folder} has {len(masks)} masks but {truth} {len(true)}, and none is called {missing.stem}:"
             " name them alike, or give as many"
         )
-    return np.array([_overlap(*pair, label, true_label) for pair in pairs])
+    overlaps = np.array([_overlaps(*pair, label, true_label) for pair in pairs])
+    return Agreement(overlaps[:, 0], overlaps[:, 1])
 
 
 def files(folder: str | Path) -> list[Path]:
@@ -142,14 +160,17 @@ def _values(path: Path) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _overlap(mask: Path, truth: Path, label: int | None, true_label: int | None) -> float:
+def _overlaps(mask: Path, truth: Path, label: int | None, true_label: int | None) -> tuple[float, float]:
     pair = read(mask, label=label), read(truth, label=true_label)
     if pair[0].shape != pair[1].shape:
         raise JtrackError(
             f"mask {mask} is {_size(pair[0].shape)} but {truth} {_size(pair[1].shape)} (width x height): they"
             " must be of the same images"
         )
-    return float(overlap(*pair))
+    if not pair[0].any() and not pair[1].any():
+        return 1.0, 1.0
+    around = metrics.overlap(*(box_around(each) for each in pair))
+    return float(overlap(*pair)), float(around)
 
 
 def _size(shape: tuple[int, ...]) -> str:

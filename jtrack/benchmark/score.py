@@ -7,7 +7,8 @@
 
 Measures by the protocol:
   * OTB: those of `jtrack.benchmark.metrics.Scores`; overall the mean over sequences.
-  * GOT: `ao`, `sr50`, `sr75`; overall by frames, as its toolkit pools.
+  * GOT: `ao`, `sr50`, `sr75`; overall by frames, as its toolkit pools, and `mao`, `msr50`, `msr75` by classes
+    of objects, as its paper and server do, where the classes are known.
   * VOT, restarted: `accuracy`, `failures`, `robustness` and overall `eao`, as VOT2013 (VOT2015) has them.
   * VOT, never restarted: `ao`, the average overlap; overall by frames, as its toolkit pools.
 """
@@ -125,6 +126,8 @@ def score(
         runs = [(trial, truth[name]) for name, found in trials.items() for trial in found]
         curves["expected_overlap"] = vot.expected_overlap(runs)
         measures["eao"] = vot.eao(curves["expected_overlap"])
+    if protocol.measures == "got" and all(annotation.category for annotation in truth.values()):
+        measures |= _by_class(sequences, truth)
     parts = _attributes(sequences, trials, truth, protocol)
     return Scored(
         replace(results, trajectories=trials),
@@ -177,6 +180,20 @@ def _got(trials: Sequence[Trajectory], annotation: Annotation, _: Protocol) -> S
     return SequenceScore(scores.frames, _speed(trials), measures, {"success": scores.success}, weights)
 
 
+def _by_class(sequences: Mapping[str, SequenceScore], truth: Mapping[str, Annotation]) -> dict[str, float]:
+    """GOT-10k's scores averaged over classes; nothing where no frame counts."""
+    scores = [
+        got.Scores(
+            *(each.measures[key] for key in ("ao", "sr50", "sr75")), each.curves["success"], each.frames
+        )
+        for each in sequences.values()
+    ]
+    if not any(each.frames for each in scores):
+        return {}
+    means = got.class_average(scores, [truth[name].category for name in sequences])
+    return {"mao": means.ao, "msr50": means.sr50, "msr75": means.sr75}
+
+
 def _vot(
     trials: Sequence[Trajectory],
     annotation: Annotation,
@@ -210,7 +227,7 @@ def _overall(
 ) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, tuple[float, float]]]:
     """Weighted means over sequences, and the intervals of the measures."""
     measures, curves = _means(scores)
-    columns = np.array([_linearised(scores, key, measures[key]) for key in scores[0].measures]).T
+    columns = np.array([linearised(scores, key, measures[key]) for key in scores[0].measures]).T
     interval = bootstrap.mean_interval(np.nan_to_num(columns), resamples=resamples)
     ends = zip(interval.low.tolist(), interval.high.tolist(), strict=True)
     intervals = dict(zip(scores[0].measures, ends, strict=True))
@@ -240,8 +257,8 @@ def _weights(scores: Sequence[SequenceScore], key: str) -> np.ndarray:
     return np.array([score.weights.get(key, 1.0) for score in scores])
 
 
-def _linearised(scores: Sequence[SequenceScore], key: str, mean: float) -> np.ndarray:
-    """Values whose plain mean is the weighted one, and varies with the sequences drawn as that does.
+def linearised(scores: Sequence[SequenceScore], key: str, mean: float) -> np.ndarray:
+    """Values [n] whose plain mean is the weighted one, and varies with the sequences drawn as that does.
 
     To first order a ratio of sums changes with each of its terms by w (v - mean) / sum(w); without weights
     these are the values themselves.

@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import score as scoring
+from jtrack.benchmark.comparison import compare
 from jtrack.benchmark.results import Results
 from jtrack.benchmark.score import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
@@ -48,6 +49,16 @@ COLUMNS = (
     Shown("ao", "AO"),
     Shown("sr50", "SR@.5"),
     Shown("sr75", "SR@.75"),
+    Shown("mao", "mAO"),
+    Shown("msr50", "mSR@.5"),
+    Shown("msr75", "mSR@.75"),
+)
+# What only a comparison of several results has.
+COMPARED = (
+    Shown("behind", "to the best"),
+    Shown("accuracy_rank", "rank A", 2),
+    Shown("robustness_rank", "rank R", 2),
+    Shown("rank", "rank", 2),
 )
 
 
@@ -87,7 +98,8 @@ def score(
     """Scores results against a dataset's annotations.
 
     Of one result every sequence is shown, of several one line each. Brackets hold the 95 % interval of the
-    mean over sequences, by the bootstrap.
+    mean over sequences, by the bootstrap; "to the best" is the mean difference to the first line, paired by
+    sequence, so that an interval without 0 tells the two apart. Restarted trackers have VOT2013's ranks.
     """
     if json_file is not None:
         outputs.check_file(json_file, (".json",), overwrite=True)
@@ -172,13 +184,17 @@ def score_all(
                 who = f"all {len(members)} results, of which {who} has the fewest, {len(truth)}"
             those = f"{len(common)} of {there} sequences, those of {who}"
             typer.echo(f"jtrack: {protocol} is scored on {those}", err=True)
+        scored = []
         for each, _ in members:
             stage(each.tracker)
             try:
-                done.scored.append(scoring.score(each, common, subset=name))
-                done.datasets.append(opened[place][0])
+                scored.append(scoring.score(each, common, subset=name))
             except JtrackError as error:
                 done.refused.append(error)
+        if len(scored) > 1:
+            stage(f"{len(scored)} trackers compared")
+        done.scored.extend(compare(scored, common))
+        done.datasets.extend([opened[place][0]] * len(scored))
     return done
 
 
@@ -258,8 +274,8 @@ def show(done: Done) -> None:
 
 
 def comparison(scored: list[Scored], name: str) -> Table:
-    """A line a result, the best first; of the first two measures the interval."""
-    columns = [column for column in COLUMNS if any(column.key in each.measures for each in scored)][:3]
+    """A line a result, the best first; the first measure and how far it is from the best with intervals."""
+    columns = shown_of(scored, COLUMNS)[:2] + shown_of(scored, COMPARED)
     numbers = [Column(column.title, justify="right", no_wrap=True) for column in columns]
     count = len(scored[0].sequences)
     titles = Counter(title(each.results) for each in scored)
@@ -272,14 +288,19 @@ def comparison(scored: list[Scored], name: str) -> Table:
     for each in sorted(scored, key=lambda each: -each.measures.get(columns[0].key, -math.inf)):
         figures = [
             with_interval(each, column)
-            if place < 2
+            if column in (columns[0], COMPARED[0])
             else figure(each.measures.get(column.key, math.nan), column.digits)
-            for place, column in enumerate(columns)
+            for column in columns
         ]
         called, digest = title(each.results), each.results.label.get("digest")
         same = titles[called] > 1 and digest
         table.add_row(f"{called} {str(digest)[:8]}" if same else called, *figures, rate(each.fps))
     return table
+
+
+def shown_of(scored: list[Scored], columns: tuple[Shown, ...]) -> list[Shown]:
+    """Those columns that some result has a measure for."""
+    return [column for column in columns if any(column.key in each.measures for each in scored)]
 
 
 def by_sequence(scored: Scored) -> Table:

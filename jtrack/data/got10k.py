@@ -6,7 +6,7 @@ frame in `absence.label`, `cut_by_image.label` and `cover.label` (how much of th
 to 8). The test split has the box of the first frame only.
 
 The labels become events: "absence" and "cut_by_image" as they are, and "visible" where the cover is not 0:
-the frames the benchmark's own evaluation counts.
+the frames the benchmark's own evaluation counts. The `object_class` of `meta_info.ini` is the category.
 """
 
 import configparser
@@ -83,7 +83,14 @@ def load(folder: str | Path) -> Sequence:
             "groundtruth.txt: they must be as many, or one"
         )
     frames = open_images(images, name=known.name, fps=_fps(folder))
-    return Sequence(known.name, known.boxes, events=known.events, size=frames.size, frames=frames)
+    return Sequence(
+        known.name,
+        known.boxes,
+        events=known.events,
+        size=frames.size,
+        category=known.category,
+        frames=frames,
+    )
 
 
 def load_annotation(folder: str | Path) -> Annotation:
@@ -100,7 +107,13 @@ def load_annotation(folder: str | Path) -> Annotation:
     about = _about(folder)
     size = re.fullmatch(r"\(\s*([0-9]{1,6}),\s*([0-9]{1,6})\s*\)", about.get("resolution", ""))
     height_width = (int(size[2]), int(size[1])) if size else None
-    return Annotation(folder_name(folder), boxes, events=_events(folder, len(boxes)), size=height_width)
+    return Annotation(
+        folder_name(folder),
+        boxes,
+        events=_events(folder, len(boxes)),
+        size=height_width,
+        category=about.get("object_class", ""),
+    )
 
 
 def _events(folder: Path, length: int) -> dict[str, np.ndarray]:

@@ -55,6 +55,7 @@ class Annotation:
     attributes: tuple[str, ...] = ()  # of the sequence, as the benchmark abbreviates them ("SV", "OCC")
     events: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> [T] bool: where it happens
     size: tuple[int, int] | None = None  # (height, width) of the frames, where it is known
+    category: str = ""  # of the target, as the benchmark calls it ("dog"); empty where it does not say
 
     @property
     def absent(self) -> np.ndarray:

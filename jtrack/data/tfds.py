@@ -12,6 +12,7 @@ corners and events as marks, one frame after the other.
 A pack has one split, called as the list or split the dataset was opened with, or `test`.
 """
 
+import dataclasses
 import os
 import re
 import tempfile
@@ -36,7 +37,7 @@ try:
 except ImportError as error:
     raise JtrackError(f"packed datasets need the extra jtrack[tfds] ({error})") from None
 
-NAME, VERSION = "jtrack_sot", "1.0.0"
+NAME, VERSION = "jtrack_sot", "1.1.0"
 SHARD = 64  # sequences in a file
 LARGEST = (1 << 31) - (1 << 24)  # bytes of frames: a record is one protocol buffer, which ends at 2 GiB
 
@@ -83,6 +84,7 @@ class JtrackSot(FileReaderBuilder):
                 "attributes": tfds.features.Sequence(tfds.features.Text()),
                 "event_names": tfds.features.Sequence(tfds.features.Text()),  # E of them
                 "events": tfds.features.Tensor(shape=(None,), dtype=np.bool_),  # [T * E]
+                "category": tfds.features.Text(),  # of the target; empty where it is not known
             }
         )
         names = list(self._dataset.names) if self._dataset else []
@@ -191,7 +193,8 @@ def dataset(root: Path, subset: str | None) -> Dataset:
 
     def annotation(name: str) -> Annotation:
         whole = sequence(name)
-        return Annotation(name, whole.boxes, whole.polygons, whole.attributes, whole.events, whole.size)
+        known = {field.name: getattr(whole, field.name) for field in dataclasses.fields(Annotation)}
+        return Annotation(**known)
 
     return Dataset("tfds", root, subset, names, annotation, sequence)
 
@@ -233,6 +236,7 @@ def _record(sequence: Sequence) -> dict[str, Any]:
         "attributes": list(sequence.attributes),
         "event_names": list(sequence.events),
         "events": np.stack(marks, axis=1).reshape(-1) if marks else np.empty(0, bool),
+        "category": sequence.category,
     }
 
 
@@ -274,6 +278,7 @@ def _sequence(name: str, record: Mapping[str, Any]) -> Sequence:
         tuple(_texts(record["attributes"])),
         dict(zip(events, columns, strict=True)),
         (height, width),
+        _texts([record["category"]])[0],
         frames=FrameSource(
             name,
             (height, width),

@@ -104,7 +104,21 @@ def test_folders_in_natural_order(folders):
     (first / ".hidden.png").write_bytes(b"")
     (first / "notes.txt").write_text("of the tracker")
     assert [path.stem for path in masks.files(first)] == [str(frame) for frame in range(12)]
-    np.testing.assert_array_equal(masks.folder_overlaps(first, second), expected)
+    np.testing.assert_array_equal(masks.folder_agreement(first, second).masks, expected)
+
+
+def test_boxes_around_masks(folders):
+    """Squares of 17 px that move apart one pixel a frame, in a frame that cuts them nowhere."""
+    first, second, _ = folders
+    away = np.abs(np.arange(12) - 2)
+    expected = (17 - away) / (17 + away)
+    np.testing.assert_allclose(masks.folder_agreement(first, second).boxes, expected)
+    np.testing.assert_array_equal(masks.box_around(disc((12, 15))), [7, 4, 17, 17])
+    np.testing.assert_array_equal(masks.box_around(np.zeros((3, 4), bool)), [0, 0, 0, 0])
+    for folder, suffix in ((first, "png"), (second, "bmp")):  # nothing there, and nothing found
+        write(folder, f"0.{suffix}", np.zeros((30, 40), bool))
+    agreement = masks.folder_agreement(first, second)
+    assert agreement.masks[0] == agreement.boxes[0] == 1
 
 
 def test_some_frames_are_annotated(folders):
@@ -113,24 +127,24 @@ def test_some_frames_are_annotated(folders):
     for frame in (0, 1, 4, 11):
         (second / f"{frame}.bmp").unlink()
     kept = [frame for frame in range(12) if frame not in (0, 1, 4, 11)]
-    np.testing.assert_array_equal(masks.folder_overlaps(first, second), expected[kept])
+    np.testing.assert_array_equal(masks.folder_agreement(first, second).masks, expected[kept])
 
 
 def test_other_names_belong_together_by_order(folders):
     first, second, expected = folders
     for path in masks.files(second):
         path.rename(path.with_stem(f"truth{int(path.stem) + 1:04}"))
-    np.testing.assert_array_equal(masks.folder_overlaps(first, second), expected)
+    np.testing.assert_array_equal(masks.folder_agreement(first, second).masks, expected)
     (first / "3.png").unlink()
     with pytest.raises(JtrackError, match=r"has 11 masks but .* 12, and none is called truth0001"):
-        masks.folder_overlaps(first, second)
+        masks.folder_agreement(first, second)
 
 
 def test_masks_of_another_size(folders):
     first, second, _ = folders
     write(first, "7.png", disc((5, 5), shape=(20, 40)))
     with pytest.raises(JtrackError, match=r"7.png is 40x20 but .*7.bmp 40x30"):
-        masks.folder_overlaps(first, second)
+        masks.folder_agreement(first, second)
 
 
 def test_files_that_are_no_masks(tmp_path):

@@ -169,6 +169,20 @@ def test_got_pools_frames():
     assert scored.measures["ao"] == pytest.approx((3 * 1 + 4 / 3) / 7)
     assert scored.measures["sr50"] == scored.measures["sr75"] == pytest.approx(3 / 7)
     assert scored.curves["success"].shape == (101,)
+    assert "mao" not in scored.measures  # of unknown classes
+
+
+def test_got_averages_over_classes():
+    """Two dogs of overlap 1 and 1/3, a cat of 1: (2/3 + 1) / 2."""
+    known = {
+        name: truth(3, name, size=(200, 200), category=category)
+        for name, category in (("Rex", "dog"), ("Bello", "dog"), ("Tom", "cat"))
+    }
+    trials = {name: [trial([0, off, off])] for name, off in (("Rex", 0), ("Bello", 10), ("Tom", 0))}
+    scored = score.score(results(trials, "got10k"), known, **QUICK)
+    assert scored.measures["mao"] == pytest.approx((2 / 3 + 1) / 2)
+    assert scored.measures["msr50"] == scored.measures["msr75"] == pytest.approx((1 / 2 + 1) / 2)
+    assert scored.measures["ao"] == pytest.approx((1 + 1 / 3 + 1) / 3)
 
 
 def supervised(codes, pixels):

@@ -107,6 +107,10 @@ def test_several_results_are_compared(jtrack, root, results, tmp_path):
     better, mine = (said.stdout.index(name) for name in ("Better", "Mine"))
     assert better < mine  # the best first
     assert "0.952 [0.952, 0.952]" in said.stdout
+    second = json.loads(out.read_text())[1]
+    assert second["behind"] == pytest.approx(second["auc"] - 20 / 21)
+    low, high = second["intervals"]["behind"]
+    assert f"{second['behind']:.3f} [{low:.3f}, {high:.3f}]" in said.stdout
 
 
 def test_only_some_sequences(jtrack, root, results, tmp_path):

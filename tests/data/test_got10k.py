@@ -44,6 +44,7 @@ def test_a_split(root):
     sequence = dataset.sequence("GOT-10k_Val_000001")
     np.testing.assert_array_equal(sequence.boxes, [[1, 2, 3, 4]] * 3)  # as they stand
     assert (sequence.frames.length, sequence.frames.fps, sequence.size) == (3, 10.0, (8, 12))
+    assert sequence.category == dataset.annotation("GOT-10k_Val_000001").category == "JetLev-Flyer"
     assert [round(int(frame.mean()), -1) for frame in sequence.frames] == [20, 40, 60]
     events = {name: mark.tolist() for name, mark in dataset.annotation("GOT-10k_Val_000001").events.items()}
     assert events == {"absence": [False, True, False], "visible": [True, False, True]}

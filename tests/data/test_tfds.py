@@ -20,6 +20,7 @@ tfds = pytest.importorskip("jtrack.data.tfds")
 def same(left, right):
     """Whether two sequences agree in everything."""
     assert (left.name, left.attributes, left.size) == (right.name, right.attributes, right.size)
+    assert left.category == right.category
     assert (left.polygons is None) == (right.polygons is None)
     for one, other in ((left.boxes, right.boxes), (left.polygons, right.polygons)):
         if one is not None:
@@ -58,7 +59,7 @@ def test_files_come_back_as_they_were(folder, tmp_path):
     dataset = open_dataset("otb", folder, sequences=["Walk", "Bolt", "Run"])
     said = []
     place = tfds.pack(dataset, tmp_path / "packed", progress=said.append)
-    assert place == tmp_path / "packed" / "jtrack_sot" / "1.0.0"
+    assert place == tmp_path / "packed" / "jtrack_sot" / "1.1.0"
     assert said == ["Walk", "Bolt", "Run"]
     packed = open_dataset("tfds", tmp_path / "packed")
     assert packed.names == ("Walk", "Bolt", "Run")
@@ -81,7 +82,7 @@ def made_up(name, seed):
     events = {"occlusion": rng.random(4) < 0.5, "motion": np.array([True, False, False, True])}
     source = from_arrays(frames, name=name, fps=29.97)
     polygons = rng.normal(size=(4, 5, 2))
-    return Sequence(name, boxes, polygons, ("SV", "OCC"), events, source.size, frames=source)
+    return Sequence(name, boxes, polygons, ("SV", "OCC"), events, source.size, "dog", frames=source)
 
 
 def of(sequences):
@@ -145,7 +146,10 @@ def test_it_is_read_without_jtrack_and_tensorflow(folder, tmp_path):
     files = sorted((folder / "Walk" / "img").iterdir())
     assert found == {
         "length": 2,
-        "keys": ["attributes", "boxes", "event_names", "events", "fps", "frames", "name", "polygons", "size"],
+        "keys": [
+            *("attributes", "boxes", "category", "event_names", "events"),
+            *("fps", "frames", "name", "polygons", "size"),
+        ],
         "box": dataset.annotation("Walk").boxes[0].tolist(),
         "frames": [file.stat().st_size for file in files],
         "modules": [],
@@ -167,7 +171,7 @@ def test_the_builder_prepares_itself(folder, tmp_path):
 def test_packs_are_not_replaced_unasked(folder, tmp_path):
     tfds.pack(open_dataset("otb", folder, sequences=["Walk"]), tmp_path / "packed")
     other = open_dataset("otb", folder, sequences=["Run"])
-    with pytest.raises(JtrackError, match=r"1\.0\.0 exists: give another folder, or --overwrite"):
+    with pytest.raises(JtrackError, match=r"1\.1\.0 exists: give another folder, or --overwrite"):
         tfds.pack(other, tmp_path / "packed")
     assert open_dataset("tfds", tmp_path / "packed").names == ("Walk",)
     tfds.pack(other, tmp_path / "packed", overwrite=True)
@@ -235,5 +239,5 @@ def test_damaged_packs(folder, tmp_path):
     with pytest.raises(JtrackError, match=r"cannot read .*: pack it again"):
         open_dataset("tfds", out).sequence("Walk")
     (place / "dataset_info.json").write_text("{")
-    with pytest.raises(JtrackError, match=r"cannot read .*1\.0\.0: "):
+    with pytest.raises(JtrackError, match=r"cannot read .*1\.1\.0: "):
         open_dataset("tfds", out)

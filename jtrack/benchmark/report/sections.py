@@ -66,6 +66,13 @@ MEASURES = (
     Measure("accuracy", "Accuracy", "mean overlap of the frames that count"),
     Measure("robustness", "Robustness", "probability to track 30 frames without failing"),
     Measure("failures", "Failures", "mean number of failures a sequence", 2, True),
+    Measure("mao", "mAO", "average overlap, averaged over classes of objects"),
+    Measure("msr50", "mSR@0.5", "SR@0.5, averaged over classes of objects"),
+    Measure("msr75", "mSR@0.75", "SR@0.75, averaged over classes of objects"),
+    Measure("behind", "To the best", "the first measure less that of the best tracker, paired by sequence"),
+    Measure("accuracy_rank", "Rank A", "VOT2013's rank by accuracy", 2, True),
+    Measure("robustness_rank", "Rank R", "VOT2013's rank by failures", 2, True),
+    Measure("rank", "Rank", "VOT2013's rank: half by accuracy, half by failures", 2, True),
 )
 
 INTERNAL = ("failure_rate",)

@@ -1,0 +1,125 @@
+"""What comparing trackers says beyond their figures: how far each is behind the best, and VOT2013's ranks.
+
+    scored = comparison.compare([score.score(...), ...], truth)     # of one protocol on the same sequences
+
+Both join the measures of each tracker:
+  * `behind`: its first measure (AUC, average overlap or accuracy) less the best tracker's. Its interval is of
+    the paired difference, so one that does not hold 0 tells the two apart where the intervals of the measures
+    themselves may overlap.
+  * `accuracy_rank`, `robustness_rank` and `rank`, where trackers were restarted: VOT2013's, over the attributes
+    of frames, or over sequences where no frame has one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from jtrack.benchmark import bootstrap, protocol, vot
+from jtrack.benchmark.results import Trajectory
+from jtrack.benchmark.score import Scored, linearised
+from jtrack.data import Annotation
+
+PRIMARY = ("auc", "ao", "accuracy")  # what trackers are compared by, the first that there is
+
+
+def compare(scored: Sequence[Scored], truth: Mapping[str, Annotation]) -> list[Scored]:
+    """Adds to the measures of trackers what only their comparison says; of one alone, nothing.
+
+    Args:
+      scored: the trackers, of one protocol and on the same sequences.
+      truth: the annotations of these.
+    """
+    if len(scored) < 2:
+        return list(scored)
+    compared = behind(scored)
+    found = protocol.load(scored[0].results.protocol)
+    return compared if found.restart_after is None else ranked(compared, truth, burn_in=found.burn_in)
+
+
+def behind(scored: Sequence[Scored], *, resamples: int = bootstrap.RESAMPLES) -> list[Scored]:
+    """Adds `behind`, not positive but for ties, and its 95 % interval; the best has no interval."""
+    key = next((key for key in PRIMARY if all(key in each.measures for each in scored)), None)
+    if key is None:
+        return list(scored)
+    best = max(range(len(scored)), key=lambda k: np.nan_to_num(scored[k].measures[key], nan=-np.inf))
+    names = list(scored[best].sequences)
+    values = np.array(
+        [linearised([each.sequences[name] for name in names], key, each.measures[key]) for each in scored]
+    )
+    compared = []
+    for place, each in enumerate(scored):
+        if not np.isfinite([*values[place], *values[best]]).all():
+            compared.append(each)
+            continue
+        interval = bootstrap.difference_interval(values[place], values[best], resamples=resamples)
+        ends = (np.nan, np.nan) if place == best else (float(interval.low), float(interval.high))
+        compared.append(
+            replace(
+                each,
+                measures={**each.measures, "behind": float(interval.mean)},
+                intervals={**each.intervals, "behind": ends},
+            )
+        )
+    return compared
+
+
+def ranked(scored: Sequence[Scored], truth: Mapping[str, Annotation], *, burn_in: int) -> list[Scored]:
+    """Adds VOT2013's ranks: by accuracy, by failures, and half of each."""
+    groups = _groups(truth)
+    trials = [each.results.trajectories for each in scored]
+    accuracy = vot.rank_accuracy(
+        [np.stack([_side_by_side(own, truth, group, burn_in) for own in trials]) for group in groups]
+    )
+    robustness = vot.rank_robustness([_failures(trials, group) for group in groups])
+    both = vot.combined_ranks(accuracy.average, robustness.average)
+    ranks = np.stack([accuracy.average, robustness.average, both], axis=1).tolist()
+    names = ("accuracy_rank", "robustness_rank", "rank")
+    return [
+        replace(each, measures={**each.measures, **dict(zip(names, row, strict=True))})
+        for each, row in zip(scored, ranks, strict=True)
+    ]
+
+
+type _Group = dict[str, np.ndarray]  # sequence -> [T] bool, the frames of an attribute
+
+
+def _groups(truth: Mapping[str, Annotation]) -> list[_Group]:
+    """The attributes of frames with the sequences that have them, or each sequence whole."""
+    if not any(annotation.events for annotation in truth.values()):
+        return [{name: np.ones(len(annotation.boxes), bool)} for name, annotation in truth.items()]
+    groups: dict[str, _Group] = {}
+    for name, annotation in truth.items():
+        for attribute, frames in vot.attributes(annotation).items():
+            if frames.any():
+                groups.setdefault(attribute, {})[name] = frames
+    return list(groups.values())
+
+
+def _side_by_side(
+    trials: Mapping[str, Sequence[Trajectory]], truth: Mapping[str, Annotation], group: _Group, burn_in: int
+) -> np.ndarray:
+    """Overlaps of a tracker on all frames of a group, NaN where one does not count."""
+    found = []
+    for name, frames in group.items():
+        overlaps = [
+            vot.frame_overlaps(trial, truth[name], burn_in=burn_in, frames=frames) for trial in trials[name]
+        ]
+        found.append(vot.frame_means(np.stack(overlaps)))
+    return np.concatenate(found)
+
+
+def _failures(trials: Sequence[Mapping[str, Sequence[Trajectory]]], group: _Group) -> np.ndarray:
+    """Failures [K, n] of K trackers in the runs of a group's sequences."""
+    runs = {name: max(len(own[name]) for own in trials) for name in group}
+    return np.stack(
+        [
+            np.concatenate(
+                [
+                    vot.failure_samples(own[name], repetitions=runs[name], frames=frames)
+                    for name, frames in group.items()
+                ]
+            )
+            for own in trials
+        ]
+    )

@@ -1,0 +1,64 @@
+"""`jtrack masks`: masks in, how well they agree with true ones out."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from jtrack.benchmark import masks as measures
+from jtrack.cli import outputs
+from jtrack.cli.score import figure, finite, plain
+from jtrack.errors import JtrackError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def masks(
+    found: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of masks, an image a frame.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="A folder of true masks.")],
+    *,
+    label: Annotated[
+        int | None, typer.Option(help="Which value of MASKS is the target.", show_default="they are binary")
+    ] = None,
+    true_label: Annotated[
+        int | None, typer.Option(help="Which value of TRUTH is the target.", show_default="they are binary")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here too; replaced if it is there.")
+    ] = None,
+) -> None:
+    """Scores masks against true masks: mean overlap and success, of the masks and of the boxes around them.
+
+    Masks belong together by their names, or by their order if there are as many.
+    """
+    if json_file is not None:
+        outputs.check_file(json_file, (".json",), overwrite=True)
+    agreement = measures.folder_agreement(found, truth, label=label, true_label=true_label)
+    rows = {"masks": summary(agreement.masks), "boxes": summary(agreement.boxes)}
+    table = plain(
+        f"{found} against {truth}, {len(agreement.masks)} frames",
+        "",
+        *("mean IoU", "AUC", "SR@.5"),
+    )
+    for name, row in rows.items():
+        table.add_row(name, *(figure(value, 3) for value in row.values()))
+    Console().print(table)
+    if json_file is not None:
+        figures: dict[str, Any] = {
+            name: {key: finite(value) for key, value in row.items()} for name, row in rows.items()
+        }
+        with outputs.replacing(json_file) as part:
+            part.write_text(json.dumps(figures | {"frames": len(agreement.masks)}, indent=1) + "\n", "utf-8")
+        typer.echo(f"wrote {json_file}")
+
+
+def summary(overlaps: np.ndarray) -> dict[str, float]:
+    """Mean overlap, area under the success curve and success rate at one half."""
+    if not len(overlaps):
+        raise JtrackError("no frame has a mask to score")
+    area, _ = measures.score(overlaps)
+    return {"mean_iou": float(np.mean(overlaps)), "auc": area, "success50": measures.success_rate(overlaps)}
