@@ -6,8 +6,8 @@ Both join the measures of each tracker:
   * `behind`: its first measure (AUC, average overlap or accuracy) less the best tracker's. Its interval is of
     the paired difference, so one that does not hold 0 tells the two apart where the intervals of the measures
     themselves may overlap.
-  * `accuracy_rank`, `robustness_rank` and `rank`, where trackers were restarted: VOT2013's, over the attributes
-    of frames, or over sequences where no frame has one.
+  * `accuracy_rank`, `robustness_rank` and `rank`, where trackers were restarted: VOT2013's, over
+    the attributes of frames, or over sequences where no frame has one.
 """
 
 from collections.abc import Mapping, Sequence

@@ -182,12 +182,10 @@ def _got(trials: Sequence[Trajectory], annotation: Annotation, _: Protocol) -> S
 
 def _by_class(sequences: Mapping[str, SequenceScore], truth: Mapping[str, Annotation]) -> dict[str, float]:
     """GOT-10k's scores averaged over classes; nothing where no frame counts."""
-    scores = [
-        got.Scores(
-            *(each.measures[key] for key in ("ao", "sr50", "sr75")), each.curves["success"], each.frames
-        )
-        for each in sequences.values()
-    ]
+    scores = []
+    for each in sequences.values():
+        ao, sr50, sr75 = (each.measures[key] for key in ("ao", "sr50", "sr75"))
+        scores.append(got.Scores(ao, sr50, sr75, each.curves["success"], each.frames))
     if not any(each.frames for each in scores):
         return {}
     means = got.class_average(scores, [truth[name].category for name in sequences])

@@ -15,9 +15,12 @@ LENGTH = 40
 
 
 def truths(count, **more):
-    return {
-        f"S{n}": Annotation(f"S{n}", np.tile(BOX, (LENGTH, 1)), size=(99, 99), **more) for n in range(count)
-    }
+    return {f"S{n}": Annotation(f"S{n}", moved(0), size=(99, 99), **more) for n in range(count)}
+
+
+def moved(pixels):
+    """The box in every frame, so many pixels to the right."""
+    return np.tile(np.add(BOX, [pixels, 0, 0, 0]), (LENGTH, 1))
 
 
 def one_pass(name, shifts):
