@@ -32,16 +32,17 @@ class Feature(NamedTuple):
     size: tuple[int, int]  # (height, width) of a box's image
     cells: int = 6  # the map is averaged to so many cells a side
     stride: int = 16  # pixels of the image between cells of the layer's map
+    pools: str | None = None  # the layer of half that stride whose 3 x 3 maxima it is, if it is that
     own: bool = False  # whether the network has an fc6 for this map, with which the head begins
 
 
 # As AlexNet's pool5, 6 x 6 cells; of networks without fully connected layers a late map of stride 16.
 FEATURES: dict[str, Feature] = {
-    "caffenet": Feature("pool5", (227, 227), stride=32, own=True),
-    "alexnet": Feature("pool5", (227, 227), stride=32, own=True),
-    "rcnn_ilsvrc13": Feature("pool5", (227, 227), stride=32, own=True),
-    "alexnet_torchvision": Feature("pool5", (224, 224), stride=32, own=True),
-    "caffenet_conv": Feature("pool5", (227, 227), stride=32),
+    "caffenet": Feature("pool5", (227, 227), stride=32, pools="relu5", own=True),
+    "alexnet": Feature("pool5", (227, 227), stride=32, pools="relu5", own=True),
+    "rcnn_ilsvrc13": Feature("pool5", (227, 227), stride=32, pools="relu5", own=True),
+    "alexnet_torchvision": Feature("pool5", (224, 224), stride=32, pools="relu5", own=True),
+    "caffenet_conv": Feature("pool5", (227, 227), stride=32, pools="relu5"),
     "vgg16": Feature("relu5_3", (112, 112)),
     "vgg16_torchvision": Feature("relu5_3", (112, 112)),
     "vgg19": Feature("relu5_4", (112, 112)),

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jtrack.learning.caffe_sgd import Multiplier
-from jtrack.types import Array, Key
+from jtrack.learning import caffe_sgd
+from jtrack.learning.caffe_sgd import Multiplier, Rates
+from jtrack.types import Array, Key, PyTree
 from jtrack.vision.resize import resize
 
 BACKGROUND, OBJECT = 0, 1  # the classes
@@ -126,3 +127,69 @@ def loss(scores: Array, labels: Array) -> Array:
 
 def _dense_apply(layer: Dense, x: Array) -> Array:
     return jnp.matmul(x, layer.kernel, precision="highest") + layer.bias[None]
+
+
+def fine_tune(
+    params: Params,
+    features: Array,
+    labels: Array,
+    batches: Array,
+    rates: Rates,
+    multipliers: Params,
+    *,
+    longest: Array | float = jnp.inf,
+) -> tuple[Params, Array]:
+    """Trains the head as a classifier by Caffe's gradient descent, all layers of it.
+
+    fc6 is only ever changed by sums of the features, so it is carried as a share of the given kernel and
+    coefficients of the samples, and multiplied through their inner products: the same steps to rounding, for
+    AlexNet's 9216 x 4096 and 600 samples at a fifteenth of the work.
+
+    Args:
+      params: where to begin.
+      features: [N, D] of all samples.
+      labels: [N] int32: BACKGROUND or OBJECT.
+      batches: [T, B] int32: the samples of each iteration.
+      rates: learning rate, momentum and weight decay.
+      multipliers: a `Multiplier` for every kernel and bias (`TRAINED`, `NEW`).
+      longest: () norm to which a longer gradient is cut.
+
+    Returns:
+      The head, and the loss [T] of each batch before its step. Reverse mode works through it.
+    """
+    inner = jnp.matmul(features, features.T, precision="highest")  # [N, N]
+    start = jnp.matmul(features, params.fc6.kernel, precision="highest")  # [N, H]
+    fc6 = multipliers.fc6
+    plan = (fc6.kernel, fc6.kernel, fc6.bias, multipliers.fc7, multipliers.objectness)
+
+    def batch_loss(hidden: Array, rest: tuple[Dense, Dense], wanted: Array) -> Array:
+        fc7, objectness = rest
+        values = _dense_apply(fc7, jax.nn.relu(hidden))
+        return loss(_dense_apply(objectness, jax.nn.relu(values)), wanted)
+
+    def descend(carry: PyTree, batch: Array) -> tuple[PyTree, Array]:
+        weights, velocity = carry
+        share, coefficients, bias, *rest = weights
+        between = inner[batch]  # [B, N]
+        learnt = jnp.matmul(between, coefficients, precision="highest")
+        hidden = share * start[batch] + learnt + bias[None]
+        value, (slope, rest_slope) = jax.value_and_grad(batch_loss, argnums=(0, 1))(
+            hidden, (rest[0], rest[1]), labels[batch]
+        )
+        pulled = jnp.zeros_like(coefficients).at[batch].add(slope)
+        # The gradient of the kernel is features^T pulled: its norm, too, needs inner products only.
+        square = jnp.sum(slope * jnp.matmul(between, pulled, precision="highest")) + jnp.sum(
+            slope.sum(axis=0) ** 2
+        )
+        square += sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(rest_slope))
+        cut = jnp.minimum(1.0, longest * lax.rsqrt(jnp.maximum(square, 1e-20)))
+        gradient = (jnp.zeros_like(share), pulled, slope.sum(axis=0), *rest_slope)
+        gradient = jax.tree.map(lambda leaf: cut * leaf, gradient)
+        return caffe_sgd.step(weights, velocity, gradient, rates, plan), value
+
+    weights = (jnp.ones(()), jnp.zeros_like(start), params.fc6.bias, params.fc7, params.objectness)
+    ((share, coefficients, bias, fc7, objectness), _), losses = lax.scan(
+        descend, (weights, caffe_sgd.still(weights)), batches
+    )
+    learnt = jnp.matmul(features.T, coefficients, precision="highest")
+    return Params(Dense(share * params.fc6.kernel + learnt, bias), fc7, objectness), losses

@@ -17,10 +17,16 @@ import numpy as np
 from jtrack import backbones
 from jtrack.backbones import Backbone, store
 from jtrack.errors import unknown_name
-from jtrack.trackers import cnn_svm, deeptrack, fcnt, hcft
+from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Tracker
 
-_MODULES: dict[str, ModuleType] = {"hcft": hcft, "fcnt": fcnt, "cnn_svm": cnn_svm, "deeptrack": deeptrack}
+_MODULES: dict[str, ModuleType] = {
+    "hcft": hcft,
+    "fcnt": fcnt,
+    "cnn_svm": cnn_svm,
+    "deeptrack": deeptrack,
+    "gdt": gdt,
+}
 
 
 class Built(NamedTuple):

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
-from jtrack.trackers import deeptrack
+from jtrack.trackers import deeptrack, gdt
 from jtrack.types import Frame
 
 # Profiles that differ from one in the table by a number, or a switch of the training.
 ALIKE = {("fcnt", profile) for profile in ("all", "half", "quarter", "eighth")}
 ALIKE |= {("deeptrack", profile) for profile in deeptrack.ABLATIONS}
+ALIKE |= {("gdt", profile) for profile in gdt.PROFILES if profile.endswith("_no_bp")} | {
+    ("gdt", "no_obj_general")
+}
 TABLE = [
     (name, profile)
     for name in trackers.names()
@@ -27,9 +30,10 @@ QUICK = {
     "fcnt": {"input_size": 96, "hidden": 4, "selection_iterations": 5},
     "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8}
     | {"grid": 96, "template": 24, "filters": 5},
+    "gdt": {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 40, "batch": 32},
 }
 # How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
-STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0}
+STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0, "gdt": 4.0}
 CANVAS = (128, 160)
 SIZE = (120, 150)
 BOX = (50.0, 40.0, 30.0, 24.0)

@@ -1,0 +1,531 @@
+"""GDT: deep learning of appearance models for online object tracking (Zhai, Javan Roshtkhari and Mori, 2016).
+
+Candidates around the last place, at three scales, are described by a network and a small fully connected head
+on it. Every number of the head's last layer is modelled by one Gaussian for the target and one for the
+background, and the candidate with the highest ratio of their likelihoods is the target (naive Bayes). The
+head is first trained offline to tell objects from background (phase 1, `jtrack train objectness`), then in
+the first frame to tell this target from what is around it (phase 2). In every frame whose outcome is trusted
+the Gaussians are estimated again and blended with the old ones, and the head takes one step of gradient
+descent towards a greater difference between target and background. There is no released code; what the paper
+leaves open is a field here.
+
+Where the head comes from: `params["backbone"]` may hold, beside the network's layers, those of a head trained
+in phase 1, as "head/fc6", "head/fc7" and "head/objectness" (`backbones.objectness`). Without them the head
+begins with the network's own fc6 where it has one, else at random: the paper's "no obj-general".
+
+Profiles (`PROFILES`): `default`, which passes the search region through the network once a scale and crops
+candidates from its map; `paper`, which passes every candidate; and Table 1's ablations of `default`:
+`no_obj_general` (phase 2 alone), `obj_general_only` (phase 1 alone), `pretrained` (neither: the network's
+own fully connected layers, or its raw map where it has none), and each of the four with `_no_bp`, in which
+online the Gaussians alone are learnt.
+
+Bytes per target: the head, 4 (D H + H O + 3 O + H), and a batch of M features with one more, 4 D (M + 1): on
+GoogLeNet (D = 18 432, H = 512, O = 500, M = 64) 39 and 5 MB, on AlexNet with its own fc6 (D = 9216, H = 4096)
+159 and 2 MB. The network itself is shared by all targets.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jtrack.backbones import Backbone
+from jtrack.backbones.objectness import FEATURES, Feature
+from jtrack.errors import unknown_name
+from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
+from jtrack.learning.caffe_sgd import Rates
+from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED, Dense
+from jtrack.learning.gaussian_layer import Gaussian
+from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.vision import boxes, roi
+from jtrack.vision.crop import crop
+
+HEAD = "head/"  # begins the names of the head's layers among the network's
+GOLDEN = np.pi * (3 - 5**0.5)  # angle between candidates on their spiral
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What fixes shapes and control flow; static under jit."""
+
+    feature: Feature  # what the head stands on
+    view: Literal["region", "patches"] = "region"  # what passes through the network: regions, or every box
+    start: Literal["objectness", "random", "pretrained"] = "objectness"  # of the head
+    specific: bool = True  # phase 2, in the first frame
+    backprop: bool = True  # whether the head goes on learning online
+    hidden: int = 512  # numbers of fc6, where it is not the network's own
+    units: int = 500  # numbers of fc7
+    reach: float = 3.0  # sides of the region of a frame, over the target's
+    first_reach: float = 5.0  # ... of the first frame
+    candidates: int = 200  # places, each at three scales
+    first_positives: int = 150
+    first_negatives: int = 350
+    positives: int = 16  # of a later frame
+    negatives: int = 48
+    first_iterations: int = 100
+    batch: int = 64  # of an iteration, a quarter of it target
+    gate: Literal["all", "network"] = "all"  # what is learnt of trusted frames only
+    info: bool = False  # put candidates, their scores and the similarity into `Output.info`
+
+    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
+        """The same config: no shape follows the target."""
+        del box, frame_size
+        return self
+
+
+class Numbers(NamedTuple):
+    """Numeric hyper-parameters, all float32: traced, so they can be swept."""
+
+    radius: Array  # [2] of the search: pixels at least, and over the target's side
+    widening: Array  # () times as far after a frame of low similarity
+    scale_step: Array  # () of the pyramid
+    jitter: Array  # () positives' standard deviation over the target's side
+    scale_jitter: Array  # () ... of the logarithm of their scale
+    ring: Array  # [2] distance of the first negatives, over the target's width and height
+    online_ring: Array  # [2] ... of later ones
+    overlap: Array  # () negatives overlap the target by less
+    floor: Array  # () of a variance, over the mean of all
+    retention: Array  # () gamma: the share of the old Gaussians
+    rate: Array  # () learning rate of phase 2
+    online_rate: Array  # () ... of the step in a later frame
+    momentum: Array  # () of phase 2
+    decay: Array  # () of weights
+    longest_gradient: Array  # () norm to which a longer one is cut
+    similarity: Array  # () cosine to the last trusted target that a trusted frame exceeds
+    confidence: Array  # [2] slope and middle of the logistic curve from the score a unit to `Output.score`
+
+
+class State(NamedTuple):
+    """What is learnt and remembered of one target."""
+
+    box: Box  # [4] float32
+    head: fc_head.Params | None  # None: the features themselves are modelled
+    target: Gaussian  # [O]
+    background: Gaussian  # [O]
+    reference: Array  # [D] float32: features of the target in the last trusted frame
+    batch: Array | None  # [positives + negatives, D] float32: what `learn` learns; None if it learns nothing
+    signs: Array | None  # [positives + negatives] float32: 1 target, -1 background, 0 unused
+    doubtful: Array  # () bool: whether similarity was low in the last frame
+    key: Key
+    due: Array  # () bool: whether `learn` is to be applied
+
+
+class Profile(NamedTuple):
+    """A named pair of structure and numbers."""
+
+    config: Config
+    numbers: Numbers
+
+
+BACKBONES = tuple(FEATURES)
+
+
+def numbers(**changes: float | tuple[float, ...]) -> Numbers:
+    """The paper's numbers, and ours where it gives none; with changes by name."""
+    paper: dict[str, float | tuple[float, ...]] = {
+        "radius": (20.0, 0.5),
+        "widening": 2.0,
+        "scale_step": 0.02,
+        "jitter": 0.05,
+        "scale_jitter": 0.05,
+        "ring": (0.6, 2.0),
+        "online_ring": (0.5, 1.0),
+        "overlap": 0.3,
+        "floor": 1e-3,
+        "retention": 0.95,
+        "rate": 1e-3,
+        "online_rate": 1e-4,
+        "momentum": 0.9,
+        "decay": 5e-4,
+        "longest_gradient": 10.0,
+        "similarity": 0.5,
+        "confidence": (2.0, 0.0),
+    }
+    unknown = changes.keys() - paper.keys()
+    assert not unknown, f"no such numbers: {unknown}"
+    return Numbers(**{name: _float32(value) for name, value in (paper | changes).items()})
+
+
+def _float32(value: float | tuple[float, ...]) -> Any:
+    """A NumPy array: the module builds its profiles without touching a device."""
+    return np.asarray(value, np.float32)
+
+
+def _paper(feature: Feature) -> Profile:
+    config = Config(
+        feature,
+        view="patches",
+        first_positives=200,
+        first_negatives=400,
+        positives=32,
+        negatives=96,
+        first_iterations=500,
+        batch=128,
+    )
+    return Profile(config, numbers())
+
+
+def _default(feature: Feature) -> Profile:
+    return Profile(Config(feature), numbers())
+
+
+def _ablation(**changes: Any) -> Callable[[Feature], Profile]:
+    """`default` with another structure."""
+
+    def make(feature: Feature) -> Profile:
+        config, chosen = _default(feature)
+        return Profile(dataclasses.replace(config, **changes), chosen)
+
+    return make
+
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no_obj_general": {"start": "random"},
+    "obj_general_only": {"specific": False},
+    "pretrained": {"start": "pretrained", "specific": False},
+}
+
+PROFILES: dict[str, Callable[[Feature], Profile]] = {
+    "default": _default,
+    "paper": _paper,
+    "no_bp": _ablation(backprop=False),
+}
+for _name, _changes in ABLATIONS.items():
+    PROFILES[_name] = _ablation(**_changes)
+    PROFILES[f"{_name}_no_bp"] = _ablation(**_changes, backprop=False)
+
+
+def profile(name: str, backbone: str) -> Profile:
+    """A profile on a network's features.
+
+    Args:
+      name: one of `PROFILES`.
+      backbone: one of `backbones.objectness.FEATURES`.
+
+    Raises:
+      JtrackError: no such profile, or a network whose features are not known.
+    """
+    if name not in PROFILES:
+        raise unknown_name("profile of gdt", name, PROFILES)
+    if backbone not in FEATURES:
+        raise unknown_name("backbone of gdt", backbone, FEATURES)
+    return PROFILES[name](FEATURES[backbone])
+
+
+def gdt(backbone: Backbone, config: Config) -> Tracker:
+    """Makes the tracker's functions.
+
+    Args:
+      backbone: the network. Its precision is that of its forward pass; the head is always float32.
+      config: structure.
+
+    Returns:
+      A `Tracker`; `learn` is the head's online step, and None where there is nothing for it to learn. Its
+      score is a logistic curve of the log likelihood ratio a unit (`Numbers.confidence`). The target is lost
+      while that ratio speaks for the background or the target does not look as it last did: then the box
+      still goes to the best candidate, and nothing is learnt.
+    """
+    learns = config.backprop and _has_head(backbone, config)
+    return Tracker(
+        init=functools.partial(_init, backbone, config),
+        step=functools.partial(_step, backbone, config),
+        learn=_learn if learns else None,
+    )
+
+
+def _has_head(backbone: Backbone, config: Config) -> bool:
+    """Whether there is anything fully connected: pre-trained networks may have none."""
+    return config.start != "pretrained" or FEATURES[backbone.name].own
+
+
+View = Callable[[Any, Box], Array]  # (level () int32, boxes [N, 4]) -> features [N, D]
+
+
+def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+    numbers = params["tracker"]
+    key, head_key, sample_key, batch_key = jax.random.split(key, 4)
+    scale = jnp.ones(1)
+    look = _view(backbone, config, params, frame, box, scale, config.first_reach)
+    counts = config.first_positives, config.first_negatives
+    samples, signs = _samples(numbers, numbers.ring, sample_key, box, frame, counts)
+    seen = look(0, jnp.concatenate([box[None], samples]))
+    reference, features = seen[0], seen[1:]
+    head, multipliers = _first_head(backbone, config, params, head_key, features.shape[1])
+    if config.specific and head is not None:
+        batches = _batches(config, batch_key, signs)
+        rates = Rates(numbers.rate, numbers.momentum, numbers.decay)
+        labels = jnp.where(signs > 0, OBJECT, BACKGROUND)
+        head, _ = fc_head.fine_tune(
+            head, features, labels, batches, rates, multipliers, longest=numbers.longest_gradient
+        )
+    target, background = _gaussians(numbers, _values(head, features), signs)
+    count = config.positives + config.negatives
+    learns = config.backprop and head is not None
+    return State(
+        box=box,
+        head=head,
+        target=target,
+        background=background,
+        reference=reference,
+        batch=jnp.zeros((count, features.shape[1])) if learns else None,
+        signs=jnp.zeros(count) if learns else None,
+        doubtful=jnp.zeros((), jnp.bool_),
+        key=key,
+        due=jnp.zeros((), jnp.bool_),
+    )
+
+
+def _step(
+    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
+) -> tuple[State, Output]:
+    numbers = params["tracker"]
+    key, draw = jax.random.split(state.key)
+    scales = _scales(numbers, state.box)
+    candidates = _candidates(config, numbers, state, scales, frame)  # [3, P, 4]
+    look = _view(backbone, config, params, frame, state.box, scales, config.reach)
+    seen = jax.vmap(look)(jnp.arange(3), candidates)
+    seen = seen.reshape(-1, seen.shape[-1])
+    values = _values(state.head, seen)
+    scores = gaussian_layer.score(values, state.target, state.background)
+    best = jnp.argmax(scores)
+    box = candidates.reshape(-1, 4)[best]
+    before = _values(state.head, state.reference[None])[0]
+    similarity = _cosine(values[best], before)
+    similar = similarity > numbers.similarity
+    sure = (scores[best] >= 0) & similar
+
+    counts = config.positives, config.negatives
+    samples, signs = _samples(numbers, numbers.online_ring, draw, box, frame, counts)
+    batch = look(1, samples)
+    trusted = sure if config.gate == "all" else jnp.ones((), jnp.bool_)
+    new = _gaussians(numbers, _values(state.head, batch), signs)
+    target, background = (
+        _where(trusted, gaussian_layer.update(old, fresh, numbers.retention), old)
+        for old, fresh in zip((state.target, state.background), new, strict=True)
+    )
+    following = state._replace(
+        box=box,
+        target=target,
+        background=background,
+        reference=jnp.where(sure, seen[best], state.reference),
+        doubtful=~similar,
+        key=key,
+    )
+    if state.batch is not None:
+        following = following._replace(batch=batch, signs=signs, due=sure)
+    slope, middle = numbers.confidence
+    score = jax.nn.sigmoid(slope * (scores[best] / values.shape[1] - middle))
+    info = {"candidates": candidates.reshape(-1, 4), "scores": scores, "similarity": similarity}
+    return following, Output(box, score, ~sure, info if config.info else {})
+
+
+def _learn(params: dict, state: State) -> State:
+    """One step of the head up the difference between target and background, the Gaussians fixed (stage 2)."""
+    numbers = params["tracker"]
+    assert state.head is not None and state.batch is not None and state.signs is not None
+    batch, signs = state.batch, state.signs
+
+    def loss(head: fc_head.Params) -> Array:
+        values = fc_head.apply(head, batch)
+        return -gaussian_layer.objective(values, signs, state.target, state.background)
+
+    gradient = jax.grad(loss)(state.head)
+    square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+    cut = jnp.minimum(1.0, numbers.longest_gradient * lax.rsqrt(jnp.maximum(square, 1e-20)))
+    gradient = jax.tree.map(lambda leaf: cut * leaf, gradient)
+    rates = Rates(numbers.online_rate, jnp.float32(0), numbers.decay)
+    multipliers = fc_head.Params(TRAINED, TRAINED, TRAINED)
+    head, _ = caffe_sgd.step(state.head, caffe_sgd.still(state.head), gradient, rates, multipliers)
+    return state._replace(head=head, due=jnp.zeros((), jnp.bool_))
+
+
+def _first_head(
+    backbone: Backbone, config: Config, params: dict, key: Key, width: int
+) -> tuple[fc_head.Params | None, fc_head.Params]:
+    """The head before phase 2, and how fast its layers learn there: what is new ten times as fast."""
+    weights = params["backbone"]
+    new = fc_head.Params(NEW, NEW, NEW)
+    if config.start == "pretrained":
+        if not config.feature.own:
+            return None, new
+        pretrained = fc_head.with_fc6(key, _layer(weights, "fc6"), weights["fc7"]["bias"].shape[0])
+        return pretrained._replace(fc7=_layer(weights, "fc7")), new
+    if config.start == "objectness" and f"{HEAD}fc6" in weights:
+        layers = (_layer(weights, HEAD + name) for name in fc_head.Params._fields)
+        return fc_head.Params(*layers), fc_head.Params(TRAINED, TRAINED, TRAINED)
+    if config.feature.own:
+        head = fc_head.with_fc6(key, _layer(weights, "fc6"), config.units)
+        return head, new._replace(fc6=TRAINED)
+    return fc_head.init(key, width, config.hidden, config.units), new
+
+
+def _layer(weights: dict, name: str) -> Dense:
+    return Dense(*(jnp.asarray(weights[name][part], jnp.float32) for part in ("kernel", "bias")))
+
+
+def _values(head: fc_head.Params | None, features: Array) -> Array:
+    """What the Gaussians model [N, O] of features [N, D]."""
+    return features if head is None else fc_head.apply(head, features)
+
+
+def _gaussians(numbers: Numbers, values: Array, signs: Array) -> tuple[Gaussian, Gaussian]:
+    """Of the target and of the background."""
+    target = gaussian_layer.estimate(values, jnp.maximum(signs, 0), numbers.floor)
+    return target, gaussian_layer.estimate(values, jnp.maximum(-signs, 0), numbers.floor)
+
+
+def _where[T](condition: Array, then: T, otherwise: T) -> T:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
+
+
+def _cosine(a: Array, b: Array) -> Array:
+    return jnp.sum(a * b) * lax.rsqrt(jnp.maximum(jnp.sum(a * a) * jnp.sum(b * b), 1e-20))
+
+
+def _extent(frame: Frame) -> Array:
+    return frame.size[::-1].astype(jnp.float32)
+
+
+def _scales(numbers: Numbers, box: Box) -> Array:
+    """Of the pyramid [3]; a step changes the longer side by a pixel at least (footnote 7), at most by half."""
+    step = jnp.maximum(numbers.scale_step, 1 / jnp.maximum(jnp.max(box[2:]), 2))
+    return jnp.stack([1 - step, jnp.float32(1), 1 + step])
+
+
+def _candidates(config: Config, numbers: Numbers, state: State, scales: Array, frame: Frame) -> Box:
+    """Boxes [3, P, 4]: the same places at three scales, on a spiral that is denser in the middle.
+
+    Places stay in the frame and in the region that is looked at; sizes neither vanish nor outgrow the frame.
+    """
+    size, centre = state.box[2:], boxes.centre(state.box)
+    side = jnp.sqrt(size[0] * size[1])
+    radius = jnp.maximum(numbers.radius[0], numbers.radius[1] * side)
+    radius = radius * jnp.where(state.doubtful, numbers.widening, 1.0)
+    order = np.arange(config.candidates)
+    distance = (order / max(config.candidates - 1, 1)) ** 0.75
+    turns = np.stack([np.cos(GOLDEN * order), np.sin(GOLDEN * order)], axis=1)
+    offsets = radius * jnp.asarray(distance[:, None] * turns, jnp.float32)
+    if config.view == "region":
+        farthest = (config.reach - 1) / 2 * size[None]
+        offsets = jnp.clip(offsets, -farthest, farthest)
+    places = jnp.clip(centre[None] + offsets, 0, _extent(frame)[None])
+    sizes = scales[:, None] * size[None]  # [3, 2]
+    sensible = jnp.all((sizes >= 2) & (sizes <= _extent(frame)[None]), axis=1, keepdims=True)
+    sizes = jnp.where(sensible, sizes, size[None])
+    shape = (3, config.candidates, 2)
+    return boxes.from_centre(jnp.broadcast_to(places[None], shape), jnp.broadcast_to(sizes[:, None], shape))
+
+
+def _samples(
+    numbers: Numbers, ring: Array, key: Key, box: Box, frame: Frame, counts: tuple[int, int]
+) -> tuple[Box, Array]:
+    """Boxes on the target and beside it [N, 4], and their signs [N]: 0 for those that would not tell.
+
+    The background's lie on a ring that is as wide and high as the target, so that a slim one, too, has
+    background on all sides.
+    """
+    positives, negatives = counts
+    near_key, far_key = jax.random.split(key)
+    noise = jnp.clip(jax.random.normal(near_key, (positives, 3)), -2, 2)
+    centre, size = boxes.centre(box), box[2:]
+    near = boxes.from_centre(
+        centre[None] + numbers.jitter * noise[:, :2] * size[None],
+        size[None] * jnp.exp(numbers.scale_jitter * noise[:, 2:] / 2),
+    )
+    drawn = jax.random.uniform(far_key, (negatives, 2))
+    angle = 2 * jnp.pi * drawn[:, 0]
+    distance = ring[0] + (ring[1] - ring[0]) * drawn[:, 1]
+    turns = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
+    at = jnp.clip(centre[None] + distance[:, None] * turns * size[None], 0, _extent(frame)[None])
+    far = boxes.from_centre(at, jnp.broadcast_to(size, at.shape))
+    beside = boxes.iou(far, box[None]) < numbers.overlap
+    signs = jnp.concatenate([jnp.ones(positives), jnp.where(beside, -1.0, 0.0)])
+    return jnp.concatenate([near, far]), signs
+
+
+def _batches(config: Config, key: Key, signs: Array) -> Array:
+    """Samples [T, B] drawn for each iteration: a quarter target, the rest background."""
+    on = config.batch // 4
+    shape = (config.first_iterations, on), (config.first_iterations, config.batch - on)
+    keys = jax.random.split(key)
+    total = signs.shape[0]
+
+    def draw(key: Key, shape: tuple[int, int], weights: Array) -> Array:
+        return jax.random.choice(key, total, shape, p=weights / jnp.maximum(weights.sum(), 1))
+
+    return jnp.concatenate(
+        [
+            draw(keys[0], shape[0], jnp.maximum(signs, 0)),
+            draw(keys[1], shape[1], jnp.maximum(-signs, 0)),
+        ],
+        axis=1,
+    )
+
+
+def _view(
+    backbone: Backbone, config: Config, params: dict, frame: Frame, box: Box, scales: Array, reach: float
+) -> View:
+    """How boxes of a frame are described: by their own images, or cut from maps of the region around one."""
+    if config.view == "patches":
+        return lambda _, wanted: _patches(backbone, config.feature, params, frame, wanted)
+    feature = config.feature
+    grown = _region_size(feature, reach)
+    factor = jnp.asarray(np.array(grown[::-1]) / np.array(feature.size[::-1]), jnp.float32)
+    windows = boxes.scale_about_centre(box[None], scales[:, None] * factor[None])  # [S, 4]
+    images = jax.vmap(lambda window: crop(frame, window, grown))(windows)
+    maps = _dense_maps(backbone, feature, params, images)
+    span = (
+        backbone.map_shape(feature.tap, feature.size)[0] * feature.stride
+    )  # pixels that the cells stand for
+
+    def look(level: Any, wanted: Box) -> Array:
+        map_, window = maps[level], windows[level]
+        middle = (jnp.asarray(map_.shape[:2], jnp.float32) - 1) / 2
+        pixels = jnp.asarray(grown, jnp.float32)[None] / window[None, :1:-1]  # of the image, a pixel (y, x)
+        apart = (boxes.centre(wanted) - boxes.centre(window)[None])[:, ::-1] * pixels
+        grid_cell = _dense_stride(feature)
+        relative = wanted[:, :1:-1] * pixels / jnp.asarray(feature.size, jnp.float32)[None]
+        steps = relative * (span / feature.cells / grid_cell)
+        cut = roi.sample(map_, middle[None] + apart / grid_cell, steps, feature.cells)
+        return fc_head.pool(cut, None, normalised=not feature.own)
+
+    return look
+
+
+def _patches(backbone: Backbone, feature: Feature, params: dict, frame: Frame, wanted: Box) -> Array:
+    """Features [N, D] of boxes [N, 4], each an image of its own."""
+    images = jax.vmap(lambda box: crop(frame, box, feature.size))(wanted)
+    maps = backbone.apply(params["backbone"], images, (feature.tap,))[feature.tap]
+    return fc_head.pool(maps, feature.cells, normalised=not feature.own)
+
+
+def _region_size(feature: Feature, reach: float) -> tuple[int, int]:
+    """(height, width) of a region's image: that of a box and whole cells around it, evenly on all sides."""
+    rows, columns = (
+        side + 2 * _dense_stride(feature) * round((reach - 1) * side / 2 / _dense_stride(feature))
+        for side in feature.size
+    )
+    return rows, columns
+
+
+def _dense_stride(feature: Feature) -> int:
+    """Pixels between cells of the map that boxes are cut from; a pooled layer is taken without its stride."""
+    return feature.stride if feature.pools is None else feature.stride // 2
+
+
+def _dense_maps(backbone: Backbone, feature: Feature, params: dict, images: Array) -> Array:
+    """Maps [S, h, w, C] that boxes are cut from."""
+    if feature.pools is None:
+        return backbone.apply(params["backbone"], images, (feature.tap,))[feature.tap]
+    maps = backbone.apply(params["backbone"], images, (feature.pools,))[feature.pools]
+    for axis in (1, 2):
+        count = maps.shape[axis] - 2
+        maps = functools.reduce(
+            jnp.maximum, (lax.slice_in_dim(maps, i, i + count, axis=axis) for i in range(3))
+        )
+    return maps
