@@ -117,10 +117,11 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
             f"{place} is kept as {form}, which only TensorFlow reads: where that is installed, prepare it "
             f"with `tfds build {name} --file_format=array_record`"
         )
-    if "image" not in features or "bbox" not in dict(features.get("objects", {}).items()):
+    objects = dict(features.items()).get("objects", {})
+    if "image" not in features or "bbox" not in getattr(objects, "keys", dict)():
         raise JtrackError(
             f"tfds:{name} has no boxes: the features image and objects/bbox are needed, it has "
-            f"{', '.join(features)}"
+            f"{', '.join(sorted(features))}"
         )
     if unknown := [part for part in re.split(r"\+|\[[^]]*\]", split) if part and part.strip() not in splits]:
         raise unknown_name(f"split of tfds:{name}", unknown[0], splits)
