@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jtrack.benchmark import layouts, published, score
+from jtrack.benchmark import comparison, layouts, published, score
 from jtrack.benchmark.results import Results
 from jtrack.data import Annotation, otb
 from jtrack.data.dataset import open_dataset
@@ -66,12 +66,14 @@ def main() -> None:
     rounds = []
     for _ in range(options.rounds):
         began = time.perf_counter()
-        for results in islice(cycle(found), options.trackers):
-            score.score(results, truth, subset="tb100")
+        scored = [
+            score.score(results, truth, subset="tb100") for results in islice(cycle(found), options.trackers)
+        ]
+        comparison.compare(scored, truth)
         rounds.append(time.perf_counter() - began)
     median = statistics.median(rounds)
     print(
-        f"scoring {options.trackers} trackers: {median:.2f} s (from {min(rounds):.2f} to {max(rounds):.2f}), "
+        f"scoring and comparing {options.trackers} trackers: {median:.2f} s (from {min(rounds):.2f} to {max(rounds):.2f}), "
         f"{median / options.trackers * 1000:.0f} ms each; wanted: {WANTED:g} s for 29"
     )
 

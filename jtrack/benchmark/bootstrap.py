@@ -83,14 +83,14 @@ def difference_interval(
 
     Args:
       first: [n, ...] a measure of n sequences.
-      second: [n, ...] the same of the other tracker, sequences in the same order.
+      second: the same of the other tracker, sequences in the same order; [n, 1] against several.
       level: the probability that the interval shall cover the mean difference.
       method: `bca` or `percentile`, as `mean_interval` has them.
       resamples: how many samples of n sequences are drawn.
       seed: of the draw.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if first.shape != second.shape:
+    if first.shape != second.shape and (*first.shape[:1], 1) != second.shape:
         raise JtrackError(
             f"the values have the shapes {list(first.shape)} and {list(second.shape)}: give both trackers'"
             " on the same sequences"

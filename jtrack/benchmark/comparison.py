@@ -38,7 +38,10 @@ def compare(scored: Sequence[Scored], truth: Mapping[str, Annotation]) -> list[S
 
 
 def behind(scored: Sequence[Scored], *, resamples: int = bootstrap.RESAMPLES) -> list[Scored]:
-    """Adds `behind`, not positive but for ties, and its 95 % interval; the best has no interval."""
+    """Adds `behind`, never positive, and its 95 % interval, which the best has not.
+
+    Where one of them has no figure, none is compared.
+    """
     key = next((key for key in PRIMARY if all(key in each.measures for each in scored)), None)
     if key is None:
         return list(scored)
@@ -47,20 +50,16 @@ def behind(scored: Sequence[Scored], *, resamples: int = bootstrap.RESAMPLES) ->
     values = np.array(
         [linearised([each.sequences[name] for name in names], key, each.measures[key]) for each in scored]
     )
+    if not np.isfinite(values).all():
+        return list(scored)
+    interval = bootstrap.difference_interval(values.T, values[best][:, None], resamples=resamples)
     compared = []
     for place, each in enumerate(scored):
-        if not np.isfinite([*values[place], *values[best]]).all():
-            compared.append(each)
-            continue
-        interval = bootstrap.difference_interval(values[place], values[best], resamples=resamples)
-        ends = (np.nan, np.nan) if place == best else (float(interval.low), float(interval.high))
-        compared.append(
-            replace(
-                each,
-                measures={**each.measures, "behind": float(interval.mean)},
-                intervals={**each.intervals, "behind": ends},
-            )
+        ends = (
+            (np.nan, np.nan) if place == best else (float(interval.low[place]), float(interval.high[place]))
         )
+        measures = {**each.measures, "behind": float(interval.mean[place])}
+        compared.append(replace(each, measures=measures, intervals={**each.intervals, "behind": ends}))
     return compared
 
 

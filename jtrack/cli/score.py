@@ -53,9 +53,9 @@ COLUMNS = (
     Shown("msr50", "mSR@.5"),
     Shown("msr75", "mSR@.75"),
 )
-# What only a comparison of several results has.
-COMPARED = (
-    Shown("behind", "to the best"),
+# What only a comparison of several results has; there is room for one of the two.
+BEHIND = Shown("behind", "to the best")
+RANKS = (
     Shown("accuracy_rank", "rank A", 2),
     Shown("robustness_rank", "rank R", 2),
     Shown("rank", "rank", 2),
@@ -275,7 +275,7 @@ def show(done: Done) -> None:
 
 def comparison(scored: list[Scored], name: str) -> Table:
     """A line a result, the best first; the first measure and how far it is from the best with intervals."""
-    columns = shown_of(scored, COLUMNS)[:2] + shown_of(scored, COMPARED)
+    columns = shown_of(scored, COLUMNS)[:2] + (shown_of(scored, RANKS) or shown_of(scored, (BEHIND,)))
     numbers = [Column(column.title, justify="right", no_wrap=True) for column in columns]
     count = len(scored[0].sequences)
     titles = Counter(title(each.results) for each in scored)
@@ -288,7 +288,7 @@ def comparison(scored: list[Scored], name: str) -> Table:
     for each in sorted(scored, key=lambda each: -each.measures.get(columns[0].key, -math.inf)):
         figures = [
             with_interval(each, column)
-            if column in (columns[0], COMPARED[0])
+            if column in (columns[0], BEHIND)
             else figure(each.measures.get(column.key, math.nan), column.digits)
             for column in columns
         ]

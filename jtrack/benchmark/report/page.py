@@ -126,7 +126,10 @@ def _laid_out(table: Table, entries: Sequence[Entry | None], *, intervals: bool 
                     "text": shown(value, which),
                     "value": "" if math.isnan(value) else repr(float(value)),
                     "place": places[r][c],
-                    "interval": "–".join(shown(end, which) for end in ends) or None,
+                    "interval": (" to " if min(ends, default=0) < 0 else "–").join(
+                        shown(end, which) for end in ends
+                    )
+                    or None,
                 }
             )
         rows.append({"entry": entry, "cells": cells})
