@@ -137,7 +137,7 @@ def fine_tune(
     rates: Rates,
     multipliers: Params,
     *,
-    longest: Array | float = jnp.inf,
+    longest: Array | float | None = None,
 ) -> tuple[Params, Array]:
     """Trains the head as a classifier by Caffe's gradient descent, all layers of it.
 
@@ -152,7 +152,7 @@ def fine_tune(
       batches: [T, B] int32: the samples of each iteration.
       rates: learning rate, momentum and weight decay.
       multipliers: a `Multiplier` for every kernel and bias (`TRAINED`, `NEW`).
-      longest: () norm to which a longer gradient is cut.
+      longest: () norm to which a longer gradient is cut; None cuts none.
 
     Returns:
       The head, and the loss [T] of each batch before its step. Reverse mode works through it.
@@ -177,14 +177,13 @@ def fine_tune(
             hidden, (rest[0], rest[1]), labels[batch]
         )
         pulled = jnp.zeros_like(coefficients).at[batch].add(slope)
-        # The gradient of the kernel is features^T pulled: its norm, too, needs inner products only.
-        square = jnp.sum(slope * jnp.matmul(between, pulled, precision="highest")) + jnp.sum(
-            slope.sum(axis=0) ** 2
-        )
-        square += sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(rest_slope))
-        cut = jnp.minimum(1.0, longest * lax.rsqrt(jnp.maximum(square, 1e-20)))
         gradient = (jnp.zeros_like(share), pulled, slope.sum(axis=0), *rest_slope)
-        gradient = jax.tree.map(lambda leaf: cut * leaf, gradient)
+        if longest is not None:
+            # The gradient of the kernel is features^T pulled: its norm, too, needs inner products only.
+            square = jnp.sum(slope * jnp.matmul(between, pulled, precision="highest"))
+            square += sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient[2:]))
+            cut = jnp.minimum(1.0, longest * lax.rsqrt(jnp.maximum(square, 1e-20)))
+            gradient = jax.tree.map(lambda leaf: cut * leaf, gradient)
         return caffe_sgd.step(weights, velocity, gradient, rates, plan), value
 
     weights = (jnp.ones(()), jnp.zeros_like(start), params.fc6.bias, params.fc7, params.objectness)

@@ -7,7 +7,9 @@ For the parts themselves: `hcft.hcft(backbone, config)` makes the pure functions
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -15,8 +17,8 @@ import jax
 import numpy as np
 
 from jtrack import backbones
-from jtrack.backbones import Backbone, store
-from jtrack.errors import unknown_name
+from jtrack.backbones import Backbone, objectness, store
+from jtrack.errors import JtrackError, unknown_name
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Tracker
 
@@ -81,6 +83,7 @@ def create(
     profile: str = "default",
     backbone: str | None = None,
     precision: str = "float32",
+    weights: str | Path | None = None,
 ) -> Built:
     """Puts a tracker together from names.
 
@@ -89,17 +92,48 @@ def create(
       profile: one of `profiles(name)`.
       backbone: one of `jtrack.backbones.names()`; None for `default_backbone(name)`.
       precision: `float32` or `bfloat16`, of the network's forward pass only.
+      weights: of GDT: a network trained for objectness and its head (`backbones.objectness`), by name or by
+        the path of its file. None for the backbone's own entry, NETWORK_objectness, in the weights folders;
+        where there is none, too, GDT starts from a random head, and says so once.
 
     Raises:
-      JtrackError: an unknown name, or weights that are not there.
+      JtrackError: an unknown name, weights that are not there, or weights that the tracker would not use.
     """
     module = _module(name)
     if profile not in module.PROFILES:
         raise unknown_name(f"profile of {name}", profile, module.PROFILES)
-    net = backbones.get(backbone or default_backbone(name), precision=precision)
+    entry = None if weights is None else objectness.load(weights)
+    if entry is not None and backbone not in (None, entry.backbone):
+        raise JtrackError(f"{weights} holds {entry.backbone}, not {backbone}: leave the backbone away")
+    wanted = entry.backbone if entry else backbone or default_backbone(name)
+    net = backbones.get(wanted, precision=precision)
     chosen = module.profile(profile, net.name)
-    params = {"backbone": net.cast_params(store.load(net.name)), "tracker": chosen.numbers}
+    if getattr(chosen.config, "start", None) == "objectness":
+        entry = entry or _trained_for_objectness(net.name)
+    elif entry is not None:
+        raise JtrackError(
+            f"profile {profile!r} of {name} uses no network trained for objectness: leave the weights "
+            f"{str(weights)!r} away, or choose a profile of gdt that begins with them"
+        )
+    layers = net.cast_params(entry.layers if entry else store.load(net.name))
+    if entry is not None:
+        layers |= {f"{gdt.HEAD}{layer}": arrays for layer, arrays in entry.head.items()}
+    params = {"backbone": layers, "tracker": chosen.numbers}
     return Built(name, profile, net, chosen.config, params, getattr(module, name))
+
+
+def _trained_for_objectness(backbone: str) -> objectness.Entry | None:
+    """A network's own entry, if there is one."""
+    name = objectness.name_for(backbone)
+    if objectness.find(name):
+        return objectness.load(name)
+    if backbone in store.manifest():  # the others know nothing of images anyway
+        warnings.warn(
+            f"no weights {name!r} in the weights folders: gdt starts from a random head, the paper's 'no "
+            f"obj-general'; `jtrack train objectness --backbone {backbone}` makes them",
+            stacklevel=3,
+        )
+    return None
 
 
 def default_backbone(name: str = "hcft") -> str:

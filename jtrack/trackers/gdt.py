@@ -392,7 +392,7 @@ def _extent(frame: Frame) -> Array:
 
 
 def _scales(numbers: Numbers, box: Box) -> Array:
-    """Of the pyramid [3]; a step changes the longer side by a pixel at least (footnote 7), at most by half."""
+    """Of the pyramid [3]; a step changes the longer side by a pixel at least (footnote 7)."""
     step = jnp.maximum(numbers.scale_step, 1 / jnp.maximum(jnp.max(box[2:]), 2))
     return jnp.stack([1 - step, jnp.float32(1), 1 + step])
 
