@@ -73,8 +73,9 @@ def main() -> None:
         rounds.append(time.perf_counter() - began)
     median = statistics.median(rounds)
     print(
-        f"scoring and comparing {options.trackers} trackers: {median:.2f} s (from {min(rounds):.2f} to {max(rounds):.2f}), "
-        f"{median / options.trackers * 1000:.0f} ms each; wanted: {WANTED:g} s for 29"
+        f"scoring and comparing {options.trackers} trackers: {median:.2f} s "
+        f"(from {min(rounds):.2f} to {max(rounds):.2f}), {median / options.trackers * 1000:.0f} ms each; "
+        f"wanted: {WANTED:g} s for 29"
     )
 
 

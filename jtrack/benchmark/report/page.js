@@ -100,7 +100,9 @@
     const traces = section.entries.map((tracker, e) => {
       const { x, y, ...trace } = line(tracker, null, null);
       const r = section.radar[e];
-      return { ...trace, type: "scatterpolar", r: [...r, r[0]], theta: [...names, names[0]], hovertemplate: `%{theta}: %{r:.3f}<extra>${trace.name}</extra>` };
+      const known = names.map((_, n) => n).filter((n) => r[n] !== null); // spokes without a value are passed over
+      const round = known.length ? [...known, known[0]] : [];
+      return { ...trace, type: "scatterpolar", r: round.map((n) => r[n]), theta: round.map((n) => names[n]), hovertemplate: `%{theta}: %{r:.3f}<extra>${trace.name}</extra>` };
     });
     const grid = { gridcolor: colour("line"), linecolor: colour("line") };
     draw(card, traces, {
@@ -110,10 +112,10 @@
   }
 
   function points(section, card) {
-    const { points, across, up, log, unit } = section.scatter[card.dataset.plot];
+    const { points, sides, across, up, log, unit } = section.scatter[card.dataset.plot];
     legend(card, points.map(([tracker, , y]) => [tracker, y.toFixed(3)]));
-    const traces = points.map(([tracker, x, y]) => ({
-      ...line(tracker, [x], [y]), mode: "markers+text", text: [plain(short(trackers[tracker].name))], textposition: "top center",
+    const traces = points.map(([tracker, x, y], n) => ({
+      ...line(tracker, [x], [y]), mode: "markers+text", text: [sides[n] ? plain(short(trackers[tracker].name)) : ""], textposition: sides[n] === "below" ? "bottom center" : "top center",
       marker: { size: 10, color: trackers[tracker].colour }, cliponaxis: false, hovertemplate: `${up} %{y:.3f}, %{x:.3~g} ${unit}<extra>%{fullData.name}</extra>`,
     }));
     const pad = (values) => { const [low, high] = [Math.min(...values), Math.max(...values)]; const gap = Math.max(0.18 * (high - low), log ? 0.15 : 0.02); return [low - gap, high + gap]; };

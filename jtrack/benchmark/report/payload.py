@@ -111,12 +111,16 @@ def _curve(section: Section, curve: Curve) -> dict[str, Any]:
     }
 
 
-def _scatter(points: list[tuple[Entry, float, float]], across: str, up: str, **more: Any) -> dict[str, Any]:
+def _scatter(
+    points: list[tuple[Entry, float, float]], across: str, up: str, *, log: bool, unit: str
+) -> dict[str, Any]:
     return {
         "across": across,
         "up": up,
         "points": [[entry.number, _number(x), _number(y)] for entry, x, y in points],
-        **more,
+        "sides": figures.label_sides(points, log=log),
+        "log": log,
+        "unit": unit,
     }
 
 
