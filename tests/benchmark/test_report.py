@@ -462,10 +462,10 @@ def test_published_trackers_on_cvpr13(data_folder):
 def test_names_beside_points_are_clear_of_each_other():
     """Of points close together one is named above and one below; for a third there is no room."""
     pytest.importorskip("matplotlib")
-    from jtrack.benchmark.report import figures
+    from jtrack.benchmark.report import payload
 
     far = [(None, 1.0, 0.0), (None, 100.0, 1.0)]
-    assert figures.label_sides(far, log=True) == ["above", "above"]
+    assert payload.label_sides(far, log=True) == ["above", "above"]
     close = [*far, (None, 10.0, 0.5), (None, 11.0, 0.51), (None, 10.5, 0.49)]
-    assert sorted(figures.label_sides(close, log=True)[2:]) == ["", "above", "below"]
-    assert figures.label_sides([], log=False) == []
+    assert sorted(payload.label_sides(close, log=True)[2:]) == ["", "above", "below"]
+    assert payload.label_sides([], log=False) == []

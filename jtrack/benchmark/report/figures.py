@@ -1,6 +1,6 @@
 """The plots of a report as files for papers: PNG, SVG and PDF."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,22 +137,11 @@ def accuracy_robustness_points(section: Section) -> list[tuple[Entry, float, flo
 def scatter(
     section: Section, across: str, up: str, points: list[tuple[Entry, float, float]], *, log: bool = False
 ) -> Figure:
-    """One point a tracker, named beside it."""
+    """One point a tracker."""
     figure, axes = _empty()
-    offsets = {"above": (0, 6), "below": (0, -13)}
-    for (entry, x, y), side in zip(points, label_sides(points, log=log), strict=True):
+    for entry, x, y in points:
         axes.plot(x, y, "o", color=entry.colour, markersize=6, label=entry.name)
-        if side:
-            axes.annotate(
-                entry.name,
-                (x, y),
-                xytext=offsets[side],
-                textcoords="offset points",
-                fontsize=7.5,
-                ha="center",
-            )
-    if not all(label_sides(points, log=log)):
-        figure.legend(*_handles(axes), loc="outside right upper", fontsize=7)
+    axes.legend(*_handles(axes), loc="upper left", bbox_to_anchor=(1.02, 1.0))
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -161,33 +150,6 @@ def scatter(
     axes.margins(0.2)
     axes.set(xlabel=across, ylabel=up, title=f"{up} and {across.lower()}, {section.title}")
     return figure
-
-
-def label_sides(points: Sequence[tuple[Entry, float, float]], *, log: bool) -> list[str]:
-    """Where each point's name is clear of the others': `above` it, `below`, or nowhere (empty).
-
-    Names are taken to be a quarter of the plot wide, and a line a twelfth of it high.
-    """
-    if not points:
-        return []
-    places = np.array([[np.log(x) if log else x, y] for _, x, y in points])
-    places = (places - places.min(axis=0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
-    taken = [(place, (0.03, 0.04)) for place in places]  # the dots: centre, half width and half height
-    sides = []
-    for own, place in enumerate(places):
-        for side, away in (("above", 0.08), ("below", -0.08), ("", 0.0)):
-            centre = np.add(place, [0, away])
-            clear = all(
-                abs(centre[0] - other[0]) > 0.125 + width or abs(centre[1] - other[1]) > 0.04 + height
-                for number, (other, (width, height)) in enumerate(taken)
-                if number != own
-            )
-            if not side or clear:
-                break
-        sides.append(side)
-        if side:
-            taken.append((centre, (0.125, 0.04)))
-    return sides
 
 
 def _empty() -> tuple[Figure, Any]:
