@@ -1,7 +1,7 @@
 """Caffe's gradient descent as an optimiser of optax."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import optax
@@ -18,9 +18,9 @@ class Descent(NamedTuple):
     momentum: float = 0.9
     decay: float = 0.0005
 
-    def rate_at(self, step: Any) -> Any:
+    def rate_at(self, step: int) -> float:
         """The rate of a step, counted from 0."""
-        return self.rate * 0.1 ** (step // self.rate_every)
+        return float(self.rate * 0.1 ** (step // self.rate_every))
 
 
 CAFFE = Descent()  # as Caffe's users fine-tune AlexNet
@@ -42,6 +42,8 @@ def caffe_sgd(descent: Descent, multipliers: PyTree) -> optax.GradientTransforma
     return optax.chain(
         optax.stateless(lambda slopes, w: over(lambda m, g, w: g + descent.decay * m.decay * w, slopes, w)),
         optax.stateless(lambda slopes, _: over(lambda m, g: m.rate * g, slopes)),
-        optax.scale_by_schedule(lambda step: -descent.rate_at(step)),
+        optax.scale_by_schedule(
+            optax.exponential_decay(-descent.rate, descent.rate_every, 0.1, staircase=True)
+        ),
         optax.trace(descent.momentum),
     )

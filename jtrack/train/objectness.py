@@ -200,10 +200,10 @@ def train(
     fixed = start["backbone"] if settings.freeze else {}
     begin = {"head": start["head"], "backbone": {} if settings.freeze else start["backbone"]}
     optimiser = caffe_sgd(settings.descent, multipliers(settings.backbone, begin))
-    at = _resumed(folder / CHECKPOINT, _State(begin, optimiser.init(begin)), identity, settings)
+    first = _State(begin, optimiser.init(begin))
+    at = _resumed(folder / CHECKPOINT, first, identity, settings)
     if at is None:
-        probe = _probe(settings, start["backbone"], shown, held_out)
-        at = _At(_State(begin, optimiser.init(begin)), 0, probe, [], 0.0)
+        at = _At(first, 0, _probe(settings, start["backbone"], shown, held_out), [], 0.0)
     rates = [settings.descent.rate, settings.descent.rate_every]
     history = [*at.history, *([] if at.history and at.history[-1][1:] == rates else [[at.step, *rates]])]
     log, begun = _Log(folder / LOG, at.step), time.perf_counter()
@@ -220,12 +220,13 @@ def train(
         log.write(step, score, settings.descent.rate_at(step), seconds)
         return score
 
-    state, step = at.state, at.step
+    state, step, key = at.state, at.step, jax.random.key(settings.seed + 1)
+    advance = functools.partial(_advance, settings.backbone, settings.descent, settings.dropout, fixed)
     # Kept before the first step: a full disk or a loss that is not finite shows at once.
     score = keep(state, 0) if step == 0 else judged(state)
     batches = prefetch(stream(shown, settings.batch, start=step, stop=settings.steps))
     for number, batch in batches:
-        state, losses = _advance(settings, optimiser, fixed, state, jnp.int32(number), *batch)
+        state, losses = advance(state, jax.random.fold_in(key, number), *batch)
         loss, accuracy = (float(value) for value in losses)
         _check_loss(loss, number, folder, settings)
         log.add(loss, accuracy)
@@ -262,25 +263,26 @@ def _resumed(path: Path, like: _State, identity: dict[str, Any], settings: Setti
     return _At(state, about["step"], about["probe"], about["history"], about["seconds"])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3,))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(4,))
 def _advance(
-    settings: Settings,
-    optimiser: optax.GradientTransformation,
+    backbone: str,
+    descent: Descent,
+    dropout: float,
     fixed: Layers,
     state: _State,
-    step: Array,
+    key: Array,
     images: Array,
     labels: Array,
 ) -> tuple[_State, tuple[Array, Array]]:
     """One step of the descent, and the loss and accuracy of its batch before it."""
-    key = jax.random.fold_in(jax.random.key(settings.seed + 1), step)
 
     def loss(weights: PyTree) -> tuple[Array, Array]:
-        features = features_of(settings.backbone, fixed | weights["backbone"], images)
-        scores = _scores(weights["head"], features, settings.dropout, key)
+        features = features_of(backbone, fixed | weights["backbone"], images)
+        scores = _scores(weights["head"], features, dropout, key)
         return fc_head.loss(scores, labels), jnp.mean(jnp.argmax(scores, axis=1) == labels)
 
     losses, slopes = jax.value_and_grad(loss, has_aux=True)(state.weights)
+    optimiser = caffe_sgd(descent, multipliers(backbone, state.weights))
     updates, moved = optimiser.update(slopes, state.optimiser, state.weights)
     return _State(optax.apply_updates(state.weights, updates), moved), losses
 
@@ -300,13 +302,15 @@ def _judged(backbone: str, layers: Layers, head: fc_head.Params, images: Array) 
     return fc_head.logits(head, fc_head.apply(head, features_of(backbone, layers, images)))
 
 
+_described = jax.jit(features_of, static_argnums=0)
+
+
 def _probe(settings: Settings, layers: Layers, shown: Patches, held_out: Patches) -> float:
     """What a linear classifier on the feature before training reaches on the images held out."""
-    describe = jax.jit(features_of, static_argnums=0)
 
     def described(patches: Patches) -> tuple[np.ndarray, np.ndarray]:
         return _of_all(
-            in_order(patches, settings.batch), lambda images: describe(settings.backbone, layers, images)
+            in_order(patches, settings.batch), lambda images: _described(settings.backbone, layers, images)
         )
 
     known = shown._replace(indices=shown.indices[: PROBED // PER_IMAGE])
