@@ -50,6 +50,7 @@ class Boxed:
     length: int
     read: Callable[[int], Picture]  # by number in [0, length); may be called from several threads
     digest: str  # of what the set consists of: a training goes on with the very data it began with
+    kin: Callable[[int], int] = int  # equal for images that resemble each other, as frames of a video do
 
 
 def open_boxed(spec: str, *, split: str = "train", root: str | Path | None = None) -> Boxed:
@@ -86,12 +87,20 @@ def joined(sets: Sequence[Boxed]) -> Boxed:
         return sets[0]
     ends = list(itertools.accumulate(one.length for one in sets))
 
-    def read(index: int) -> Picture:
+    def place(index: int) -> tuple[Boxed, int]:
         which = bisect.bisect_right(ends, index)
-        return sets[which].read(index - (ends[which] - sets[which].length))
+        return sets[which], ends[which] - sets[which].length
+
+    def read(index: int) -> Picture:
+        one, first = place(index)
+        return one.read(index - first)
+
+    def kin(index: int) -> int:
+        one, first = place(index)
+        return first + one.kin(index - first)
 
     digest = _digest(one.digest for one in sets)
-    return Boxed(" + ".join(one.name for one in sets), ends[-1], read, digest)
+    return Boxed(" + ".join(one.name for one in sets), ends[-1], read, digest, kin)
 
 
 # --- TensorFlow Datasets ----------------------------------------------------------------------------------
@@ -244,7 +253,7 @@ def _sequences(kind: str, root: Path) -> Boxed:
         return Picture(found.frames.pick(row), found.boxes[row : row + 1] if seen else np.empty((0, 4)))
 
     digest = _digest(f"{name} {len(mark.boxes)}" for name, mark in zip(dataset.names, marks, strict=True))
-    return Boxed(f"{kind}:{root}", ends[-1], read, digest)
+    return Boxed(f"{kind}:{root}", ends[-1], read, digest, kin=lambda index: bisect.bisect_right(ends, index))
 
 
 def _digest(parts: Any) -> str:

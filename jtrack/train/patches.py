@@ -48,22 +48,31 @@ class Patches(NamedTuple):
 
 
 def split(data: Boxed, size: tuple[int, int], *, held: int, seed: int) -> tuple[Patches, Patches]:
-    """Parts the images into those to train on and those held out, by chance.
+    """Parts the images into those to train on and those held out, by chance; a video is not torn apart.
 
     Args:
       data: images with boxes.
       size: (h, w) of the network's input.
-      held: how many are held out, at most; of few images a fifth.
+      held: how many are held out, about; of few images a fifth.
       seed: of the parting and of the patches.
 
     Raises:
-      JtrackError: fewer than two images.
+      JtrackError: fewer than two images, or videos.
     """
-    if data.length < 2:
-        raise JtrackError(f"{data.name} has {data.length} images: two at least, one of them is held out")
-    order = np.random.default_rng([seed, _ORDER]).permutation(data.length)
+    kin = np.array([data.kin(index) for index in range(data.length)])
+    groups = np.unique(kin)
+    if len(groups) < 2:
+        raise JtrackError(f"{data.name} has {len(groups)} images or videos: two at least, one is held out")
+    order = np.random.default_rng([seed, _ORDER]).permutation(groups)
     count = min(held, max(1, data.length // 5))
-    return Patches(data, order[count:], size, seed), Patches(data, np.sort(order[:count]), size, seed)
+    sizes = np.cumsum(np.bincount(np.searchsorted(groups, kin))[np.searchsorted(groups, order)])
+    # As many groups as have `count` images, but not all.
+    first = min(int(np.searchsorted(sizes, count)) + 1, len(groups) - 1)
+    out = np.isin(kin, order[:first])
+    judged = np.flatnonzero(out)
+    if len(judged) > count:  # of a long video some frames, evenly
+        judged = judged[np.linspace(0, len(judged) - 1, count).astype(int)]
+    return Patches(data, np.flatnonzero(~out), size, seed), Patches(data, judged, size, seed)
 
 
 def stream(

@@ -78,7 +78,7 @@ def test_divergence_stops_with_1_and_keeps_the_checkpoint(jtrack, photos, tmp_pa
         (["--data", "tfds:voc/2007"], "tfds:voc/2007 is not prepared in {tmp_path}: "),
         (["--data", "folder:{tmp_path}"], "folder {tmp_path} holds 0 images but no boxes: expected NAME.txt"),
         (["--data", "voc"], "data 'voc' is not understood: give tfds:voc/2007"),
-        (["--data", "scenes:1"], "scenes:1 has 1 images: two at least"),
+        (["--data", "scenes:1"], "scenes:1 has 1 images or videos: two at least"),
         (
             ["--data", "scenes:9", "--backbone", "tinny"],
             "unknown network for objectness 'tinny': did you mean",

@@ -186,6 +186,7 @@ def test_frames_of_sequences_have_their_target(tmp_path):
         rows[name] = rng.uniform(2, 20, (count, 4))
         np.savetxt(tmp_path / name / "groundtruth_rect.txt", rows[name], delimiter=",", fmt="%.17g")
     data = open_boxed(f"otb:{tmp_path}")
+    assert [data.kin(index) for index in range(5)] == [0, 0, 1, 1, 1]
     names = open_dataset("otb", tmp_path).names
     assert data.length == 5
     want = np.concatenate([rows[name] - [1, 1, 0, 0] for name in names])

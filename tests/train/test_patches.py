@@ -1,5 +1,6 @@
 """Patches: overlaps as promised, the same ones every time, and nothing held in memory."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ from shapely.geometry import box as polygon
 from jtrack.errors import JtrackError
 from jtrack.learning.fc_head import BACKGROUND, OBJECT
 from jtrack.train import patches, scenes
-from jtrack.train.boxed import Boxed, Picture, open_boxed
+from jtrack.train.boxed import Boxed, Picture, joined, open_boxed
 
 
 def iou(a, b):
@@ -125,12 +126,30 @@ def test_images_are_streamed_each_once_an_epoch_and_never_those_held_out():
     assert reads == held.indices.tolist()
 
 
+def test_a_video_is_held_out_whole():
+    """Ten photographs and three videos of ten frames."""
+    photos, _ = counting(10)
+    videos = dataclasses.replace(counting(30)[0], kin=lambda index: index // 10)
+    data = joined([photos, videos])
+    seen = set()
+    for seed in range(30):
+        shown, held = patches.split(data, (32, 32), held=8, seed=seed)
+        assert len(held.indices) == 8 and not set(shown.indices) & set(held.indices)
+        for first in (10, 20, 30):
+            frames = set(range(first, first + 10))
+            assert not frames & set(held.indices) or not frames & set(shown.indices)
+            seen.add((first, bool(frames & set(shown.indices))))
+    assert len(seen) == 6
+    with pytest.raises(JtrackError, match="has 1 images or videos"):
+        patches.split(dataclasses.replace(photos, kin=lambda _: 0), (32, 32), held=2, seed=0)
+
+
 def test_no_usable_box_is_said():
     for box in (None, (1, 1, 8, 8)):
         shown, _ = patches.split(counting(10, box)[0], (32, 32), held=2, seed=0)
         with pytest.raises(JtrackError, match=r"100 images in a row of counted have no box"):
             taken(shown, 0, 1)
-    with pytest.raises(JtrackError, match="counted has 1 images: two at least"):
+    with pytest.raises(JtrackError, match="counted has 1 images or videos: two at least"):
         patches.split(counting(1)[0], (32, 32), held=2, seed=0)
 
 
