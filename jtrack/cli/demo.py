@@ -21,22 +21,26 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for what comes out.")] = Path("demo"),
+    tracker: Annotated[str, typer.Option(help="Which tracker; deeptrack, too, needs no weights.")] = "hcft",
+    profile: Annotated[str, typer.Option(help="Which of its profiles.")] = "default",
     backbone: Annotated[
         str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Tracks a made-up clip with known ground truth; writes a video, boxes and response maps."""
+    """Tracks a made-up clip with known ground truth; writes a video, boxes and hcft's response maps."""
     outputs.check_folder(out, overwrite=overwrite)
     prepare("float32")
     clip = synthetic.clip()
     truth = clip.boxes
     assert truth is not None
-    built = trackers.create(backbone=backbone)
-    built = built._replace(config=dataclasses.replace(built.config, info=True))
-    names = ["+".join(group) for group in built.config.layers]
-    shown = {len(truth) * part // 8 for part in (1, 3, 5, 7)}
-    rows = []
+    built = trackers.create(tracker, profile=profile, backbone=backbone)
+    names, shown = [], set()
+    if built.name == "hcft":
+        built = built._replace(config=dataclasses.replace(built.config, info=True))
+        names = ["+".join(group) for group in built.config.layers]
+        shown = {len(truth) * part // 8 for part in (1, 3, 5, 7)}
+    rows: list[np.ndarray] = []
     with (
         outputs.video_writer(out / "tracked.mp4", clip.frames.fps or 30.0) as write,
         progress(clip.frames) as bar,
@@ -62,7 +66,10 @@ def demo(
         done = run.track(clip, truth[0], tracker=built, on_frame=step)
     if done.stopped:
         raise JtrackError(done.stopped)
-    outputs.write_image(out / "response_maps.png", draw.stack(rows))
+    wrote = f"{out}/tracked.mp4 and boxes.csv"
+    if rows:
+        outputs.write_image(out / "response_maps.png", draw.stack(rows))
+        wrote = f"{out}/tracked.mp4, boxes.csv and response_maps.png"
     outputs.write_boxes(out / "boxes.csv", done)
     scores = metrics.score(done.boxes, truth)
     typer.echo(summary(clip.name, done))
@@ -70,7 +77,7 @@ def demo(
         f"against the ground truth: mean overlap {metrics.overlap(done.boxes, truth).mean():.3f}, "
         f"precision at 20 px {scores.precision20:.3f}, area under the success curve {scores.auc:.3f}"
     )
-    typer.echo(f"wrote {out}/tracked.mp4, boxes.csv and response_maps.png")
+    typer.echo(f"wrote {wrote}")
     if built.backbone.name == "hog":
         typer.echo(
             "with hog features, which need no weights; for a network's: jtrack weights fetch googlenet"
