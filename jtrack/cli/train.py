@@ -19,6 +19,8 @@ from jtrack.train import objectness as training
 from jtrack.train.boxed import joined, open_boxed
 from jtrack.train.descent import CAFFE, Descent
 
+GUESSING = 0.55  # accuracy up to which nothing is believed to be learnt
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Train networks, which become entries of the weights."
 )
@@ -121,6 +123,8 @@ def objectness(
         f"images held out: {done.held_out.accuracy:.1%} of the patches told right (guessing 50 %, a linear "
         f"classifier on {backbone} before training {done.probe:.1%})"
     )
+    if done.held_out.accuracy < GUESSING:
+        typer.echo("jtrack: that is hardly better than guessing: more --steps, or a lower --rate", err=True)
 
 
 def entry_path(out: Path | None, backbone: str) -> Path:

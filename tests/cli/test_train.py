@@ -60,6 +60,16 @@ def test_a_smoke_run_makes_an_entry_that_a_tracker_loads(jtrack, photos, tmp_pat
     assert f"{path} exists: give another --out, or --overwrite" in there.stderr
 
 
+@pytest.mark.parametrize(("told", "hint"), [(0.0, False), (1.01, True)])
+def test_a_training_that_learnt_nothing_is_said(jtrack, photos, tmp_path, monkeypatch, told, hint):
+    """As measured by where guessing is drawn: the accuracy of so short a run says little."""
+    monkeypatch.setattr("jtrack.cli.train.GUESSING", told)
+    done = jtrack(
+        "train", "objectness", "--data", f"folder:{photos}", *QUICK, "--out", tmp_path, "--steps", 1
+    )
+    assert ("hardly better than guessing: more --steps, or a lower --rate" in done.stderr) == hint
+
+
 def test_divergence_stops_with_1_and_keeps_the_checkpoint(jtrack, photos, tmp_path):
     options = ["train", "objectness", "--data", f"folder:{photos}", *QUICK, "--out", tmp_path, "--steps", 40]
     done = jtrack(*options, "--rate", 1e7, code=1)
