@@ -88,7 +88,7 @@ class Numbers(NamedTuple):
     scale_jitter: Array  # () ... of the logarithm of their scale
     ring: Array  # [2] distance of the first negatives, over the target's width and height
     online_ring: Array  # [2] ... of later ones
-    overlap: Array  # () negatives overlap the target by less
+    overlap: Array  # [2] positives overlap the target by more than the one, negatives by less than the other
     floor: Array  # () of a variance, over the mean of all
     retention: Array  # () gamma: the share of the old Gaussians
     rate: Array  # () learning rate of phase 2
@@ -135,7 +135,7 @@ def numbers(**changes: float | tuple[float, ...]) -> Numbers:
         "scale_jitter": 0.05,
         "ring": (0.6, 2.0),
         "online_ring": (0.5, 1.0),
-        "overlap": 0.3,
+        "overlap": (0.8, 0.3),
         "floor": 1e-3,
         "retention": 0.95,
         "rate": 1e-3,
@@ -437,15 +437,18 @@ def _samples(
         centre[None] + numbers.jitter * noise[:, :2] * size[None],
         size[None] * jnp.exp(numbers.scale_jitter * noise[:, 2:] / 2),
     )
-    drawn = jax.random.uniform(far_key, (negatives, 2))
-    angle = 2 * jnp.pi * drawn[:, 0]
-    distance = ring[0] + (ring[1] - ring[0]) * drawn[:, 1]
+    polar = jax.random.uniform(far_key, (negatives, 2))
+    angle = 2 * jnp.pi * polar[:, 0]
+    distance = ring[0] + (ring[1] - ring[0]) * polar[:, 1]
     turns = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
     at = jnp.clip(centre[None] + distance[:, None] * turns * size[None], 0, _extent(frame)[None])
     far = boxes.from_centre(at, jnp.broadcast_to(size, at.shape))
-    beside = boxes.iou(far, box[None]) < numbers.overlap
-    signs = jnp.concatenate([jnp.ones(positives), jnp.where(beside, -1.0, 0.0)])
-    return jnp.concatenate([near, far]), signs
+    drawn = jnp.concatenate([near, far])
+    overlap = boxes.iou(drawn, box[None])
+    wanted = jnp.concatenate(
+        [overlap[:positives] > numbers.overlap[0], overlap[positives:] < numbers.overlap[1]]
+    )
+    return drawn, jnp.where(wanted, jnp.where(jnp.arange(positives + negatives) < positives, 1.0, -1.0), 0.0)
 
 
 def _batches(config: Config, key: Key, signs: Array) -> Array:
