@@ -78,8 +78,9 @@ def objectness(
 ) -> None:
     """Trains a network and GDT's head to tell objects from background.
 
-    Ctrl-C stops after the step in work; the same command goes on, as does one with more steps or another
-    rate. A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
+    Ctrl-C stops after the step in work. The same command goes on, also with more steps or another rate.
+
+    A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
     """
     path = entry_path(out, backbone)
     folder = path.with_suffix("")
