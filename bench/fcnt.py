@@ -1,0 +1,287 @@
+"""FCNT: where the time of a frame goes, which layers suit its two networks, and what its parts are worth.
+
+    python bench/fcnt.py                                   # speed; needs no data
+    python bench/fcnt.py --taps vgg19_slim --data DATA/otb
+    python bench/fcnt.py --profiles release2015,general,specific --data DATA/otb
+
+The first prints first frame, frames a second and parts of a frame on the synthetic clip, networks without
+stored weights with random ones. The second asks each layer alone, as GNet is used: a network trained in the
+first frame on the maps chosen from that layer, put back on the target in every frame, finds it again or not.
+The third is a one-pass evaluation of profiles on five short sequences; runs are kept in OUT and none is made
+twice. All print Markdown.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack import backbones, data, devices, trackers
+from jtrack.backbones import store
+from jtrack.benchmark import adapters, metrics, protocol
+from jtrack.benchmark.evaluate import evaluate
+from jtrack.benchmark.results import load
+from jtrack.cli.track import prepare
+from jtrack.data import Sequence, synthetic
+from jtrack.learning import heat_map_net, map_selection
+from jtrack.run.stream import canvas_of, to_frame
+from jtrack.trackers import fcnt
+from jtrack.types import Box, Frame
+
+SHORT = ("Crossing", "Football1", "MotorRolling", "Skiing", "Subway")
+CONTESTANTS = "vgg16:bfloat16,vgg19_slim:float32,googlenet:float32"
+CANDIDATE_TAPS = {
+    "vgg19_slim": "relu3_2 relu3_4 relu4_1 relu4_2 relu4_3 relu4_4 relu5_1",
+    "googlenet": "conv2/relu_3x3 inception_3a/output inception_3b/output inception_4a/output "
+    "inception_4b/output inception_4c/output inception_4d/output inception_4e/output inception_5b/output",
+    "squeezenet": "fire4/concat fire5/concat fire6/concat fire7/concat fire8/concat fire9/concat",
+}
+TURNS = 7
+
+
+def timed(work: Callable[..., Any], *args: Any) -> float:
+    """Median milliseconds of a compiled function."""
+    compiled = jax.jit(work)
+    jax.block_until_ready(compiled(*args))
+    times = []
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(*args))
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def weights_of(backbone: backbones.Backbone) -> tuple[Any, str]:
+    """A network's weights, cast, and whether they are stored or random."""
+    known = backbone.name in store.available()
+    weights = store.load(backbone.name) if known else backbone.random_params(0)
+    return backbone.cast_params(weights), "stored" if store.locate(backbone.name) else "random"
+
+
+def speed(contestants: list[str], profile: str, frames: int) -> None:
+    """Prints first frame, rates and the time of each part, of networks in a precision."""
+    print(f"`{profile}`, synthetic clip of {frames} frames; times of learning are of frames that learn.\n")
+    print("| | weights | first frame s | frames/s, median | mean | learns in | ms: step | crop and network |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    parts = []
+    for contestant in contestants:
+        name, precision = contestant.split(":")
+        backbone = backbones.get(name, precision=devices.usable_precision(precision))
+        config, values = fcnt.profile(profile, name)
+        weights, found = weights_of(backbone)
+        params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, values)}
+        tracker = fcnt.fcnt(backbone, config)
+        assert tracker.learn is not None
+        init, step, learn = jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
+        clip = synthetic.clip(frames=frames)
+        pictures = [to_frame(image, canvas_of(clip.frames.size)) for image in clip.frames]
+        key, box = jax.random.key(0), jnp.asarray(clip.boxes[0], jnp.float32)
+        start = time.perf_counter()
+        state = jax.block_until_ready(init(params, key, pictures[0], box))
+        first = time.perf_counter() - start
+        jax.block_until_ready((step(params, state, pictures[0]), learn(params, state)))
+        times, learnt = [], 0
+        for picture in pictures[1:]:
+            start = time.perf_counter()
+            state, output = step(params, state, picture)
+            if state.due:
+                state, learnt = learn(params, state), learnt + 1
+            jax.block_until_ready((state, output))
+            times.append(time.perf_counter() - start)
+        took = timed(tracker.step, params, state, pictures[-1])
+        region = fcnt._region(config, state, state.box)
+        describe = timed(
+            lambda *args, own=(backbone, config): fcnt._describe(own[0], own[1], *args),
+            params,
+            pictures[-1],
+            region,
+        )
+        print(
+            f"| {name} {backbone.precision} | {found} | {first:.1f} | {1 / statistics.median(times):.1f} "
+            f"| {1 / statistics.mean(times):.1f} | {learnt / len(times):.0%} | {took:.0f} | {describe:.0f} |",
+            flush=True,
+        )
+        parts.append((contestant, profile_of_learning(config, params["tracker"], state)))
+    print("\n| ms |", " | ".join(name for name, _ in parts), "|\n| --- |", " --- |" * len(parts))
+    for row in parts[0][1]:
+        print(f"| {row} |", " | ".join(f"{rows[row]:.0f}" for _, rows in parts), "|")
+
+
+def profile_of_learning(config: fcnt.Config, numbers: fcnt.Numbers, state: fcnt.State) -> dict[str, float]:
+    """Milliseconds of the parts that the small networks take."""
+    head, memory = state.specific, state.memory
+    assert head is not None and memory is not None
+    yes, no = jnp.asarray(True), jnp.asarray(False)
+
+    def learning(adapt: jax.Array, discriminate: jax.Array) -> float:
+        due = state._replace(memory=memory._replace(adapt=adapt, discriminate=discriminate))
+        return timed(lambda state: fcnt._learn(config, {"tracker": numbers}, state), due)
+
+    maps, target = memory.first.maps, memory.first.target
+    rates = fcnt._rates(numbers, 0)
+    selection = fcnt.Rates(numbers.selection_rate, numbers.selection_momentum, numbers.selection_decay[0])
+    rounds, count = config.selection_iterations, config.first_iterations
+    samples = heat_map_net.Samples(maps[None], target[None], jnp.ones((1, *config.grid)))
+    return {
+        "first frame: selection of a layer's maps": timed(
+            lambda maps: map_selection.train(jax.random.key(0), maps, target, selection, rounds)[0], maps
+        ),
+        "first frame: training of a network": timed(
+            lambda net: heat_map_net.train(net, net, samples, rates, count), head.net
+        ),
+        "a heat map": timed(lambda net, maps: heat_map_net.heat_map(net, maps[None]), head.net, maps),
+        "adaptation": learning(yes, no),
+        "discrimination": learning(no, yes),
+    }
+
+
+def taps(name: str, layers: list[str], profile: str, root: Path, sequences: list[str], every: int) -> None:
+    """Prints what a network on each layer alone finds."""
+    backbone = backbones.get(name)
+    weights, _ = weights_of(backbone)
+    dataset = data.open_dataset("otb", root, sequences=sequences)
+    config, values = fcnt.profile(profile, name)
+    used = (config.specific_tap, config.general_tap)
+    print(f"{name}, `{profile}`, every {every}th frame of {', '.join(dataset.names)}.\n")
+    print("Overlap and centre error (of the target's diagonal) of the box found; beside: heat beside the")
+    print("true box over that inside; half: share of the maps that hold half the significance.\n")
+    print("| Layer | | maps | half | overlap | centre error | beside |\n" + "| --- " * 7 + "|", flush=True)
+    for layer in layers:
+        alone = dataclasses.replace(
+            config, nets="general", general_tap=layer, specific_tap=layer, scaling="gated", info=True
+        )
+        params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, values)}
+        tracker = fcnt.fcnt(backbone, alone)
+        steps = jax.jit(tracker.init), jax.jit(tracker.step)
+        found = [ask(steps, params, dataset.sequence(own), every) for own in dataset.names]
+        overlap, error, beside = (float(np.mean([row[i] for row in found])) for i in range(3))
+        share = float(np.mean([half(backbone, alone, params, dataset.sequence(s)) for s in dataset.names]))
+        role = {0: "SNet", 1: "GNet"}.get(used.index(layer), "") if layer in used else ""
+        size = backbone.map_shape(layer, (config.input_size, config.input_size))
+        print(
+            f"| {layer} | {role} | {size[2]} of {size[0]} x {size[1]} | {share:.0%} | {overlap:.3f} "
+            f"| {error:.3f} | {beside:.2f} |",
+            flush=True,
+        )
+
+
+def ask(steps: tuple[Any, Any], params: dict, sequence: Sequence, every: int) -> tuple[float, float, float]:
+    """Mean overlap, centre error and median heat beside the target, each frame asked from the one before."""
+    init, step = steps
+    state, found = None, []
+    for number, image in enumerate(sequence.frames):
+        if number and number % every:
+            continue
+        frame = to_frame(image, canvas_of(image.shape[:2]))
+        truth = jnp.asarray(sequence.boxes[number], jnp.float32)
+        if state is None:
+            state = init(params, jax.random.key(0), frame, truth)
+        elif np.isfinite(truth).all():
+            last = jnp.asarray(sequence.boxes[number - 1], jnp.float32)
+            state, output = step(params, state._replace(box=last), frame)
+            apart = (output.box + jnp.roll(output.box, -2) / 2 - truth - jnp.roll(truth, -2) / 2)[:2]
+            error = float(jnp.linalg.norm(apart) / jnp.linalg.norm(truth[2:]))
+            overlap = float(metrics.overlap(np.asarray(output.box)[None], np.asarray(truth)[None])[0])
+            found.append((overlap, error, min(float(output.info["distracter"]), 10.0)))
+    overlaps, errors, beside = zip(*found, strict=True)
+    return statistics.mean(overlaps), statistics.mean(errors), statistics.median(beside)
+
+
+def half(backbone: backbones.Backbone, config: fcnt.Config, params: dict, sequence: Sequence) -> float:
+    """The share of a layer's maps that hold half the positive significance in the first frame."""
+
+    @jax.jit
+    def worth(params: dict, frame: Frame, box: Box) -> jax.Array:
+        numbers = params["tracker"]
+        region = boxed(box)
+        maps = fcnt._describe(backbone, config, params, frame, region)["general"]
+        target, _ = fcnt._wanted(config, box, region)
+        maps = maps - maps.mean((0, 1), keepdims=True) if config.centred else maps
+        gain = numbers.strength[1] / (heat_map_net.strength(maps) * config.weight**0.5)
+        rate = config.weight * numbers.selection_rate
+        rates = fcnt.Rates(rate, numbers.selection_momentum, numbers.selection_decay[1])
+        net, _ = map_selection.train(
+            jax.random.key(0), maps * gain, target, rates, config.selection_iterations
+        )
+        return map_selection.significance(net, maps * gain, target, curvature=config.curvature)
+
+    image = next(iter(sequence.frames))
+    frame = to_frame(image, canvas_of(image.shape[:2]))
+    found = np.sort(np.maximum(worth(params, frame, jnp.asarray(sequence.boxes[0], jnp.float32)), 0))[::-1]
+    return float(np.searchsorted(found.cumsum(), found.sum() / 2) + 1) / len(found)
+
+
+def boxed(box: Box) -> Box:
+    """The square of twice the target's diagonal around it."""
+    side = 2 * jnp.sqrt(jnp.sum(box[2:] ** 2))
+    return jnp.concatenate([box[:2] + box[2:] / 2 - side / 2, jnp.full(2, side)])
+
+
+def ablations(
+    root: Path, sequences: list[str], out: Path, backbone: str, names: list[str], repeats: int
+) -> None:
+    """Runs what is missing and prints precision, success and speed of every profile."""
+    dataset = data.open_dataset("otb", root, sequences=sequences)
+    print(f"{backbone}; mean over {', '.join(dataset.names)}; {repeats} seed(s) of each.\n")
+    print("| Profile | Precision at 20 px | AUC | Frames/s |\n| --- | --- | --- | --- |", flush=True)
+    for name in names:
+        tracker = adapters.contestant(trackers.create("fcnt", profile=name, backbone=backbone))
+        done = evaluate(tracker, dataset, protocol.load("ope"), out, repeats=repeats)
+        (found,) = load(done.folder)
+        scores, rates = [], []
+        for sequence, tries in found.trajectories.items():
+            truth = dataset.annotation(sequence).boxes
+            scores += [metrics.score(trial.boxes, truth) for trial in tries]
+            rates.append(metrics.speed([trial.seconds for trial in tries if trial.seconds is not None]))
+        precision = statistics.mean(score.precision20 for score in scores)
+        auc = statistics.mean(score.auc for score in scores)
+        print(
+            f"| {name} | {precision:.3f} | {auc:.3f} | {statistics.mean(filter(None, rates)):.1f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--contestants", default=CONTESTANTS, help="NETWORK:PRECISION, commas between them")
+    parser.add_argument("--profile", default="default", help="of speeds and layers")
+    parser.add_argument("--frames", type=int, default=60, help="of the clip that speeds are measured on")
+    parser.add_argument("--data", type=Path, help="folder of OTB's sequences")
+    parser.add_argument("--sequences", default=",".join(SHORT))
+    parser.add_argument("--taps", help="a network: compare its layers instead")
+    parser.add_argument("--layers", help="which, commas between them")
+    parser.add_argument("--every", type=int, default=5, help="frames between two that a layer is asked")
+    parser.add_argument("--profiles", help="evaluate these, commas between them, instead")
+    parser.add_argument("--backbone", default="googlenet", help="of that")
+    parser.add_argument("--repeats", type=int, default=1, help="seeds of that")
+    parser.add_argument("--out", type=Path, default=Path("runs/fcnt"), help="folder of the runs")
+    options = parser.parse_args()
+    if (options.taps or options.profiles) and not options.data:
+        parser.error("--taps and --profiles need --data, the folder of OTB's sequences")
+    sequences = options.sequences.split(",")
+    if options.taps:
+        layers = (options.layers or CANDIDATE_TAPS.get(options.taps, "").replace(" ", ",")).split(",")
+        if not all(layers):
+            parser.error(f"--layers is needed: which layers of {options.taps} to compare")
+        taps(options.taps, layers, options.profile, options.data, sequences, options.every)
+    elif options.profiles:
+        names = options.profiles.split(",")
+        ablations(options.data, sequences, options.out, options.backbone, names, options.repeats)
+    else:
+        contestants = options.contestants.split(",")
+        prepare("bfloat16" if "bfloat16" in options.contestants else "float32")
+        speed(contestants, options.profile, options.frames)
+
+
+if __name__ == "__main__":
+    main()

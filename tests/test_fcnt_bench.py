@@ -1,0 +1,112 @@
+"""FCNT's benchmark commands, on little data."""
+
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from bench import fcnt_table1
+from jtrack.data import otb, synthetic
+from tests.conftest import ROOT
+
+SEQUENCES = ("David", "Girl", "Crossing")
+
+
+def command(script, *arguments, **environment):
+    line = [sys.executable, str(ROOT / "bench" / script), *map(str, arguments)]
+    done = subprocess.run(
+        line, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(text):
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """A folder with one short sequence in OTB's layout."""
+    folder = tmp_path_factory.mktemp("otb")
+    clip = synthetic.clip(frames=4, size=(96, 128))
+    (folder / "Walk" / "img").mkdir(parents=True)
+    for index, image in enumerate(clip.frames, start=1):
+        cv2.imwrite(str(folder / "Walk" / "img" / f"{index:04d}.jpg"), image[:, :, ::-1])
+    otb.write_boxes(folder / "Walk" / "groundtruth_rect.txt", clip.boxes)
+    return folder
+
+
+def looks(key, parts, noise):
+    """Feature maps [n, P, C] of which some sum up to the mask [n, P], and the masks."""
+    rng = np.random.default_rng(key)
+    masks = np.zeros((8, 30), np.float32)
+    masks[:, 10:20] = 1
+    maps = noise * rng.random((8, 30, 6), np.float32)
+    maps[:, :, parts] += masks[:, :, None] / len(parts)
+    return maps, masks
+
+
+def test_table_1_tells_faces_by_maps_they_share_and_whose_by_maps_they_do_not():
+    # Map 0 belongs to all faces, 1 to David's, 2 to Girl's and 3 to what is no face.
+    seen = {
+        "David": looks(0, [0, 1], 0.01),
+        "Girl": looks(1, [0, 2], 0.01),
+        "Suv": looks(2, [3], 0.01),
+        "Skiing": looks(3, [3], 0.01),
+    }
+    assert fcnt_table1.face_or_not(seen, 0.05) == pytest.approx((1, 1))
+    assert fcnt_table1.which_face(seen, 0.05) == 1
+    # Where all look alike there is nothing to tell them by.
+    alike = {name: looks(key, [0], 0.0) for key, name in enumerate(seen)}
+    accuracy, area = fcnt_table1.face_or_not(alike, 0.05)
+    assert accuracy == pytest.approx(0.5) and area == 0
+    assert fcnt_table1.which_face(alike, 0.05) == 0.5
+
+
+def test_table_1_of_real_faces(data_folder, weights_folder, tmp_path):
+    missing = [name for name in SEQUENCES if not (data_folder / "otb" / name).is_dir()]
+    if missing:
+        pytest.skip(f"no {', '.join(missing)} in {data_folder / 'otb'}")
+    for name in SEQUENCES:
+        (tmp_path / name).symlink_to(data_folder / "otb" / name)
+    text = command("fcnt_table1.py", tmp_path, "--images", 8, JTRACK_WEIGHTS=str(weights_folder))
+    found = re.findall(
+        r"^(\S+): face or not ([\d.]+)% \(area under curve ([\d.]+)\), which face ([\d.]+)%$", text, re.M
+    )
+    assert [layer for layer, *_ in found] == ["inception_3b/output", "inception_4e/output"]
+    for _, face, area, whose in found:
+        assert 50 <= float(face) <= 100 and 0 <= float(area) <= 1
+        assert float(whose) > 50  # than by chance
+    assert float(found[1][2]) > 0.7  # a deep layer knows a face from a pedestrian
+
+
+def test_speeds_are_printed():
+    text = command("fcnt.py", "--contestants", "tiny:float32", "--frames", 4)
+    first, parts = rows(text)[2], rows(text)[5:]
+    assert first[:2] == ["tiny float32", "random"]
+    assert all(float(cell) > 0 for cell in first[2:5])
+    assert [row[0] for row in parts] == [
+        "first frame: selection of a layer's maps",
+        "first frame: training of a network",
+        "a heat map",
+        "adaptation",
+        "discrimination",
+    ]
+    assert all(float(row[1]) >= 0 for row in parts)
+
+
+def test_layers_are_compared(walk):
+    where = ("--data", walk, "--sequences", "Walk", "--every", 2)
+    _, _, row = rows(command("fcnt.py", "--taps", "tiny", "--layers", "relu4_4", *where))
+    assert row[:3] == ["relu4_4", "SNet", "12 of 28 x 28"]
+    assert 0 < float(row[3].rstrip("%")) <= 100
+    assert 0 <= float(row[4]) <= 1 and 0 <= float(row[5]) < 5
