@@ -48,6 +48,16 @@ def floored(gaussian: Gaussian, floor: Array | float) -> Gaussian:
     return Gaussian(gaussian.mean, jnp.maximum(gaussian.variance, least))
 
 
+def widened(gaussian: Gaussian, other: Gaussian, share: Array | float) -> Gaussian:
+    """The Gaussians with no variance below a share of another class's variance of the same feature.
+
+    Samples of the target are shifts of one image and vary far less than its appearance does in a later
+    frame. With a share of 1 the target is no narrower than the background, and S is positive where the
+    features are nearer to the target's mean, by the deviations, than to the background's.
+    """
+    return Gaussian(gaussian.mean, jnp.maximum(gaussian.variance, share * other.variance))
+
+
 def update(old: Gaussian, new: Gaussian, retention: Array | float) -> Gaussian:
     """Mean and variance of the mixture `retention` old + (1 - `retention`) new, a feature each.
 

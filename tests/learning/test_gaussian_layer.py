@@ -127,6 +127,18 @@ def test_no_variance_falls_below_its_share_of_the_mean():
     np.testing.assert_allclose(found, [1, 3, 0.01001, 0.01001], rtol=1e-4)
 
 
+def test_widened_to_the_other_class_the_nearer_mean_wins():
+    narrow = Gaussian(TARGET.mean, 0.01 * TARGET.variance)
+    found = gaussian_layer.widened(narrow, BACKGROUND, 1.0)
+    np.testing.assert_array_equal(found.variance, BACKGROUND.variance)
+    x, variance = np.asarray(samples(count=60), np.float64), np.asarray(BACKGROUND.variance)
+    distance = [((x - np.asarray(g.mean)) ** 2 / variance).sum(1) for g in (TARGET, BACKGROUND)]
+    scores = np.asarray(gaussian_layer.score(samples(count=60), found, BACKGROUND))
+    np.testing.assert_array_equal(scores > 0, distance[0] < distance[1])
+    assert 5 < (scores > 0).sum() < 55
+    np.testing.assert_array_equal(gaussian_layer.widened(narrow, BACKGROUND, 0.0).variance, narrow.variance)
+
+
 @pytest.mark.parametrize("retention", [0.0, 0.3, 0.95, 1.0])
 def test_an_update_has_mean_and_variance_of_the_mixture(retention):
     rng = np.random.default_rng(0)
