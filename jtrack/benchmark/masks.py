@@ -41,6 +41,22 @@ def overlap(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.divide(common, union, out=np.ones(np.shape(union)), where=union > 0)
 
 
+def filled(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes as masks, the pixels whose centres they cover: so scored, boxes stand beside masks.
+
+    Args:
+      boxes: [..., 4] x, y, w, h in pixels, 0-based.
+      size: (height, width) of the images.
+
+    Returns:
+      bool [..., H, W].
+    """
+    x, y, w, h = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)[..., None]
+    rows, columns = (np.arange(length) + 0.5 for length in size)
+    inside = (rows > y) & (rows < y + h), (columns > x) & (columns < x + w)
+    return inside[0][..., :, None] & inside[1][..., None, :]
+
+
 def success_rate(overlaps: np.ndarray, threshold: float = 0.5) -> float:
     """Fraction of overlaps [T] above a threshold."""
     return float(np.mean(np.asarray(overlaps) > threshold))

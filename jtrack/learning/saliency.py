@@ -34,16 +34,22 @@ def back_project(
     Raises:
       JtrackError: an unknown form.
     """
+    # The images do not meet: what goes back to each is its own.
+    features, backward = jax.vjp(describe, images)
+    (gradient,) = backward(seed(features, weights, form))
+    return jnp.abs(gradient).max(axis=-1)
+
+
+def seed(features: Array, weights: Array, form: str = "linear") -> Array:
+    """What is sent backwards from features [..., D]: the gradient of what the positive weights [D] ask for.
+
+    Raises:
+      JtrackError: an unknown form.
+    """
     if form not in FORMS:
         raise unknown_name("form of saliency", form, FORMS)
-    wanted = jnp.maximum(weights, 0)
-
-    def response(images: Array) -> Array:
-        features = describe(images)
-        return jnp.sum((features if form == "linear" else features**2 / 2) * wanted[None])
-
-    # The images do not meet in the sum: its gradient is each image's own.
-    return jnp.abs(jax.grad(response)(images)).max(axis=-1)
+    wanted = jnp.broadcast_to(jnp.maximum(weights, 0), features.shape)
+    return wanted if form == "linear" else wanted * features
 
 
 def aggregate(
@@ -80,3 +86,23 @@ def aggregate(
         )
     ]
     return jnp.where(inside[0][:, None] & inside[1][None, :], largest, 0)
+
+
+def union(boxes: Box, valid: Array, window: Box, grid: tuple[int, int]) -> Array:
+    """Which cells of a window have their middle in a box: [rows, columns] float32, 1 or 0.
+
+    Args:
+      boxes: [P, 4] in the frame.
+      valid: [P] bool, those that count.
+      window: [4] in the frame.
+      grid: (rows, columns) of the window.
+    """
+
+    def inside(axis: int) -> Array:
+        cell = window[3 - axis] / grid[axis]
+        middle = window[1 - axis] + (jnp.arange(grid[axis], dtype=jnp.float32) + 0.5) * cell
+        first = boxes[:, 1 - axis, None]
+        return (middle[None] >= first) & (middle[None] <= first + boxes[:, 3 - axis, None])
+
+    rows = (inside(0) & valid[:, None]).astype(jnp.float32)
+    return (jnp.matmul(rows.T, inside(1).astype(jnp.float32)) > 0).astype(jnp.float32)

@@ -25,11 +25,23 @@ from jax import lax
 
 from jtrack.backbones import Backbone
 from jtrack.errors import unknown_name
-from jtrack.learning import bayes_filter, incremental_svm, peak, saliency
+from jtrack.learning import bayes_filter, incremental_svm, peak, saliency, scale_filter
+from jtrack.learning.correlation_filter import blend
+from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
-from jtrack.vision import boxes
+from jtrack.vision import boxes, pooling
+from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
+from jtrack.vision.hog import fhog
+from jtrack.vision.pyramid import pyramid
 from jtrack.vision.resize import resize
+from jtrack.vision.windows import hann
+
+# Images in one pass of the network: more of them, and on a CPU the maps leave its caches.
+FORWARD, BACKWARD = 32, 8
+SCALE_STEP = 1.02  # between the sizes that the scale filter compares
+SCALE_PATCH = (24, 24)  # pixels of what it looks at
+SCALE_CONTEXT = 1.3  # sides of that, over the target's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +50,9 @@ class Config:
 
     tap: str  # layer of the network
     cells: int | None  # its map is averaged to so many cells a side; None takes it as it is
-    input_size: tuple[int, int]  # of a candidate's image
+    input_size: tuple[int, int]  # of a candidate's image, or of the region's
+    shared: bool = False  # one pass over a region describes all candidates: their cells are cut from its map
+    scales: int = 0  # sizes that the scale filter compares; 0 keeps the size
     context: int = 0  # pixels of that image around the candidate's box (R-CNN: 16)
     candidates: int = 120  # drawn around the last place, which is one more
     first_samples: int = 72  # of the first frame, drawn from farther away, beside as many as `candidates`
@@ -46,6 +60,7 @@ class Config:
     budget: int = 200  # samples that the machine keeps
     back_projected: int = 32  # positive candidates at most, the best
     form: Literal["linear", "squared"] = "linear"  # of the back-projected feature (`learning.saliency`)
+    weighted: bool = False  # the prior counts positive candidates by their scores; the paper all alike
     localisation: Literal["posterior", "likelihood", "candidate"] = "posterior"
     readout: Literal["cell", "subcell"] = "cell"  # of the posterior's peak
     grid: int = 256  # cells a side of saliency, prior, likelihood and posterior
@@ -64,25 +79,31 @@ class Numbers(NamedTuple):
 
     spread: Array  # () standard deviation of the candidates over the target's side
     region: Array  # () side of the window that maps cover, over the target's
+    reach: Array  # () what a shared region shows on either side of the target, over its side
     overlap: Array  # () delta: candidates of less overlap with the target are background
+    same: Array  # () candidates of more overlap with the target are the target; the paper has none
+    threshold: Array  # () the least value of the decision function that makes a candidate the target
     cost: Array  # () C of the machine, for features of mean norm 1
     motion: Array  # () pixels: the least standard deviation of the target's motion
     confidence: Array  # () slope of the logistic curve from the target's margin to `Output.score`
+    scale_regularisation: Array  # () of the scale filter
+    scale_rate: Array  # () at which it learns
 
 
 class State(NamedTuple):
     """What is learnt and remembered of one target."""
 
     centre: Array  # [2] float32 (x, y) pixels
-    size: Array  # [2] float32 (w, h), of the first frame
+    size: Array  # [2] float32 (w, h); of the first frame, unless the scale is followed
+    scale: ScaleFilter | None
     svm: incremental_svm.Model  # K = budget + samples; slot 0 is the target in the first frame
     unit: Array  # () float32: 1 / mean norm of the first frame's features
-    features: Array  # [samples, D] float32, to be learnt: the target, then background
-    valid: Array  # [samples] bool, which of them
+    features: Array  # [samples, D] float32, to be learnt: the target, then what is most like the other kind
+    labels: Array  # [samples] float32: 1 the target, -1 background, 0 not to be learnt
     filters: Array  # [m, T, T] float32: the target's saliency in the last frames
     stored: Array  # () int32: how many filters were ever stored
     posterior: Array  # [G, G] float32
-    anchor: Array  # [2] float32 (x, y): the place of the posterior's middle cell
+    offset: Array  # [2] float32 (row, column): cells from the posterior's middle to the target
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
 
@@ -120,6 +141,24 @@ FEATURES: dict[str, Feature] = {
     "hog": Feature("hog", 8, (64, 64)),
 }
 
+# What `default` takes: a map, since candidates are cut from one of the region of some four sides.
+SHARED: dict[str, Feature] = {
+    "caffenet": Feature("relu5", 4, (515, 515)),
+    "rcnn_ilsvrc13": Feature("relu5", 4, (515, 515)),
+    "alexnet": Feature("relu5", 4, (515, 515)),
+    "alexnet_torchvision": Feature("relu5", 4, (511, 511)),
+    "caffenet_conv": Feature("relu5", 4, (515, 515)),
+    "vgg16": Feature("relu5_3", 4, (448, 448)),
+    "vgg16_torchvision": Feature("relu5_3", 4, (448, 448)),
+    "vgg19": Feature("relu5_4", 4, (448, 448)),
+    "vgg19_torchvision": Feature("relu5_4", 4, (448, 448)),
+    "vgg19_slim": Feature("relu5_1", 4, (448, 448)),
+    "googlenet": Feature("inception_4c/output", 4, (320, 320)),
+    "squeezenet": Feature("fire9/concat", 4, (455, 455)),
+    "tiny": Feature("relu4_4", 3, (128, 128)),
+    "hog": Feature("hog", 8, (256, 256)),
+}
+
 BACKBONES = tuple(FEATURES)
 
 
@@ -128,10 +167,15 @@ def numbers(**changes: float) -> Numbers:
     paper = {
         "spread": 0.5,
         "region": 6.0,
+        "reach": 1.5,
         "overlap": 0.3,
+        "same": 2.0,
+        "threshold": 0.0,
         "cost": 100.0,
         "motion": 1.0,
         "confidence": 2.0,
+        "scale_regularisation": 0.01,
+        "scale_rate": 0.025,
     }
     unknown = changes.keys() - paper.keys()
     assert not unknown, f"no such numbers: {unknown}"
@@ -143,29 +187,38 @@ def _float32(value: float) -> Any:
     return np.asarray(value, np.float32)
 
 
-def _paper(feature: Feature) -> Profile:
-    return Profile(Config(feature.tap, feature.cells, feature.size), numbers())
+def _paper(backbone: str, **structure: Any) -> Profile:
+    feature = FEATURES[backbone]
+    return Profile(Config(feature.tap, feature.cells, feature.size, **structure), numbers())
 
 
-def _svm_only(feature: Feature) -> Profile:
-    return Profile(Config(feature.tap, feature.cells, feature.size, localisation="candidate"), numbers())
+def _default(backbone: str) -> Profile:
+    """Beyond the paper.
+
+    One pass of the network over the surroundings describes all candidates, and one pass backwards projects
+    what all positive ones ask for (the maximum is taken on the network's map instead of the image). What
+    overlaps the target by much is learnt as the target too. A candidate half-way to the background's margin
+    is still followed, but then nothing is learnt. The scale is followed, and the peak lies between cells.
+    """
+    feature = SHARED[backbone]
+    config = Config(
+        feature.tap,
+        feature.cells,
+        feature.size,
+        shared=True,
+        scales=33,
+        weighted=True,
+        readout="subcell",
+        back_projected=16,
+    )
+    return Profile(config, numbers(same=0.75, threshold=-0.5))
 
 
-def _no_prior(feature: Feature) -> Profile:
-    return Profile(Config(feature.tap, feature.cells, feature.size, localisation="likelihood"), numbers())
-
-
-def _default(feature: Feature) -> Profile:
-    """The paper's, with the peak between cells and fewer candidates back-projected."""
-    config = Config(feature.tap, feature.cells, feature.size, readout="subcell", back_projected=16)
-    return Profile(config, numbers())
-
-
-PROFILES: dict[str, Callable[[Feature], Profile]] = {
+PROFILES: dict[str, Callable[[str], Profile]] = {
     "default": _default,
     "paper": _paper,
-    "svm_only": _svm_only,
-    "no_prior": _no_prior,
+    "svm_only": functools.partial(_paper, localisation="candidate"),
+    "no_prior": functools.partial(_paper, localisation="likelihood"),
 }
 
 
@@ -183,7 +236,7 @@ def profile(name: str, backbone: str) -> Profile:
         raise unknown_name("profile of cnn_svm", name, PROFILES)
     if backbone not in FEATURES:
         raise unknown_name("backbone of cnn_svm", backbone, FEATURES)
-    return PROFILES[name](FEATURES[backbone])
+    return PROFILES[name](backbone)
 
 
 def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
@@ -205,13 +258,11 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
     )
 
 
-class _Seen(NamedTuple):
-    """Candidates of a frame."""
+class _View(NamedTuple):
+    """How a frame is seen from the last place."""
 
-    boxes: Box  # [N, 4]
-    images: Array  # [N, h, w, 3]
-    features: Array  # [N, D], scaled
-    scores: Array  # [N]
+    describe: Callable[[Box], Array]  # boxes [N, 4] -> features [N, D]
+    salience: Callable[[Box, Array, Array], Array]  # boxes, which count, and weights [D] -> a map [G, G]
 
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
@@ -225,36 +276,36 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
         jnp.broadcast_to(size, (config.first_samples, 2)),
     )
     both = jnp.concatenate([near, far])
-    images = _images(config, frame, both)
-    features = _describe(backbone, config, params, images)
+    view = _view(backbone, config, params, frame, centre, size)
+    features = view.describe(both)
     unit = 1 / jnp.maximum(jnp.linalg.norm(features, axis=1).mean(), 1e-6)
     features = features * unit
     first = jnp.arange(both.shape[0]) == 0
-    background = boxes.iou(both, box[None]) < numbers.overlap
+    labels = jnp.where(first, 1.0, _labels(numbers, both, box))
     svm = incremental_svm.empty(config.budget + config.samples, features.shape[1])
-    svm = incremental_svm.add(
-        svm, features, jnp.where(first, 1.0, -1.0), numbers.cost, (first | background).at[0].set(True)
-    )
+    svm = incremental_svm.add(svm, features, labels, numbers.cost, labels != 0)
     count = config.samples
     state = State(
         centre=centre,
         size=size,
+        scale=_train_scale(config, frame, centre, size),
         svm=incremental_svm.shrink(svm, config.budget, _kept(config)),
         unit=unit,
         features=jnp.zeros((count, features.shape[1]), jnp.float32),
-        valid=jnp.zeros(count, jnp.bool_),
+        labels=jnp.zeros(count, jnp.float32),
         filters=jnp.zeros((config.filters, config.template, config.template), jnp.float32),
         stored=jnp.zeros((), jnp.int32),
         posterior=_first_posterior(config, numbers, size),
-        anchor=centre,
+        offset=jnp.zeros(2, jnp.float32),
         key=key,
         due=jnp.zeros((), jnp.bool_),
     )
     if config.localisation == "candidate":
         return state
     scores = incremental_svm.decide(state.svm, features)
-    seen = _Seen(both, images, features, jnp.where(first, jnp.maximum(scores, 1e-6), scores))
-    salient = _saliency(backbone, config, params, state, frame, seen)
+    salient = _saliency(
+        config, numbers, view, state, both, jnp.where(first, jnp.maximum(scores, 1e-6), scores)
+    )
     return _remember(config, numbers, state, salient, centre)
 
 
@@ -263,52 +314,53 @@ def _step(
 ) -> tuple[State, Output]:
     numbers = params["tracker"]
     key, draw = jax.random.split(state.key)
-    seen = _look(backbone, config, params, state, frame, draw)
-    positive = seen.scores > 0
+    candidates = _candidates(config, numbers, draw, state.centre, state.size, frame)
+    view = _view(backbone, config, params, frame, state.centre, state.size)
+    features = view.describe(candidates) * state.unit
+    scores = incremental_svm.decide(state.svm, features)
+    positive = scores > numbers.threshold
+    sure = (scores > 0).any()
     found = positive.any()
-    info: dict[str, Array] = {"candidates": seen.boxes, "scores": seen.scores}
+    info: dict[str, Array] = {"candidates": candidates, "scores": scores}
     moved = state
     if config.localisation == "candidate":
-        best = jnp.argmax(seen.scores)
-        centre = boxes.centre(seen.boxes[best])
-        target = seen.features[best]
+        best = jnp.argmax(scores)
+        centre, target = boxes.centre(candidates[best]), features[best]
     else:
-        salient = _saliency(backbone, config, params, state, frame, seen)
-        prior, likelihood, posterior = _filter(config, numbers, state, seen, positive, salient)
+        salient = _saliency(config, numbers, view, state, candidates, scores)
+        prior, likelihood, posterior = _filter(config, numbers, state, candidates, scores, positive, salient)
         density = likelihood if config.localisation == "likelihood" else posterior
-        centre = jnp.clip(_peak(config, numbers, state, density), 0, _extent(frame))
-        box = boxes.from_centre(centre, state.size)
-        described = _describe(backbone, config, params, _images(config, frame, box[None]))
-        target = described[0] * state.unit
-        moved = moved._replace(posterior=posterior, anchor=state.centre)
-        moved = _remember(config, numbers, moved, salient, centre)
+        at = _peak(config, density)
+        centre = jnp.clip(_place(config, numbers, state, at), 0, _extent(frame))
+        target = view.describe(boxes.from_centre(centre, state.size)[None])[0] * state.unit
+        moved = moved._replace(posterior=posterior, offset=at - config.grid // 2)
+        stored = _remember(config, numbers, moved, salient, centre)
+        moved = jax.tree.map(lambda new, old: jnp.where(sure, new, old), stored, moved)
         info |= {
             "saliency": salient,
             "prior": prior,
             "likelihood": likelihood,
             "posterior": posterior,
             "template": _template(config, state),
-            "window": _window(config, numbers, state),
+            "window": _window(config, numbers, state.centre, state.size),
         }
     moved = moved._replace(centre=centre)
-    moved = _prepare(config, numbers, moved, seen, target)
+    moved = _prepare(config, numbers, moved, candidates, scores, features, target)
+    value = jnp.where(found, incremental_svm.decide(state.svm, target[None])[0], scores.max())
+    score = jax.nn.sigmoid(numbers.confidence * value)
+    moved = _follow_scale(config, numbers, moved, frame, score)
     # Without a positive candidate nothing is known of this frame: all stays as it was.
-    kept = state._replace(key=moved.key)
-    moved = jax.tree.map(lambda new, old: jnp.where(found, new, old), moved, kept)
-    score = jnp.where(found, incremental_svm.decide(state.svm, target[None])[0], seen.scores.max())
-    output = Output(
-        boxes.from_centre(moved.centre, moved.size),
-        jax.nn.sigmoid(numbers.confidence * score),
-        ~found,
-        info if config.info else {},
+    moved = jax.tree.map(
+        lambda new, old: jnp.where(found, new, old), moved._replace(key=key), state._replace(key=key)
     )
-    return moved._replace(key=key, due=found), output
+    box = boxes.from_centre(moved.centre, moved.size)
+    return moved._replace(due=sure), Output(box, score, ~found, info if config.info else {})
 
 
 def _learn(config: Config, params: dict, state: State) -> State:
     """Learns what `_prepare` laid ready, then gives up what is beyond the budget."""
-    signs = jnp.where(jnp.arange(config.samples) == 0, 1.0, -1.0)
-    svm = incremental_svm.add(state.svm, state.features, signs, params["tracker"].cost, state.valid)
+    cost = params["tracker"].cost
+    svm = incremental_svm.add(state.svm, state.features, state.labels, cost, state.labels != 0)
     svm = incremental_svm.shrink(svm, config.budget, _kept(config))
     return state._replace(svm=svm, due=jnp.zeros((), jnp.bool_))
 
@@ -344,30 +396,80 @@ def _windows(config: Config, candidates: Box) -> Box:
     return boxes.scale_about_centre(candidates, jnp.asarray(around, jnp.float32)[None])
 
 
-def _images(config: Config, frame: Frame, candidates: Box) -> Array:
-    """Candidates [N, 4] as images of the network's size, [N, h, w, 3]."""
-    return jax.vmap(lambda window: crop(frame, window, config.input_size))(_windows(config, candidates))
+def _view(
+    backbone: Backbone, config: Config, params: dict, frame: Frame, centre: Array, size: Array
+) -> _View:
+    """How candidates are described and projected back: each by itself, or all in one pass over a region."""
+    window = _window(config, params["tracker"], centre, size)
+    grid = (config.grid, config.grid)
+    # Saliency is a gradient, which is always taken in float32.
+    exact = dataclasses.replace(backbone, precision="float32")
+
+    def network(net: Backbone, images: Array) -> Array:
+        return net.apply(params["backbone"], images, (config.tap,))[config.tap]
+
+    def images(candidates: Box) -> Array:
+        windows = _windows(config, candidates)
+        return jax.vmap(lambda window: crop(frame, window, config.input_size))(windows)
+
+    def vectors(net: Backbone, images: Array) -> Array:
+        maps = network(net, images)
+        if config.cells is not None:
+            maps = resize(maps, (config.cells, config.cells), method="imresample")
+        return maps.reshape(images.shape[0], -1)
+
+    def describe(candidates: Box) -> Array:
+        return _in_batches(lambda part: vectors(backbone, part), images(candidates), FORWARD)
+
+    def salience(candidates: Box, valid: Array, weights: Array) -> Array:
+        def project(images: Array) -> Array:
+            return saliency.back_project(lambda part: vectors(exact, part), images, weights, form=config.form)
+
+        maps = _in_batches(project, images(candidates), BACKWARD)
+        return saliency.aggregate(maps, _windows(config, candidates), valid, window, grid, frame.size)
+
+    if not config.shared:
+        return _View(describe, salience)
+
+    region = _region(params["tracker"], centre, size)
+    maps, backward = jax.vjp(
+        lambda image: network(exact, image[None])[0], crop(frame, region, config.input_size)
+    )
+    cells = config.cells
+    assert cells is not None
+
+    def cut(maps: Array, candidates: Box) -> Array:
+        return pooling.pool(maps, region, candidates, cells).reshape(candidates.shape[0], -1)
+
+    def shared_salience(candidates: Box, valid: Array, weights: Array) -> Array:
+        def wanted(candidate: Box, counts: Array) -> Array:
+            features, adjoint = jax.vjp(lambda maps: cut(maps, candidate[None])[0], maps)
+            return adjoint(saliency.seed(features, weights, config.form) * counts)[0]
+
+        seeds = jax.vmap(wanted)(candidates, valid.astype(jnp.float32)).max(axis=0)
+        (gradient,) = backward(seeds)
+        found = jnp.abs(gradient).max(axis=-1)
+        laid = saliency.aggregate(found[None], region[None], valid.any()[None], window, grid, frame.size)
+        return laid * saliency.union(candidates, valid, window, grid)
+
+    return _View(lambda candidates: cut(maps, candidates), shared_salience)
 
 
-def _describe(backbone: Backbone, config: Config, params: dict, images: Array) -> Array:
-    """Features [N, D] of images, not scaled."""
-    maps = backbone.apply(params["backbone"], images, (config.tap,))[config.tap]
-    if config.cells is not None:
-        maps = resize(maps, (config.cells, config.cells), method="imresample")
-    return maps.reshape(images.shape[0], -1)
+def _in_batches(work: Callable[[Array], Array], images: Array, size: int) -> Array:
+    """`work` on images, so many at once; unrolled, as convolutions in a loop are slow on a CPU."""
+    starts = range(0, images.shape[0], size)
+    return jnp.concatenate([work(images[start : start + size]) for start in starts])
 
 
-def _look(backbone: Backbone, config: Config, params: dict, state: State, frame: Frame, key: Key) -> _Seen:
-    candidates = _candidates(config, params["tracker"], key, state.centre, state.size, frame)
-    images = _images(config, frame, candidates)
-    features = _describe(backbone, config, params, images) * state.unit
-    return _Seen(candidates, images, features, incremental_svm.decide(state.svm, features))
+def _region(numbers: Numbers, centre: Array, size: Array) -> Box:
+    """What is described at once: the target and `reach` of its sides around it."""
+    return boxes.from_centre(centre, size + 2 * numbers.reach * _side(size))
 
 
-def _window(config: Config, numbers: Numbers, state: State) -> Box:
+def _window(config: Config, numbers: Numbers, centre: Array, size: Array) -> Box:
     """The part of the frame that maps cover; its middle cell's own place is the last centre."""
-    cell = _cell(config, numbers, state.size)
-    corner = state.centre - (config.grid // 2 + 0.5) * cell
+    cell = _cell(config, numbers, size)
+    corner = centre - (config.grid // 2 + 0.5) * cell
     return jnp.concatenate([corner, jnp.full(2, config.grid, jnp.float32) * cell])
 
 
@@ -377,36 +479,33 @@ def _cell(config: Config, numbers: Numbers, size: Array) -> Array:
 
 
 def _saliency(
-    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame, seen: _Seen
+    config: Config, numbers: Numbers, view: _View, state: State, candidates: Box, scores: Array
 ) -> Array:
     """The target-specific saliency map [G, G] of the window around the last place."""
-    best, chosen = lax.top_k(seen.scores, min(config.back_projected, seen.scores.shape[0]))
-    exact = dataclasses.replace(backbone, precision="float32")
-    maps = saliency.back_project(
-        lambda images: _describe(exact, config, params, images),
-        seen.images[chosen],
-        incremental_svm.weights(state.svm),
-        form=config.form,
-    )
-    window = _window(config, params["tracker"], state)
-    grid = (config.grid, config.grid)
-    return saliency.aggregate(maps, _windows(config, seen.boxes[chosen]), best > 0, window, grid, frame.size)
+    best, chosen = lax.top_k(scores, min(config.back_projected, scores.shape[0]))
+    return view.salience(candidates[chosen], best > numbers.threshold, incremental_svm.weights(state.svm))
 
 
 def _filter(
-    config: Config, numbers: Numbers, state: State, seen: _Seen, positive: Array, salient: Array
+    config: Config,
+    numbers: Numbers,
+    state: State,
+    candidates: Box,
+    scores: Array,
+    positive: Array,
+    salient: Array,
 ) -> tuple[Array, Array, Array]:
     """Prior, likelihood and posterior [G, G] over the window around the last place."""
     cell = _cell(config, numbers, state.size)
-    share = positive.astype(jnp.float32) / jnp.maximum(positive.sum(), 1).astype(jnp.float32)
-    places = (boxes.centre(seen.boxes) - state.centre[None])[:, ::-1] / cell
+    weight = jnp.maximum(scores - numbers.threshold, 0) if config.weighted else positive.astype(jnp.float32)
+    share = weight / jnp.maximum(weight.sum(), 1e-6)
+    places = (boxes.centre(candidates) - state.centre[None])[:, ::-1] / cell
     shift = jnp.sum(share[:, None] * places, axis=0)
     apart = places - shift[None]
     covariance = jnp.einsum("n,ni,nj->ij", share, apart, apart, precision="highest")
     # One positive candidate has no spread, two have none across.
     least = jnp.maximum(numbers.motion / cell, 1.0) ** 2
-    old = (state.anchor - state.centre)[::-1] / cell  # the posterior's middle cell, seen from the new one
-    prior = bayes_filter.predict(state.posterior, shift + old, covariance + least * jnp.eye(2))
+    prior = bayes_filter.predict(state.posterior, shift - state.offset, covariance + least * jnp.eye(2))
     likelihood = bayes_filter.correlate(_on_grid(config, numbers, state), salient)
     return prior, likelihood, bayes_filter.update(prior, likelihood)
 
@@ -417,12 +516,15 @@ def _first_posterior(config: Config, numbers: Numbers, size: Array) -> Array:
     return bayes_filter.gaussian((config.grid, config.grid), middle, deviation**2 * jnp.eye(2))
 
 
-def _peak(config: Config, numbers: Numbers, state: State, density: Array) -> Array:
-    """The place (x, y) of a map's maximum."""
+def _peak(config: Config, density: Array) -> Array:
+    """The maximum of a map, (row, column)."""
     row, column = jnp.unravel_index(jnp.argmax(density), density.shape)
     at = jnp.stack([row, column]).astype(jnp.float32)
-    if config.readout == "subcell":
-        at = peak.refine(density, at)
+    return peak.refine(density, at) if config.readout == "subcell" else at
+
+
+def _place(config: Config, numbers: Numbers, state: State, at: Array) -> Array:
+    """Where in the frame a place on the grid is, (x, y)."""
     return state.centre + (at - config.grid // 2)[::-1] * _cell(config, numbers, state.size)
 
 
@@ -445,7 +547,7 @@ def _on_grid(config: Config, numbers: Numbers, state: State) -> Array:
 def _remember(config: Config, numbers: Numbers, state: State, salient: Array, centre: Array) -> State:
     """Stores the target's saliency as the newest filter; `state.centre` is still the last place."""
     cell = _cell(config, numbers, state.size)
-    window = _window(config, numbers, state)
+    window = _window(config, numbers, state.centre, state.size)
     corner = ((centre - state.size / 2) - window[:2])[::-1] / cell
     scale = config.template * cell / state.size[::-1]
     shape = (config.template, config.template)
@@ -454,11 +556,57 @@ def _remember(config: Config, numbers: Numbers, state: State, salient: Array, ce
     return state._replace(filters=filters, stored=state.stored + 1)
 
 
-def _prepare(config: Config, numbers: Numbers, state: State, seen: _Seen, target: Array) -> State:
+def _prepare(
+    config: Config,
+    numbers: Numbers,
+    state: State,
+    candidates: Box,
+    scores: Array,
+    features: Array,
+    target: Array,
+) -> State:
     """Lays the target and the background most like it ready to be learnt (equation 16)."""
-    box = boxes.from_centre(state.centre, state.size)
-    background = boxes.iou(seen.boxes, box[None]) < numbers.overlap
-    hardest, chosen = lax.top_k(jnp.where(background, seen.scores, -jnp.inf), config.samples - 1)
-    features = jnp.concatenate([target[None], seen.features[chosen]])
-    valid = jnp.concatenate([jnp.ones(1, jnp.bool_), hardest > -jnp.inf])
-    return state._replace(features=features, valid=valid)
+    labels = _labels(numbers, candidates, boxes.from_centre(state.centre, state.size))
+    margin = jnp.where(labels == 0, jnp.inf, labels * scores)
+    _, chosen = lax.top_k(-margin, config.samples - 1)
+    return state._replace(
+        features=jnp.concatenate([target[None], features[chosen]]),
+        labels=jnp.concatenate([jnp.ones(1), labels[chosen]]),
+    )
+
+
+def _labels(numbers: Numbers, candidates: Box, target: Box) -> Array:
+    """1 what is the target, -1 what is background, 0 what is neither, [N]."""
+    overlap = boxes.iou(candidates, target[None])
+    return jnp.where(overlap > numbers.same, 1.0, jnp.where(overlap < numbers.overlap, -1.0, 0.0))
+
+
+def _scale_features(config: Config, frame: Frame, centre: Array, size: Array) -> Array:
+    """Gradient histograms of the target and a little around it in all sizes, windowed over them. [S, F]."""
+    factors = jnp.asarray(scale_filter.scale_factors(config.scales, SCALE_STEP))
+    patches = pyramid(frame, centre, size * SCALE_CONTEXT, factors, SCALE_PATCH)
+    features = fhog(grey(patches)[..., None])
+    return features.reshape(config.scales, -1) * jnp.asarray(hann(config.scales))[:, None]
+
+
+def _train_scale(config: Config, frame: Frame, centre: Array, size: Array) -> ScaleFilter | None:
+    """A scale filter learnt from one frame."""
+    if not config.scales:
+        return None
+    features = _scale_features(config, frame, centre, size)
+    return scale_filter.train(features, jnp.asarray(scale_filter.scale_label(config.scales)))
+
+
+def _follow_scale(config: Config, numbers: Numbers, state: State, frame: Frame, trust: Array) -> State:
+    """The size at the new place, and what is learnt of it: nothing of a doubtful target."""
+    if state.scale is None:
+        return state
+    features = _scale_features(config, frame, state.centre, state.size)
+    response = scale_filter.respond(state.scale, features, numbers.scale_regularisation)
+    factors = jnp.asarray(scale_filter.scale_factors(config.scales, SCALE_STEP))
+    low, high = 5 / state.size.min(), (_extent(frame) / state.size).min()
+    factor = jnp.clip(factors[jnp.argmax(response)], jnp.minimum(low, 1), jnp.maximum(high, 1))
+    size = jnp.where(trust < 0.5, state.size, state.size * factor)
+    fresh = _train_scale(config, frame, state.centre, size)
+    rate = jnp.where(trust < 0.5, 0, numbers.scale_rate)
+    return state._replace(size=size, scale=blend(state.scale, fresh, rate))

@@ -174,3 +174,16 @@ def test_pictures_too_large_are_not_decoded(tmp_path):
     (tmp_path / "huge.png").write_bytes(data)
     with pytest.raises(JtrackError, match=r"huge.png is (40000x30000|not a readable mask)"):
         masks.read(tmp_path / "huge.png")
+
+
+def test_boxes_as_masks():
+    boxes = np.array([(1.0, 2.0, 3.0, 2.0), (-2.0, -1.0, 4.0, 3.4), (20.0, 0.0, 5.0, 5.0)])
+    made = masks.filled(boxes, (6, 8))
+    expected = np.zeros((3, 6, 8), bool)
+    expected[0, 2:4, 1:4] = True
+    expected[1, :2, :2] = True
+    np.testing.assert_array_equal(made, expected)
+    np.testing.assert_array_equal(masks.filled(boxes[0], (6, 8)), expected[0])
+    # A target that fills half of its box: its mask scores 1, its box 0.5.
+    truth = expected[0] & (np.arange(6)[:, None] == 2)
+    assert masks.overlap(truth, truth) == 1 and masks.overlap(made[0], truth) == 0.5

@@ -130,3 +130,25 @@ def test_a_window_elsewhere_shows_the_same():
     whole = lay(maps, [True] * 3)
     part = lay(maps, [True] * 3, grid=(20, 24), window=jnp.asarray([8.0, 10.0, 24.0, 20.0]))
     np.testing.assert_allclose(part, whole[10:30, 8:32], atol=1e-5)
+
+
+def test_the_union_of_boxes_on_a_grid():
+    boxes = np.array([(2.0, 3.0, 4.0, 2.0), (5.0, 4.0, 3.0, 3.0), (0.0, 0.0, 9.0, 9.0)], np.float32)
+    valid = np.array([True, True, False])
+    window, grid = np.array([1.0, 2.0, 8.0, 6.0], np.float32), (12, 8)
+    given = (jnp.asarray(boxes), jnp.asarray(valid), jnp.asarray(window))
+    made = np.asarray(saliency.union(*given, grid))
+    for row in range(grid[0]):
+        for column in range(grid[1]):
+            x, y = 1 + (column + 0.5) * 1.0, 2 + (row + 0.5) * 0.5
+            inside = [0 <= x - a <= w and 0 <= y - b <= h for a, b, w, h in boxes[valid]]
+            assert bool(made[row, column]) == any(inside)
+
+
+def test_the_seed_is_the_gradient_of_what_positive_weights_ask_for():
+    features = np.abs(np.random.default_rng(3).standard_normal((2, 32))).astype(np.float32)
+    linear = saliency.seed(jnp.asarray(features), jnp.asarray(WEIGHTS))
+    np.testing.assert_array_equal(linear, np.tile(np.maximum(WEIGHTS, 0), (2, 1)))
+    squared = saliency.seed(jnp.asarray(features), jnp.asarray(WEIGHTS), "squared")
+    np.testing.assert_allclose(squared, np.maximum(WEIGHTS, 0) * features, rtol=1e-6)
+    assert not np.any(saliency.seed(jnp.asarray(features), -jnp.abs(jnp.asarray(WEIGHTS))))

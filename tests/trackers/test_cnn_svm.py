@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jtrack.run.stream import learn_where_due
 from jtrack.trackers import cnn_svm
 from jtrack.types import Frame
 from jtrack.vision import boxes
+from jtrack.vision.crop import crop
 
 SIZE = (120, 150)
 BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
@@ -46,9 +48,12 @@ def build(profile="default"):
     return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
 
 
+BOTH = pytest.mark.parametrize("profile", ["paper", "default"])
+
+
 @functools.cache
-def first():
-    _, _, params, init, _, _ = build()
+def first(profile="default"):
+    _, _, params, init, _, _ = build(profile)
     return init(params, jax.random.key(0), frame(), BOX)
 
 
@@ -58,8 +63,8 @@ def values(tree):
 
 
 def test_the_first_frame_teaches_its_one_positive_and_background_alone():
-    config, _, params, _, _, _ = build()
-    state = first()
+    config, _, params, _, _, _ = build("paper")
+    state = first("paper")
     labels, role = np.asarray(state.svm.labels), np.asarray(state.svm.role)
     used = role != incremental_svm.FREE
     assert labels[0] == 1 and (labels[1:][used[1:]] == -1).all()
@@ -74,16 +79,16 @@ def test_the_first_frame_teaches_its_one_positive_and_background_alone():
 
 
 def test_a_step_lays_ready_the_target_and_background_that_overlaps_by_less_than_delta():
-    config, _, params, _, step, learn = build()
-    state, output = step(params, first(), frame())
-    assert bool(state.due) and not bool(output.lost) and bool(state.valid[0])
+    config, _, params, _, step, learn = build("paper")
+    state, output = step(params, first("paper"), frame())
+    assert bool(state.due) and not bool(output.lost) and float(state.labels[0]) == 1
     overlap = np.asarray(boxes.iou(output.info["candidates"], output.box[None]))
     scores = np.asarray(output.info["scores"])
     background = overlap < 0.3
     count = min(background.sum(), config.samples - 1)
-    assert int(state.valid.sum()) == 1 + count
-    weights = np.asarray(incremental_svm.weights(first().svm))
-    ready = np.asarray(state.features)[1 : 1 + count] @ weights + float(first().svm.bias)
+    assert (np.asarray(state.labels)[1:] == -1).sum() == count and (np.asarray(state.labels)[1:] <= 0).all()
+    weights = np.asarray(incremental_svm.weights(first("paper").svm))
+    ready = np.asarray(state.features)[1 : 1 + count] @ weights + float(first("paper").svm.bias)
     np.testing.assert_allclose(np.sort(ready), np.sort(scores[background])[-count:], atol=1e-3)
     after = learn(params, state)
     assert not bool(after.due)
@@ -92,9 +97,11 @@ def test_a_step_lays_ready_the_target_and_background_that_overlaps_by_less_than_
     assert float(incremental_svm.kkt_residual(after.svm)) < 1e-3
 
 
-def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are():
-    config, _, params, _, step, _ = build()
-    state, output = step(params, first(), frame(shift=(1, 2)))
+@BOTH
+def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are(profile):
+    config, _, params, _, step, _ = build(profile)
+    before = first(profile)
+    state, output = step(params, before, frame(shift=(1, 2)))
     info = {name: np.asarray(value) for name, value in output.info.items()}
     assert info["saliency"].min() >= 0 and info["saliency"].max() > 0
     for name in ("prior", "posterior"):
@@ -104,8 +111,11 @@ def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are():
     row, column = np.unravel_index(info["posterior"].argmax(), info["posterior"].shape)
     place = info["window"][:2] + (np.array([column, row]) + 0.5) * cell
     np.testing.assert_allclose(np.asarray(boxes.centre(output.box)), place, atol=0.51 * cell)
+    # The next prior starts from there: seen from its middle cell the target is where the peak was.
+    seen = np.asarray(state.posterior.shape) // 2 + np.asarray(state.offset)
+    np.testing.assert_allclose(seen, (row, column), atol=0.51)
     # Nothing outside the union of positive candidates.
-    positive = info["candidates"][info["scores"] > 0]
+    positive = info["candidates"][info["scores"] > float(params["tracker"].threshold)]
     x = info["window"][0] + (np.arange(config.grid) + 0.5) * cell
     y = info["window"][1] + (np.arange(config.grid) + 0.5) * cell
     inside = np.zeros((config.grid, config.grid), bool)
@@ -114,7 +124,6 @@ def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are():
             (x > left - 0.01) & (x < left + w + 0.01)
         )[None]
     assert (info["saliency"][~inside] == 0).all()
-    np.testing.assert_array_equal(state.anchor, first().centre)
 
 
 def test_without_a_positive_candidate_nothing_but_the_key_changes():
@@ -150,7 +159,7 @@ def test_the_template_is_the_mean_of_the_last_frames():
         state, output = step(params, state, frame(shift=(t % 2, 0)))
         expected = np.mean(seen[-config.filters :], axis=0)
         np.testing.assert_allclose(output.info["template"], expected, atol=1e-6 * expected.max())
-        if not bool(output.lost):
+        if bool(state.due):
             seen.append(np.asarray(state.filters[(int(state.stored) - 1) % config.filters]))
     assert int(state.stored) == len(seen) > config.filters
 
@@ -183,11 +192,103 @@ def test_four_targets_at_once_are_four_runs():
         np.testing.assert_allclose(weights, incremental_svm.weights(state.svm), atol=1e-2)
 
 
+def test_what_overlaps_by_much_is_the_target_too_where_the_profile_says_so():
+    config, _, params, _, step, _ = build()
+    roles = np.asarray(first().svm.role) != incremental_svm.FREE
+    assert (np.asarray(first().svm.labels)[roles] == 1).sum() > 1
+    state, output = step(params, first(), frame())
+    overlap = np.asarray(boxes.iou(output.info["candidates"], output.box[None]))
+    same, background = overlap > 0.75, overlap < 0.3
+    labels = np.asarray(state.labels)[1:]
+    room = config.samples - 1
+    assert (labels == 1).sum() <= same.sum() and (labels == -1).sum() <= background.sum()
+    assert (labels != 0).sum() == min(same.sum() + background.sum(), room)
+
+
+def test_half_way_to_the_background_a_candidate_is_followed_but_nothing_is_learnt():
+    _, _, params, _, step, _ = build()
+    _, output = step(params, first(), frame())
+    excess = float(output.info["scores"].max()) + 0.3
+    doubtful = first()._replace(svm=first().svm._replace(bias=first().svm.bias - excess))
+    following, output = step(params, doubtful, frame())
+    assert float(output.info["scores"].max()) < 0 and not bool(output.lost) and float(output.score) < 0.5
+    assert not bool(following.due) and int(following.stored) == int(doubtful.stored)
+    np.testing.assert_array_equal(following.size, doubtful.size)
+    assert np.abs(np.asarray(following.centre - doubtful.centre)).max() > 0
+
+
+def test_candidates_are_cut_from_one_pass_over_their_surroundings():
+    """With a region's image of one pixel a pixel: cells are means of the map of what `crop` shows."""
+    config, _, params, _, step, _ = build()
+    _, output = step(params, first(), frame())
+    size = np.asarray(BOX[2:])
+    side = np.sqrt(size.prod())
+    region = boxes.from_centre(first().centre, jnp.asarray(size + 3 * side))
+    image = crop(frame(), region, config.input_size)
+    whole = np.asarray(NET.apply(params["backbone"], image[None], (config.tap,))[config.tap][0], np.float64)
+    fine = np.kron(whole, np.ones((60, 60, 1)))  # so many points a cell
+    step_y, step_x = np.asarray(region[2:])[::-1] / fine.shape[:2]
+    for candidate, score in zip(output.info["candidates"][:5], output.info["scores"][:5], strict=True):
+        x, y, w, h = np.asarray(candidate) - np.array([*np.asarray(region[:2]), 0, 0])
+        rows = np.linspace(y, y + h, config.cells + 1) / step_y
+        columns = np.linspace(x, x + w, config.cells + 1) / step_x
+        cells = [
+            fine[round(a) : round(b), round(c) : round(d)].mean((0, 1))
+            for a, b in itertools.pairwise(rows)
+            for c, d in itertools.pairwise(columns)
+        ]
+        features = np.concatenate(cells) * float(first().unit)
+        expected = features @ np.asarray(incremental_svm.weights(first().svm)) + float(first().svm.bias)
+        assert float(score) == pytest.approx(expected, abs=0.05)
+
+
+def test_the_size_follows_a_target_that_grows():
+    config, _, params, _, _, _ = build()
+    state = first()
+    follow = jax.jit(functools.partial(cnn_svm._follow_scale, config, params["tracker"]))
+    centre = np.asarray(first().centre)
+    for t in range(1, 9):
+        zoom = 1.02**t
+        window = np.array([*(centre - centre / zoom), SIZE[1] / zoom, SIZE[0] / zoom], np.float32)
+        image = Frame(crop(frame(), jnp.asarray(window), SIZE), jnp.asarray(SIZE, jnp.int32))
+        state = follow(state, image, jnp.float32(1))
+        doubtful = follow(state, image, jnp.float32(0.4))
+        for a, b in zip(values(doubtful), values(state), strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(state.size / BOX[2:], 1.02**8, rtol=0.03)
+    still = follow(first(), frame(), jnp.float32(1))
+    np.testing.assert_allclose(still.size, BOX[2:], rtol=1e-5)
+
+
+def test_nothing_compiles_after_the_first_frame_that_learns():
+    """Another target, place and image, frames that learn and frames that do not."""
+    _, tracker, params, init, _, _ = build()
+    compiled = []
+
+    def whole(params, state, image):
+        compiled.append(1)  # runs when traced
+        state, output = tracker.step(params, state, image)
+        return learn_where_due(tracker.learn, params, state), output
+
+    run = jax.jit(whole)
+    state, learnt = first(), []
+    images = (frame(), frame(shift=(1, 0)), GREY, frame(9), frame(shift=(2, 1)))
+    for image in images:
+        before = np.asarray(state.svm.alpha)
+        state, _ = run(params, state, image)
+        learnt.append(not np.array_equal(before, state.svm.alpha))
+    other = init(params, jax.random.key(5), frame(3), jnp.asarray((20.0, 30.0, 24.0, 30.0)))
+    run(params, other, frame(3))
+    assert any(learnt) and not all(learnt) and len(compiled) == 1 and run._cache_size() == 1
+
+
 def test_features_of_every_network_exist():
-    for name, feature in cnn_svm.FEATURES.items():
-        net = backbones.get(name)
-        assert net.map_shape(feature.tap, feature.size)
-        assert cnn_svm.profile("paper", name).config.tap == feature.tap
+    assert cnn_svm.SHARED.keys() == cnn_svm.FEATURES.keys()
+    for table, profile in ((cnn_svm.FEATURES, "paper"), (cnn_svm.SHARED, "default")):
+        for name, feature in table.items():
+            net = backbones.get(name)
+            assert net.map_shape(feature.tap, feature.size)
+            assert cnn_svm.profile(profile, name).config.tap == feature.tap
     with pytest.raises(JtrackError, match="profile of cnn_svm"):
         cnn_svm.profile("papers", "tiny")
     with pytest.raises(JtrackError, match="backbone of cnn_svm"):

@@ -1,0 +1,200 @@
+"""CNN-SVM: where the time of a frame goes, what its parts are worth, and how good its masks are.
+
+    python bench/cnn_svm.py [--nets alexnet,squeezenet,googlenet] [--data DATA/otb] [--out runs/cnn_svm]
+
+The first table needs neither data nor weights: the parts of a frame of the synthetic clip for each network
+and profile, each compiled alone, in milliseconds; random weights take as long as trained ones. The second
+compares masks with boxes on clips whose masks are known, as the paper's segmentation experiment does: both
+against the true masks, a box as the pixels that it covers. The third is a one-pass evaluation of the profiles
+on five short sequences; runs are kept in OUT and none is made twice.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack import backbones, data, devices, run, trackers
+from jtrack.benchmark import adapters, masks, metrics, protocol
+from jtrack.benchmark.evaluate import evaluate
+from jtrack.benchmark.results import load
+from jtrack.data import synthetic
+from jtrack.learning import incremental_svm
+from jtrack.run import segmentation
+from jtrack.run.stream import canvas_of, to_frame
+from jtrack.trackers import Built, cnn_svm
+
+SHORT = ("Crossing", "Football1", "MotorRolling", "Skiing", "Subway")
+
+
+def timed(work: Callable[..., Any], turns: int, *args: Any) -> float:
+    """Median milliseconds of a compiled function."""
+    compiled = jax.jit(work)
+    jax.block_until_ready(compiled(*args))
+    times = []
+    for _ in range(turns):
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(*args))
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, float]:
+    """Milliseconds of each part of a frame."""
+    net = backbones.get(name, precision=devices.usable_precision(precision))
+    config, values = cnn_svm.profile(profile, name)
+    numbers = jax.tree.map(jnp.asarray, values)
+    params = {"backbone": net.random_params(0, taps=(config.tap,)), "tracker": numbers}
+    tracker = cnn_svm.cnn_svm(net, config)
+    clip = synthetic.clip(frames=2)
+    frame = to_frame(next(iter(clip.frames)), canvas_of(clip.frames.size))
+    box, key = jnp.asarray(clip.boxes[0], jnp.float32), jax.random.key(0)
+    state = jax.jit(tracker.init)(params, key, frame, box)
+    candidates = cnn_svm._candidates(config, numbers, key, state.centre, state.size, frame)
+    # Random weights may find no positive candidate; the cost is that of a frame in which all are.
+    some = candidates[: config.back_projected]
+    weights = incremental_svm.weights(state.svm)
+    scores = jnp.linspace(1, -1, candidates.shape[0])
+    ready = jax.jit(
+        lambda state, features: cnn_svm._prepare(
+            config, numbers, state, candidates, scores, features, features[0]
+        )
+    )(state, jax.random.uniform(key, (candidates.shape[0], weights.shape[0])) * 1e-2)
+
+    def view(params: dict, frame: Any) -> Any:
+        return cnn_svm._view(net, config, params, frame, state.centre, state.size)
+
+    def salient(params: dict, frame: Any) -> Any:
+        return view(params, frame).salience(some, jnp.ones(some.shape[0], jnp.bool_), weights)
+
+    def filtering(salient: Any) -> Any:
+        return cnn_svm._filter(config, numbers, state, candidates, scores, scores > 0, salient)
+
+    region = jnp.ones((config.grid, config.grid))
+    rows = {
+        f"describing {candidates.shape[0]} candidates": timed(
+            lambda params, frame: view(params, frame).describe(candidates), turns, params, frame
+        ),
+        "a whole frame without learning": timed(tracker.step, turns, params, state, frame),
+        f"learning {config.samples} samples": timed(
+            lambda state: cnn_svm._learn(config, params, state), turns, ready
+        ),
+    }
+    if config.localisation != "candidate":
+        rows[f"saliency of {some.shape[0]} candidates, by itself"] = timed(salient, turns, params, frame)
+        rows["prior, likelihood and posterior"] = timed(filtering, turns, region)
+    if config.scales:
+        rows["scale"] = timed(
+            lambda state, frame: cnn_svm._follow_scale(config, numbers, state, frame, jnp.ones(())),
+            turns,
+            state,
+            frame,
+        )
+    return rows
+
+
+def profiles_of_time(nets: list[str], profiles: list[str], precisions: list[str], turns: int) -> None:
+    """Prints a table a network."""
+    for name in nets:
+        found = {
+            f"{profile}, {precision}": parts(name, profile, precision, turns)
+            for profile in profiles
+            for precision in precisions
+        }
+        print(f"\n{name} with random weights on {jax.devices()[0].device_kind}, milliseconds\n")
+        print("| part | " + " | ".join(found) + " |\n| --- |" + " --: |" * len(found))
+        for part in dict.fromkeys(part for rows in found.values() for part in rows):
+            cells = (f"{rows[part]:.0f}" if part in rows else "–" for rows in found.values())
+            print(f"| {part} | {' | '.join(cells)} |")
+        rates = []
+        for rows in found.values():
+            whole = sum(took for part, took in rows.items() if part.startswith(("a whole", "learning")))
+            rates.append(f"{1e3 / whole:.2f}")
+        print(f"| frames a second, learning in each | {' | '.join(rates)} |", flush=True)
+
+
+def segmentations(built: Built, clips: int, frames: int) -> None:
+    """Prints the success of masks and of boxes against the true masks of synthetic clips."""
+    built = built._replace(config=dataclasses.replace(built.config, info=True))
+    print(f"\nMasks of {clips} synthetic clips of {frames} frames, {built.backbone.name} {built.profile}\n")
+    print("| clip | mask AUC | box AUC | mean overlap, mask | box |\n| --- | --: | --: | --: | --: |")
+    for seed in range(clips):
+        arguments: dict[str, Any] = {"frames": 120, "size": (240, 320), "seed": seed}
+        clip, truth = synthetic.clip(**arguments), synthetic.masks(**arguments)
+        found: list[np.ndarray] = []
+
+        def look(index: int, image: np.ndarray, said: list, found: list = found) -> None:
+            if index:
+                found.append(segmentation.segment_output(image, said[0].box, said[0].info))
+
+        done = run.track(clip, clip.boxes[0], tracker=built, end=frames, on_frame=look)
+        true = np.stack(list(truth))[1 : 1 + len(found)]
+        filled = masks.filled(done.boxes[1:], true.shape[1:])
+        both = [masks.overlap(np.stack(found), true), masks.overlap(filled, true)]
+        (mask, _), (box, _) = (masks.score(overlaps) for overlaps in both)
+        print(
+            f"| {seed} | {mask:.3f} | {box:.3f} | {both[0].mean():.3f} | {both[1].mean():.3f} |", flush=True
+        )
+
+
+def evaluation(root: Path, sequences: list[str], out: Path, names: list[str], net: str) -> None:
+    """Runs what is missing and prints precision, success and speed of every profile."""
+    dataset = data.open_dataset("otb", root, sequences=sequences)
+    print(f"\nMean over {', '.join(dataset.names)}; {net}, one seed.\n")
+    print("| profile | precision at 20 px | AUC | frames/s |\n| --- | --: | --: | --: |", flush=True)
+    for name in names:
+        tracker = adapters.contestant(trackers.create("cnn_svm", profile=name, backbone=net))
+        done = evaluate(tracker, dataset, protocol.load("ope"), out, repeats=1)
+        (found,) = load(done.folder)
+        scores, rates = [], []
+        for sequence, tries in found.trajectories.items():
+            truth = dataset.annotation(sequence).boxes
+            scores += [metrics.score(trial.boxes, truth) for trial in tries]
+            rates.append(metrics.speed([trial.seconds for trial in tries if trial.seconds is not None]))
+        precision = statistics.mean(score.precision20 for score in scores)
+        auc = statistics.mean(score.auc for score in scores)
+        speed = statistics.mean(rate for rate in rates if rate)
+        print(f"| {name} | {precision:.3f} | {auc:.3f} | {speed:.2f} |", flush=True)
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nets", default="alexnet,squeezenet,googlenet", help="networks to time")
+    parser.add_argument("--profiles", default="paper,default", help="profiles to time")
+    parser.add_argument("--precisions", default="float32,bfloat16")
+    parser.add_argument("--turns", type=int, default=5, help="of each part; medians are printed")
+    parser.add_argument("--clips", type=int, default=3, help="clips to segment")
+    parser.add_argument("--clip-frames", type=int, default=20)
+    parser.add_argument("--backbone", default=None, help="network that segments and is evaluated")
+    parser.add_argument("--data", type=Path, help="folder of OTB's sequences; without it none is run")
+    parser.add_argument("--sequences", default=",".join(SHORT))
+    parser.add_argument("--out", type=Path, default=Path("runs/cnn_svm"), help="folder of the runs")
+    parser.add_argument("--evaluate", default="default,svm_only,paper,no_prior", help="profiles to evaluate")
+    options = parser.parse_args()
+    devices.configure_cpu()
+    if options.nets:
+        nets, names, precisions = (
+            text.split(",") for text in (options.nets, options.profiles, options.precisions)
+        )
+        profiles_of_time(nets, names, precisions, options.turns)
+    if options.clips:
+        built = trackers.create("cnn_svm", backbone=options.backbone)
+        segmentations(built, options.clips, options.clip_frames)
+    if options.data:
+        net = options.backbone or trackers.default_backbone("cnn_svm")
+        sequences, profiles = options.sequences.split(","), options.evaluate.split(",")
+        evaluation(options.data, sequences, options.out, profiles, net)
+
+
+if __name__ == "__main__":
+    main()
