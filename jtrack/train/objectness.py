@@ -21,6 +21,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -224,20 +225,19 @@ def train(
     advance = functools.partial(_advance, settings.backbone, settings.descent, settings.dropout, fixed)
     # Kept before the first step: a full disk or a loss that is not finite shows at once.
     score = keep(state, 0) if step == 0 else judged(state)
-    batches = prefetch(stream(shown, settings.batch, start=step, stop=settings.steps))
-    for number, batch in batches:
-        state, losses = advance(state, jax.random.fold_in(key, number), *batch)
-        loss, accuracy = (float(value) for value in losses)
-        _check_loss(loss, number, folder, settings)
-        log.add(loss, accuracy)
-        step, stopped = number + 1, stop()
-        due = stopped or step % settings.keep_every == 0 or step == settings.steps
-        if due:
-            score = keep(state, step)
-        on_step(Progress(step, loss, accuracy, score if due else None))
-        if stopped:
-            break
-    batches.close()
+    with closing(prefetch(stream(shown, settings.batch, start=step, stop=settings.steps))) as batches:
+        for number, batch in batches:
+            state, losses = advance(state, jax.random.fold_in(key, number), *batch)
+            loss, accuracy = (float(value) for value in losses)
+            _check_loss(loss, number, folder, settings)
+            log.add(loss, accuracy)
+            step, stopped = number + 1, stop()
+            due = stopped or step % settings.keep_every == 0 or step == settings.steps
+            if due:
+                score = keep(state, step)
+            on_step(Progress(step, loss, accuracy, score if due else None))
+            if stopped:
+                break
     layers, head = jax.device_get((fixed | state.weights["backbone"], state.weights["head"]))
     return Trained(settings, data, step, layers, head, at.probe, score, history)
 

@@ -11,7 +11,7 @@ import pytest
 
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
-from jtrack.train import scenes
+from jtrack.train import patches, scenes
 from jtrack.train.boxed import joined, open_boxed
 
 # --- TensorFlow Datasets ----------------------------------------------------------------------------------
@@ -43,6 +43,17 @@ def test_a_prepared_set_gives_its_images_and_boxes(prepared):
     assert open_boxed("tfds:scenes/boxed:1.2.0", root=prepared, split="test").length == 3
     assert open_boxed("tfds:scenes/boxed", root=prepared, split="train+test").length == SCENES + 3
     assert open_boxed("tfds:scenes/boxed", root=prepared, split="test").digest != data.digest
+
+
+def test_a_prepared_set_is_read_by_many_threads(prepared):
+    """Each patch is what one thread makes of it."""
+    made = []
+    for threads in (1, 8):
+        data = open_boxed("tfds:scenes/boxed", root=prepared)
+        shown, _ = patches.split(data, (32, 32), held=2, seed=0)
+        made.append([batch for _, batch in patches.stream(shown, 64, start=0, stop=4, threads=threads)])
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
 
 
 READ = """

@@ -54,13 +54,14 @@ def of(done):
 
 def test_it_learns_what_an_object_is(tmp_path, weights):
     """On images held out: far above chance, and above a linear classifier on the feature before."""
-    data = kept_in_memory(open_boxed("scenes:260"))
-    settings = Settings(
-        "tiny", hidden=64, out=32, batch=64, dropout=0.2, held_out=60, steps=320, keep_every=160
-    )
-    done = train(dataclasses.replace(settings, descent=Descent(rate=0.005)), data, weights, tmp_path)
-    assert done.held_out.accuracy > 0.8
-    assert done.held_out.accuracy > done.probe + 0.02
+    data = kept_in_memory(open_boxed("scenes:600"))
+    descent = Descent(rate=0.005)
+    settings = Settings("tiny", hidden=64, out=32, batch=64, dropout=0.2, held_out=100, descent=descent)
+    settings = dataclasses.replace(settings, steps=320, keep_every=160)
+    done = train(settings, data, weights, tmp_path)
+    # Of 400 patches: a standard deviation is .02.
+    assert done.held_out.accuracy > 0.75
+    assert done.held_out.accuracy > done.probe + 0.03
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 160, 320]
