@@ -10,7 +10,8 @@ Profiles (`PROFILES`): `paper`, `release2015` and `release2016` (the authors' co
 (`all`, `half`, `quarter`, `eighth`).
 
 Bytes per target: with P cells and K maps, 4 P K for each of three remembered frames and 324 K M for GNet,
-SNet and its velocity each: 22 MB with 46 x 46 cells, 384 maps and M = 32; `default` on GoogLeNet 17 MB.
+SNet and its velocity each: 22 MB with 46 x 46 cells, 384 maps and M = 32; `default` on GoogLeNet 17 MB, of
+which its scale filter takes 0.3 MB.
 """
 
 import dataclasses
@@ -24,20 +25,29 @@ import numpy as np
 
 from jtrack.backbones import Backbone
 from jtrack.errors import unknown_name
-from jtrack.learning import caffe_sgd, heat_map_net, map_selection
+from jtrack.learning import caffe_sgd, heat_map_net, map_selection, scale_filter
 from jtrack.learning.caffe_sgd import Rates
+from jtrack.learning.correlation_filter import blend
 from jtrack.learning.heat_map_net import HeatMapNet, Samples
+from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes, heat_map
+from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
+from jtrack.vision.hog import fhog
 from jtrack.vision.particles import gaussian_particles
+from jtrack.vision.pyramid import pyramid
 from jtrack.vision.resize import resize
+from jtrack.vision.windows import hann
 
 CELL = 8  # pixels of the input per cell of a heat map: the stride of the shallower tap
 FINENESS = 4  # samples per cell that candidates are scored on
 RELEASED_CELLS = 46 * 46  # of the heat maps that the released rates are meant for
 IDEAL = 0.524  # mean of a target's Gaussian over its box
 UNIT = 64.0  # pixels: the side that the released code's scale 1 stands for
+SCALES = scale_filter.scale_factors(33, 1.02)
+SCALE_PATCH = (24, 24)  # pixels that a scale is judged on
+SCALE_CONTEXT = 1.3  # sides of what they show, over the target's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +72,9 @@ class Config:
     truncated: bool = True  # whether the target's Gaussian ends at its box
     geometry: Literal["released", "exact"] = "released"  # of the region: on whole pixels, or to the fraction
     border: Literal["zero", "edge"] = "zero"  # what lies outside the frame
-    scaling: Literal["always", "gated"] = "gated"  # gated: from frame `interval`, if all went well
+    # How the size is found: by candidates of different scales, `gated` only from frame `interval` and if all
+    # went well; or, once the place is found, by a filter over scales.
+    scaling: Literal["always", "gated", "filter"] = "gated"
     particles: int = 600
     info: bool = False  # put maps, candidates and decisions into `Output.info`
 
@@ -105,6 +117,9 @@ class Numbers(NamedTuple):
     accepted_above: Array  # () confidence below which the box stays
     trusted_above: Array  # () confidence below which the size is kept and nothing is learnt
     scale_gates: Array  # [4] least confidences for a scale search: any, large and small targets; and too sure
+    scale_regularisation: Array  # () of the scale filter
+    scale_damping: Array  # () how much of the change it finds is made, in the logarithm
+    scale_learning_rate: Array  # ()
     confidence: Array  # [2] slope and middle of the logistic curve from the log heat inside to the score
     lost_below: Array  # () score under which the target counts as lost
 
@@ -146,6 +161,7 @@ class State(NamedTuple):
     specific: Head | None
     general: Head | None
     memory: Memory | None
+    scale: ScaleFilter | None
     least_confidence: Array  # () float32 so far, at most .5
     scaling: Array  # () bool: whether candidates differ in scale
     time: Array  # () int32: number of the frame, 0 the first
@@ -161,13 +177,14 @@ class Profile(NamedTuple):
 
 
 # (specific, general) taps of each network: layers of stride 8 and 16 behind which as much has been computed
-# as behind the paper's conv4-3 and conv5-3 of VGG-16, after their ReLUs, as released.
+# as behind the paper's conv4-3 and conv5-3 of VGG-16, after their ReLUs, as released. vgg19_slim ends with
+# relu5_1, which finds targets less well than relu4_4 does (`python bench/fcnt.py --taps vgg19_slim`).
 TAPS: dict[str, tuple[str, str]] = {
     "vgg16": ("relu4_3", "relu5_3"),
     "vgg16_torchvision": ("relu4_3", "relu5_3"),
     "vgg19": ("relu4_4", "relu5_4"),
     "vgg19_torchvision": ("relu4_4", "relu5_4"),
-    "vgg19_slim": ("relu4_4", "relu5_1"),
+    "vgg19_slim": ("relu4_2", "relu4_4"),
     "googlenet": ("inception_3b/output", "inception_4e/output"),
     "squeezenet": ("fire5/concat", "fire9/concat"),
     "alexnet": ("relu2", "relu5"),
@@ -206,6 +223,9 @@ def numbers(**changes: float | tuple[float, ...]) -> Numbers:
         "accepted_above": 0.1,
         "trusted_above": 0.35,
         "scale_gates": (0.45, 0.4, 0.35, np.inf),
+        "scale_regularisation": 0.01,
+        "scale_damping": 0.3,
+        "scale_learning_rate": 0.01,
         "confidence": (3.0, 0.25),
         "lost_below": 0.1,
     }
@@ -265,8 +285,14 @@ def _release2016(specific: str, general: str) -> Profile:
 
 
 def _default(specific: str, general: str) -> Profile:
+    """Coarser maps, exact geometry, and the size from a scale filter instead of the heat.
+
+    Later heat maps are blurred more than the first, whatever the size of the target, so that boxes that
+    collect heat grow. The filter over gradient histograms does not; with a target that turns it is misled,
+    which is why only part of the change it finds is made.
+    """
     config = Config(
-        specific, general, input_size=224, centred=True, geometry="exact", border="edge", scaling="always"
+        specific, general, input_size=224, centred=True, geometry="exact", border="edge", scaling="filter"
     )
     return Profile(config, numbers(position_deviation=0.0, position_share=1 / 7))
 
@@ -339,6 +365,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
         specific=None,
         general=None,
         memory=None,
+        scale=None,
         least_confidence=jnp.float32(0.5),
         scaling=jnp.asarray(config.scaling == "always"),
         time=jnp.zeros((), jnp.int32),
@@ -357,7 +384,8 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     if "general" in maps:
         general, _ = _first_head(config, numbers, 1, general_key, maps["general"], target)
         general = general._replace(velocity=None)
-    return state._replace(specific=specific, general=general, memory=memory)
+    scale = _learn_scale(frame, box) if config.scaling == "filter" else None
+    return state._replace(specific=specific, general=general, memory=memory, scale=scale)
 
 
 def _first_head(
@@ -429,12 +457,16 @@ def _step(
     described = jnp.stack([jnp.isfinite(map_).all() for map_ in maps.values()]).all()
     confidence = jnp.where(described, confidence, 0.0)
     box = _accept(numbers, state.box, candidates[index], confidence)
+    decided = jnp.where(switched | refused, 0, 1)
+    score = jnp.where(described, _score(config, numbers, heat, decided, box, region), 0.0)
+    if state.scale is not None:
+        trusted = confidence >= numbers.trusted_above
+        box, scale = _follow_scale(numbers, state.scale, frame, box, trusted)
+        state = state._replace(scale=scale)
 
     state = _count(config, numbers, state, confidence)._replace(box=box, key=key)
     distracted = shares[config.trigger] >= numbers.distracter_share
     state = _remember(config, numbers, state, maps, region, confidence, distracted)
-    decided = jnp.where(switched | refused, 0, 1)
-    score = _score(config, numbers, heat, decided, box, region)
     info = {}
     if config.info:
         info = {f"{name}_heat": heat[name] for name in maps} | {
@@ -604,6 +636,33 @@ def _accept(numbers: Numbers, last: Box, found: Box, confidence: Array) -> Box:
     keeping = boxes.from_centre(boxes.centre(found), last[2:])
     box = jnp.where(confidence < numbers.trusted_above, keeping, found)
     return jnp.where(confidence > numbers.accepted_above, box, last)
+
+
+def _scale_features(frame: Frame, box: Box) -> Array:
+    """Gradient histograms [S, F] of the box and a little around it in all scales, windowed over them."""
+    factors = jnp.asarray(SCALES)
+    patches = pyramid(frame, boxes.centre(box), box[2:] * SCALE_CONTEXT, factors, SCALE_PATCH)
+    features = fhog(grey(patches)[..., None]).reshape(len(SCALES), -1)
+    return features * jnp.asarray(hann(len(SCALES)))[:, None]
+
+
+def _learn_scale(frame: Frame, box: Box) -> ScaleFilter:
+    """A scale filter learnt of one frame alone."""
+    label = scale_filter.scale_label(len(SCALES))
+    return scale_filter.train(_scale_features(frame, box), jnp.asarray(label))
+
+
+def _follow_scale(
+    numbers: Numbers, model: ScaleFilter, frame: Frame, box: Box, trusted: Array
+) -> tuple[Box, ScaleFilter]:
+    """The box in the size that the filter finds, and the filter with this frame in it, if trusted ()."""
+    response = scale_filter.respond(model, _scale_features(frame, box), numbers.scale_regularisation)
+    size = box[2:] * jnp.asarray(SCALES)[jnp.argmax(response)] ** numbers.scale_damping
+    sensible = jnp.all((size >= 2) & (size <= frame.size[::-1].astype(jnp.float32)))
+    size = jnp.where(sensible & trusted, size, box[2:])
+    box = boxes.from_centre(boxes.centre(box), size)
+    learnt = blend(model, _learn_scale(frame, box), numbers.scale_learning_rate)
+    return box, jax.tree.map(lambda old, new: jnp.where(trusted, new, old), model, learnt)
 
 
 def _count(config: Config, numbers: Numbers, state: State, confidence: Array) -> State:

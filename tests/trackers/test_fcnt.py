@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -263,6 +264,33 @@ def test_scale_is_searched_from_frame_20_on_if_all_went_well():
     _, output = step(params, state._replace(scaling=jnp.asarray(True)), frame((60, 50)))
     scales = np.log(np.asarray(output.info["candidates"][1:, 2]) / 24)
     assert np.std(scales) == pytest.approx(0.004, rel=0.1)
+
+
+def zoomed(factor):
+    """The textured square of `BOX` magnified about its middle."""
+    image = frame((60, 50)).pixels
+    turn = cv2.getRotationMatrix2D((72, 60), 0, factor)
+    return Frame(
+        jnp.asarray(cv2.warpAffine(np.asarray(image), turn, (160, 128))), jnp.asarray(CANVAS, jnp.int32)
+    )
+
+
+def test_the_size_follows_a_target_that_grows_and_keeps_while_it_is_doubtful():
+    _, params, init, step = built()
+    state = init(params, jax.random.key(0), zoomed(1.0), jnp.asarray(BOX))
+    np.testing.assert_allclose(step(params, state, zoomed(1.0))[1].box[2:], BOX[2:], rtol=0.02)
+    for t in range(1, 21):
+        state, output = step(params, state, zoomed(1.012**t))
+    assert output.box[2] / 24 == pytest.approx(1.012**20, rel=0.1)
+    assert output.box[2] / output.box[3] == pytest.approx(24 / 20, rel=1e-4)
+    # A threshold no confidence reaches: the same frames leave the size and what is learnt of it.
+    doubtful = params | {"tracker": params["tracker"]._replace(trusted_above=np.float32(2))}
+    state = init(doubtful, jax.random.key(0), zoomed(1.0), jnp.asarray(BOX))
+    before = state.scale
+    for t in range(1, 6):
+        state, output = step(doubtful, state, zoomed(1.02**t))
+    np.testing.assert_allclose(output.box[2:], BOX[2:], rtol=1e-5)
+    assert same(state.scale, before)
 
 
 def test_candidates_are_spread_as_said():
