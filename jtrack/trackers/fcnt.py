@@ -6,7 +6,7 @@ never changed, and SNet from a shallower one, which tells the target from its li
 around the last one are scored on GNet's map; where that is warm elsewhere too (a distracter), on SNet's.
 
 Profiles (`PROFILES`): `paper`, `release2015` and `release2016` (the authors' code at f2f5e03 and d2d9e72),
-`default`, and the paper's ablations: one network alone (`general`, `specific`) and other shares of the maps
+`default`, and the paper's ablations of it: one network alone (`general`, `specific`) and other shares of the maps
 (`all`, `half`, `quarter`, `eighth`).
 
 Bytes per target: with P cells and K maps, 4 P K for each of three remembered frames and 324 K M for GNet,
@@ -298,10 +298,10 @@ def _default(specific: str, general: str) -> Profile:
 
 
 def _ablation(**changes: Any) -> Callable[[str, str], Profile]:
-    """The released tracker of 2015 with another structure."""
+    """`default` with another structure."""
 
     def make(specific: str, general: str) -> Profile:
-        config, chosen = _release2015(specific, general)
+        config, chosen = _default(specific, general)
         return Profile(dataclasses.replace(config, **changes), chosen)
 
     return make
