@@ -2,7 +2,7 @@
 
     python bench/fcnt.py                                   # speed; needs no data
     python bench/fcnt.py --taps vgg19_slim --data DATA/otb
-    python bench/fcnt.py --profiles release2015,general,specific --data DATA/otb
+    python bench/fcnt.py --profiles default,general,specific,all,half,quarter,eighth --data DATA/otb
 
 The first prints first frame, frames a second and parts of a frame on the synthetic clip, networks without
 stored weights with random ones. The second asks each layer alone, as GNet is used: a network trained in the

@@ -6,8 +6,8 @@ never changed, and SNet from a shallower one, which tells the target from its li
 around the last one are scored on GNet's map; where that is warm elsewhere too (a distracter), on SNet's.
 
 Profiles (`PROFILES`): `paper`, `release2015` and `release2016` (the authors' code at f2f5e03 and d2d9e72),
-`default`, and the paper's ablations of it: one network alone (`general`, `specific`) and other shares of the maps
-(`all`, `half`, `quarter`, `eighth`).
+`default`, and the paper's ablations of `default`: one network alone (`general`, `specific`) and other shares
+of the maps (`all`, `half`, `quarter`, `eighth`).
 
 Bytes per target: with P cells and K maps, 4 P K for each of three remembered frames and 324 K M for GNet,
 SNet and its velocity each: 22 MB with 46 x 46 cells, 384 maps and M = 32; `default` on GoogLeNet 17 MB, of
