@@ -76,11 +76,23 @@ def random_network(key: Key, cues: int, span: tuple[float, float] = (0.0, 10.0))
 
 
 def hidden(net: CueNet, patches: Array) -> Array:
-    """The last hidden layer [N, 8] of one cue's patches [N, 32, 32]; in the dtype of the kernels."""
+    """The last hidden layer [N, 8] of one cue's patches [N, 32, 32]; each layer in its kernel's dtype."""
     maps = patches[..., None].astype(net.kernel1.dtype)
     maps = _convolve(maps, net.kernel1, net.bias1)
     maps = _convolve(maps, net.kernel2, net.bias2)
-    return jax.nn.relu(maps.reshape(len(maps), -1) @ net.dense + net.dense_bias[None])
+    flat = maps.reshape(len(maps), -1).astype(net.dense.dtype)
+    return jax.nn.relu(flat @ net.dense + net.dense_bias[None])
+
+
+def with_convolutions_in(net: Network, dtype: str) -> Network:
+    """The same network, its convolutions in another dtype.
+
+    They are all but a hundredth of the work. The layers after them, whose rounding would reorder the best
+    candidates, stay as they are.
+    """
+    names = "kernel1", "bias1", "kernel2", "bias2"
+    cues = (cue._replace(**{name: getattr(cue, name).astype(dtype) for name in names}) for cue in net.cues)
+    return net._replace(cues=tuple(cues))
 
 
 def own_output(net: CueNet, features: Array) -> Array:

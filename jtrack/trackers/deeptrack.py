@@ -47,6 +47,7 @@ CUES = {
     "yellowness": (-0.5, 0.5),
     "gradient": (0.0, 64.0),
 }
+DARK = 0.2  # value below which colours fade out of redness and yellowness
 GREY_CUES = ("contrast", "contrast_wide", "gradient")
 COLOUR_CUES = ("hue", "value", "gradient")
 BACKBONES = ("none",)
@@ -70,6 +71,7 @@ class Config:
     hard: float = 0.0  # share of them that are those with the highest scores; the others are drawn
     positives_per_frame: int = 1  # the estimated box, and others that overlap it by more than half
     first_positives: int = 50  # samples of the first frame that overlap the target by more than half
+    first_negatives: int = 150  # ... and of its background
     batch: int = 64  # half target, of which half is mirrored, half background
     first_budget: int = 1000  # cycles of training on the first frame at most
     budget: int = 100  # ... on a later frame
@@ -77,10 +79,11 @@ class Config:
     importance: Literal["structural", "uniform"] = "structural"
     trust: bool = True  # whether frames are drawn by their quality (label noise)
     lazy: bool = True  # whether only a grown loss starts a training
-    info: bool = False  # put candidates and their scores, quality and loss into `Output.info`
+    info: bool = False  # put candidates, scores, cues, quality, loss and what is due into `Output.info`
 
     def __post_init__(self) -> None:
         assert self.candidates % CHUNK == 0 and self.batch % 4 == 0
+        assert max(self.first_negatives, self.negatives_per_frame) <= self.negatives
         assert len(self.grey_cues) == len(self.colour_cues)
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
@@ -172,7 +175,8 @@ def _default() -> Profile:
     Cues keep fixed ranges around 0, so that what passes by does not change how the target looks, and hue,
     which is noise where colours are pale, gives way to two opponent colours. Momentum trains in fewer cycles.
     The box is the mean of the best candidates, weighed by how likely so long a step is, and each frame adds
-    several overlapping patches of the target, and the background that scored highest.
+    several overlapping patches of the target, and the background that scored highest. The first frame fills
+    the background's pool, with much of it next to the target.
     """
     config = Config(
         grey_cues=("contrast", "contrast_wide", "grey", "gradient"),
@@ -184,6 +188,7 @@ def _default() -> Profile:
         hard=0.5,
         positives_per_frame=4,
         first_positives=200,
+        first_negatives=500,
         first_budget=250,
         budget=10,
     )
@@ -284,7 +289,8 @@ def _init(config: Config, numbers: Numbers, key: Key, frame: Frame, box: Box) ->
     sure = jnp.ones((), jnp.float32)
     positives = _foreground(near_key, box, config.first_positives)
     none = jnp.zeros(0, jnp.float32)
-    far = _background(config, far_key, box, jnp.broadcast_to(box, (0, 4)), none)
+    nobody = jnp.broadcast_to(box, (0, 4))
+    far = _background(config, config.first_negatives, far_key, box, nobody, none)
     state = _remember(config, numbers, state, image, box, (positives, far), sure)
     return _learn(config, numbers, state, config.first_budget)
 
@@ -306,7 +312,7 @@ def _step(
     quality = _quality(config, numbers, outputs, scores, overlap)
 
     near = _foreground(near_key, box, config.positives_per_frame - 1)
-    far = _background(config, far_key, box, candidates, scores)
+    far = _background(config, config.negatives_per_frame, far_key, box, candidates, scores)
     state = state._replace(time=state.time + 1, key=key)
     state = _remember(config, numbers, state, image, state.box, (near, far), quality)
     loss = _loss(config, numbers, state, draw_key)
@@ -316,7 +322,8 @@ def _step(
     score = jax.nn.sigmoid(slope * (jnp.log(jnp.maximum(scores[best], 0.01)) - middle))
     info = {}
     if config.info:
-        info = {"candidates": candidates, "scores": scores, "quality": quality, "loss": loss, "cues": image}
+        info = {"candidates": candidates, "scores": scores, "cues": image}
+        info |= {"quality": quality, "loss": loss, "due": due}
     return state._replace(box=box, due=due), Output(box, score, score < numbers.lost_below, info)
 
 
@@ -367,15 +374,16 @@ def _cues(config: Config, frame: Frame, box: Box, colour: Array) -> Array:
     image = crop(frame, window, (side, side), method="imresample", max_shrink=frame.pixels.shape[0] / target)
     light = grey(image)
     hue, saturation, value = jnp.moveaxis(hsv(image), -1, 0)
-    angle = 2 * jnp.pi * hue
+    # In the dark saturation is noise: it counts less there.
+    angle, chroma = 2 * jnp.pi * hue, saturation * value * (1 + DARK) / (value + DARK)
     known = {
         "contrast": lambda: local_contrast(light, 0.1 * target, 0.1 * target),
         "contrast_wide": lambda: local_contrast(light, 0.15 * target, 0.15 * target),
         "hue": lambda: hue,
         "value": lambda: value,
         "grey": lambda: light,
-        "redness": lambda: saturation * jnp.cos(angle),
-        "yellowness": lambda: saturation * jnp.sin(angle),
+        "redness": lambda: chroma * jnp.cos(angle),
+        "yellowness": lambda: chroma * jnp.sin(angle),
         "gradient": lambda: gradient_magnitude(light),
     }
     low, high = config.cue_range
@@ -426,7 +434,7 @@ def _score(
     config: Config, precision: str, network: Network, image: Array, candidates: Box, box: Box
 ) -> Array:
     """The network's outputs [N, 2] for the candidates."""
-    network, image = jax.tree.map(lambda leaf: leaf.astype(precision), (network, image))
+    network = cue_network.with_convolutions_in(network, precision)
 
     def outputs(windows: Box) -> Array:
         return cue_network.output(network, _patches(config, image, windows, box))
@@ -471,15 +479,16 @@ def _foreground(key: Key, box: Box, count: int) -> Box:
     return jnp.concatenate([box[None], near])
 
 
-def _background(config: Config, key: Key, box: Box, candidates: Box, scores: Array) -> Box:
-    """Boxes [n, 4] that overlap the target by at most half: candidates, and where these are too few, others.
+def _background(config: Config, count: int, key: Key, box: Box, candidates: Box, scores: Array) -> Box:
+    """Boxes [count, 4] that overlap the target by at most half: candidates, and if too few, others.
 
-    A slow target's candidates may all be on it; the others are spread over the region.
+    A slow target's candidates may all be on it; the others are spread over the region, dense around the
+    target: what is far from it is soon learnt, and teaches nothing of where it ends.
     """
-    count = config.negatives_per_frame
     spread_key, choice_key = jax.random.split(key)
     reach = box[2:] * (config.region - config.context) / 2
-    shift = jax.random.uniform(spread_key, (4 * count, 2), minval=-1, maxval=1) * reach[None]
+    shift = jax.random.uniform(spread_key, (4 * count, 2), minval=-1, maxval=1)
+    shift = shift * jnp.abs(shift) * reach[None]
     others = jnp.concatenate([box[None, :2] + shift, jnp.broadcast_to(box[2:], shift.shape)], axis=-1)
     every = jnp.concatenate([candidates, others])
     usable = boxes.iou(every, box[None]) <= 0.5

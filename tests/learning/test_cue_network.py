@@ -129,6 +129,20 @@ def test_half_precision_stays_close_and_says_so_in_float32(network, patches):
     np.testing.assert_allclose(found, cue_network.output(network, patches), atol=0.1)
 
 
+def test_convolutions_alone_can_be_halved(network, patches):
+    half = cue_network.with_convolutions_in(network, "bfloat16")
+    assert {leaf.dtype for cue in half.cues for leaf in cue[:4]} == {jnp.dtype(jnp.bfloat16)}
+    assert {leaf.dtype for cue in half.cues for leaf in cue[4:]} == {jnp.dtype(jnp.float32)}
+    found = cue_network.output(half, patches)
+    exact = [reference(double(network), patch) for patch in double(patches)]
+    # What is rounded late is rounded to 1 part in 256: these few sums must be closer than that.
+    assert np.abs(found - np.array(exact)).max() < 0.02 * np.abs(exact).max()
+    np.testing.assert_array_equal(
+        cue_network.output(cue_network.with_convolutions_in(network, "float32"), patches),
+        cue_network.output(network, patches),
+    )
+
+
 def test_first_outputs_are_alike_for_any_range_of_patches():
     key = jax.random.key(4)
     noise = jax.random.uniform(jax.random.key(5), (40, 32, 32, 1))

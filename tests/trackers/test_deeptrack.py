@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jtrack import trackers
 from jtrack.errors import JtrackError
-from jtrack.learning import sample_pool
+from jtrack.learning import sample_pool, structural_loss
 from jtrack.run.stream import executable, learn_where_due
 from jtrack.trackers import deeptrack
 from jtrack.types import Frame
@@ -26,6 +27,7 @@ QUICK = {
     "negatives": 90,
     "negatives_per_frame": 40,
     "first_positives": 20,
+    "first_negatives": 50,
     "batch": 16,
     "first_budget": 60,
     "budget": 4,
@@ -48,7 +50,7 @@ def frame(shift=(0, 0), *, colour=True, size=SIZE):
 @functools.cache
 def build(profile="default", **changes):
     built = trackers.create("deeptrack", profile=profile)
-    return built._replace(config=dataclasses.replace(built.config, **QUICK, **changes))
+    return built._replace(config=dataclasses.replace(built.config, **(QUICK | changes)))
 
 
 @functools.cache
@@ -166,13 +168,13 @@ def test_patches_of_a_mirrored_frame_are_mirrored():
 def test_pools_fill_frame_by_frame():
     step, chosen, state = start(tolerance=NEVER)
     first = QUICK["first_positives"] + 1
-    assert state.positives.added == first and state.negatives.added == QUICK["negatives_per_frame"]
+    assert state.positives.added == first and state.negatives.added == QUICK["first_negatives"]
     for t in range(1, 4):
         state, _ = step(chosen, state, frame((0, t)))
     assert state.time == 3
     assert state.positives.added == first + 3 * build().config.positives_per_frame
-    assert state.negatives.added == 4 * QUICK["negatives_per_frame"]
-    # 160 were added, 90 are kept: of the frames 1 (10 of them), 2 and 3.
+    assert state.negatives.added == QUICK["first_negatives"] + 3 * QUICK["negatives_per_frame"]
+    # 170 were added, 90 are kept: of the frames 1 (10 of them), 2 and 3.
     assert sorted(set(np.asarray(state.negatives.time).tolist())) == [1, 2, 3]
     assert (np.asarray(sample_pool.weights(state.negatives, state.time, 0.0)) > 0).all()
 
@@ -182,16 +184,63 @@ def test_samples_lie_on_their_side_of_one_half():
     near = deeptrack._foreground(KEY, box, 20)
     assert (np.asarray(boxes.iou(near, box[None])) > 0.5).all()
     np.testing.assert_array_equal(near[0], BOX)
-    far = deeptrack._background(build().config, KEY, box, candidates, jnp.zeros(100))
+    far = deeptrack._background(build().config, 40, KEY, box, candidates, jnp.zeros(100))
     assert far.shape == (40, 4)
     assert (np.asarray(boxes.iou(far, box[None])) <= 0.5).all()
+
+
+def test_background_of_the_first_frame_is_dense_around_the_target():
+    config, box = deeptrack.PROFILES["default"]().config, jnp.asarray(BOX)
+    far = deeptrack._background(config, 500, KEY, box, jnp.zeros((0, 4)), jnp.zeros(0))
+    overlap = np.asarray(boxes.iou(far, box[None]))
+    assert overlap.min() >= 0 and overlap.max() <= 0.5
+    step = np.abs(np.asarray(boxes.centre(far) - boxes.centre(box)[None])) / BOX[2:]
+    assert step.max() <= (config.region - 1) / 2
+    # |step| <= 1 on both axes where u |u| <= 1 / 2; half of that square or so overlaps by less than half.
+    inside = (step < 1).all(axis=1)
+    drawn = np.random.default_rng(0).uniform(-1, 1, (100000, 2))
+    drawn = 2 * drawn * np.abs(drawn)
+    shared = np.clip(1 - np.abs(drawn), 0, None).prod(axis=1)
+    drawn = drawn[shared / (2 - shared) <= 0.5]
+    assert inside.mean() == pytest.approx((np.abs(drawn) < 1).all(axis=1).mean(), abs=0.06)
+
+
+def test_half_precision_ranks_the_best_candidates_alike():
+    _, _, state = start()
+    config, numbers = build().config, params()["tracker"]
+    config = dataclasses.replace(config, candidates=500)
+    cues = deeptrack._cues(config, frame((1, 2)), state.box, state.colour)
+    candidates = deeptrack._candidates(config, numbers, KEY, state.box, frame())
+    full, half = (
+        structural_loss.score(deeptrack._score(config, precision, state.network, cues, candidates, state.box))
+        for precision in ("float32", "bfloat16")
+    )
+    # The best are within a thousandth of each other and may change places, though no further than this.
+    order = np.argsort(-np.asarray(full))
+    assert np.argmax(half) in order[:3]
+    assert len({*order[:20].tolist()} & {*np.argsort(-half)[:20].tolist()}) >= 17
+    assert stats.spearmanr(half, full).statistic > 0.999
+    found = [deeptrack._mean(numbers, candidates, scores) for scores in (full, half)]
+    np.testing.assert_allclose(found[1], found[0], atol=0.1)
+
+
+def test_colours_fade_in_the_dark():
+    config = deeptrack.PROFILES["default"]().config
+    grain = np.random.default_rng(0).integers(0, 8, (*SIZE, 3)).astype(np.uint8)
+    bright = frame()
+    dark = Frame(jnp.asarray(grain), bright.size)
+    spread = [
+        float(jnp.std(deeptrack._cues(config, image, jnp.asarray(BOX), jnp.asarray(True))[..., 1]))
+        for image in (bright, dark)
+    ]
+    assert spread[1] < 0.25 * spread[0]
 
 
 def test_the_hardest_background_is_taken():
     box = jnp.asarray(BOX)
     away = jnp.asarray(BOX)[None] + 40.0 * jnp.eye(4)[:1] + jnp.linspace(0, 9, 100)[:, None] * jnp.eye(4)[1:2]
     scores = jax.random.uniform(KEY, (100,))
-    far = deeptrack._background(build().config, KEY, box, away, scores)
+    far = deeptrack._background(build().config, 40, KEY, box, away, scores)
     hardest = np.asarray(away)[np.argsort(-np.asarray(scores))[:20]]
     taken = {tuple(row) for row in np.asarray(far).tolist()}
     assert {tuple(row) for row in hardest.tolist()} <= taken
@@ -229,10 +278,12 @@ def test_the_lazy_rule_is_twice_the_tolerance():
 
 
 def test_four_targets_at_once_are_four_runs():
-    made, lanes = executable(tracker(), lanes=False), executable(tracker(), lanes=True)
+    # Not so long that rounding grows: lanes are summed in another order.
+    built = build(first_budget=10)
+    functions = built.make(built.backbone, built.config)
+    made, lanes = executable(functions, lanes=False), executable(functions, lanes=True)
     targets = jnp.asarray([BOX, (10.0, 20.0, 30.0, 30.0), (80.0, 50.0, 22.0, 26.0), (60.0, 8.0, 18.0, 18.0)])
     keys = jax.random.split(KEY, 4)
-    # Not so long that rounding grows: lanes are summed in another order.
     brief = params(tolerance=ALWAYS)
     together = lanes.init(params(), keys, frame(), targets)
     alone = [made.init(params(), key, frame(), box) for key, box in zip(keys, targets, strict=True)]
@@ -242,7 +293,7 @@ def test_four_targets_at_once_are_four_runs():
         np.testing.assert_allclose(output.box[lane], single.box, atol=0.3)
         np.testing.assert_allclose(output.score[lane], single.score, atol=0.03)
         for a, b in zip(jax.tree.leaves(together.network), jax.tree.leaves(state.network), strict=True):
-            np.testing.assert_allclose(a[lane], b, atol=0.01)
+            np.testing.assert_allclose(a[lane], b, atol=2e-3)
 
 
 def test_a_lane_that_is_not_due_stays_bitwise():
