@@ -67,6 +67,7 @@ class Config:
     resizing: Literal["always", "trusted"] = "always"  # when the box may change its size
     first_positives: int = 150
     first_negatives: int = 350
+    first_resized: int = 0  # boxes around the target of a wrong size, which the head learns as background
     positives: int = 16  # of a later frame
     negatives: int = 48
     first_iterations: int = 100
@@ -177,12 +178,12 @@ def _paper(feature: Feature) -> Profile:
 def _default(feature: Feature) -> Profile:
     """What we would use ourselves.
 
-    The box is the mean of the best candidates, and keeps its size where they are not trusted; the head is
-    small; and the target may vary as much as the background does.
-    The first frame shows one appearance: with the variances of its shifts alone the score of the target falls
-    far below zero within a few frames on most real sequences, and the gate never opens again.
+    The box is the mean of the best candidates, and keeps its size where they are not trusted. The head is
+    small, and learns boxes of a wrong size as background: without them its score grows as a box shrinks. And
+    the target may vary as much as the background does: the first frame shows one appearance, and with the
+    variances of its shifts alone the score falls far below zero within a few frames of most real sequences.
     """
-    config = Config(feature, hidden=256, averaged=5, resizing="trusted")
+    config = Config(feature, hidden=256, first_resized=100, averaged=5, resizing="trusted")
     return Profile(config, numbers(spread=1.0))
 
 
@@ -265,17 +266,19 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     look = _view(backbone, config, params, frame, box, scale, config.first_reach)
     counts = config.first_positives, config.first_negatives
     samples, signs = _samples(numbers, numbers.ring, sample_key, box, frame, counts)
-    seen = look(0, jnp.concatenate([box[None], samples]))
+    resized = _resized(numbers, box, config.first_resized)
+    seen = look(0, jnp.concatenate([box[None], samples, resized]))
     reference, features = seen[0], seen[1:]
     head, multipliers = _first_head(backbone, config, params, head_key, features.shape[1])
     if config.specific and head is not None:
-        batches = _batches(config, batch_key, signs)
+        all_signs = jnp.concatenate([signs, -jnp.ones(config.first_resized)])
+        batches = _batches(config, batch_key, all_signs)
         rates = Rates(numbers.rate, numbers.momentum, numbers.decay)
-        labels = jnp.where(signs > 0, OBJECT, BACKGROUND)
+        labels = jnp.where(all_signs > 0, OBJECT, BACKGROUND)
         head, _ = fc_head.fine_tune(
             head, features, labels, batches, rates, multipliers, longest=numbers.longest_gradient
         )
-    target, background = _gaussians(numbers, _values(head, features), signs)
+    target, background = _gaussians(numbers, _values(head, features[: len(signs)]), signs)
     count = config.positives + config.negatives
     learns = config.backprop and head is not None
     return State(
@@ -465,10 +468,16 @@ def _samples(
     far = boxes.from_centre(at, jnp.broadcast_to(size, at.shape))
     drawn = jnp.concatenate([near, far])
     overlap = boxes.iou(drawn, box[None])
-    wanted = jnp.concatenate(
-        [overlap[:positives] > numbers.overlap[0], overlap[positives:] < numbers.overlap[1]]
-    )
-    return drawn, jnp.where(wanted, jnp.where(jnp.arange(positives + negatives) < positives, 1.0, -1.0), 0.0)
+    on, beside = overlap > numbers.overlap[0], overlap < numbers.overlap[1]
+    near_one = jnp.arange(positives + negatives) < positives
+    return drawn, (near_one & on).astype(jnp.float32) - (~near_one & beside).astype(jnp.float32)
+
+
+def _resized(numbers: Numbers, box: Box, count: int) -> Box:
+    """Boxes [N, 4] around the target, half of them just too small and half too large to count as it."""
+    factor = jnp.sqrt(numbers.overlap[1])
+    factors = jnp.where(jnp.arange(count) % 2 == 0, factor, 1 / factor)
+    return boxes.scale_about_centre(jnp.broadcast_to(box[None], (count, 4)), factors[:, None])
 
 
 def _batches(config: Config, key: Key, signs: Array) -> Array:

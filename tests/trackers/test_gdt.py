@@ -120,6 +120,13 @@ def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
         assert (signs < 0).sum() > 100
 
 
+def test_resized_boxes_are_too_small_or_too_large_to_be_the_target():
+    found = gdt._resized(gdt.numbers(), BOX, 10)
+    np.testing.assert_allclose(boxes.iou(found, BOX[None]), 0.3, rtol=1e-4)
+    np.testing.assert_allclose(boxes.centre(found), np.tile([65, 52], (10, 1)), rtol=1e-5)
+    assert (np.asarray(found[::2, 2]) < 30).all() and (np.asarray(found[1::2, 2]) > 30).all()
+
+
 @pytest.mark.parametrize("name", ["tiny", "alexnet", "caffenet_conv"])
 def test_a_box_cut_from_a_regions_map_is_the_box_passed_alone(name):
     """Exactly, where the region is the box: AlexNet's 3 x 3 maxima at every second cell are its pool5."""
