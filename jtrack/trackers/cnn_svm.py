@@ -3,8 +3,8 @@
 Candidates around the last place are described by a convolutional network and classified by a linear support
 vector machine that learns from every frame. What its positive weights ask for is projected back through the
 network, for every positive candidate, into one saliency map. The target is where a template of past saliency
-fits best, weighed by where it was expected. The box keeps its size. There is no released code; what the paper
-leaves open is a field here.
+fits best, weighed by where it was expected. The box keeps its size, but in `default`. There is no released
+code; what the paper leaves open is a field here.
 
 Profiles (`PROFILES`): `default`; `paper`; `svm_only`, the paper's Ours_SVM, in which the best candidate is
 the target; and `no_prior`, the ablation in which the target is where the template fits best.
@@ -243,13 +243,14 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
     """Makes the tracker's functions.
 
     Args:
-      backbone: the network. Its precision is that of describing; saliency is always computed in float32.
+      backbone: the network. Its precision is that of describing candidates one by one; saliency is always
+        computed in float32, and so is the one pass over a region that serves both.
       config: structure.
 
     Returns:
       A `Tracker`. Its score is a logistic curve of the target's value of the decision function
       (`Numbers.confidence`): 1/2 on the plane that parts it from the background. The target is lost while no
-      candidate is on its side: then nothing but the key changes.
+      candidate is on its side of `Numbers.threshold`: then nothing but the key changes.
     """
     return Tracker(
         init=functools.partial(_init, backbone, config),
