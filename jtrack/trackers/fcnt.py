@@ -285,14 +285,26 @@ def _release2016(specific: str, general: str) -> Profile:
 
 
 def _default(specific: str, general: str) -> Profile:
-    """Coarser maps, exact geometry, and the size from a scale filter instead of the heat.
+    """Coarser maps, exact geometry, the paper's updates, and the size from a scale filter, not from the heat.
+
+    Discriminations hold on to the first frame. The released code's hold on to the best of the last 20, as far
+    as the tracker knows: behind an occluder that is the occluder, which SNet then learns to follow.
 
     Later heat maps are blurred more than the first, whatever the size of the target, so that boxes that
     collect heat grow. The filter over gradient histograms does not; with a target that turns it is misled,
     which is why only part of the change it finds is made.
     """
     config = Config(
-        specific, general, input_size=224, centred=True, geometry="exact", border="edge", scaling="filter"
+        specific,
+        general,
+        input_size=224,
+        centred=True,
+        adaptation_iterations=3,
+        discrimination_iterations=3,
+        anchor="first",
+        geometry="exact",
+        border="edge",
+        scaling="filter",
     )
     return Profile(config, numbers(position_deviation=0.0, position_share=1 / 7))
 
