@@ -69,6 +69,7 @@ class Config:
     interval: int = 20  # frames between adaptations
     anchor: Literal["first", "best"] = "best"  # the frame a discrimination holds on to
     trigger: Literal["general", "specific"] = "specific"  # the map that tells when to discriminate
+    weighed: bool = False  # whether a distracter counts for less where SNet is colder than GNet
     truncated: bool = True  # whether the target's Gaussian ends at its box
     geometry: Literal["released", "exact"] = "released"  # of the region: on whole pixels, or to the fraction
     border: Literal["zero", "edge"] = "zero"  # what lies outside the frame
@@ -114,6 +115,7 @@ class Numbers(NamedTuple):
     floor: Array  # () heat below this share of the map's maximum counts as none
     distracter_floor: Array  # [2] ... when distracters are looked for
     distracter_share: Array  # () heat beside the target over that inside from which there is a distracter
+    taught_below: Array  # () GNet's share of heat beside the target from which a frame is not the best one
     accepted_above: Array  # () confidence below which the box stays
     trusted_above: Array  # () confidence below which the size is kept and nothing is learnt
     scale_gates: Array  # [4] least confidences for a scale search: any, large and small targets; and too sure
@@ -220,6 +222,7 @@ def numbers(**changes: float | tuple[float, ...]) -> Numbers:
         "floor": 0.1,
         "distracter_floor": (0.1, 0.2),
         "distracter_share": 0.2,
+        "taught_below": np.inf,
         "accepted_above": 0.1,
         "trusted_above": 0.35,
         "scale_gates": (0.45, 0.4, 0.35, np.inf),
@@ -285,10 +288,11 @@ def _release2016(specific: str, general: str) -> Profile:
 
 
 def _default(specific: str, general: str) -> Profile:
-    """Coarser maps, exact geometry, the paper's updates, and the size from a scale filter, not from the heat.
+    """Coarser maps, exact geometry, the paper's numbers of updates, and three rules of our own.
 
-    Discriminations hold on to the first frame. The released code's hold on to the best of the last 20, as far
-    as the tracker knows: behind an occluder that is the occluder, which SNet then learns to follow.
+    No frame is the best one while GNet sees much heat beside the target: behind an occluder the best is the
+    occluder, which SNet then learns to follow. A distracter hands over to SNet the less readily the colder
+    SNet is itself. And the size comes from a scale filter.
 
     Later heat maps are blurred more than the first, whatever the size of the target, so that boxes that
     collect heat grow. The filter over gradient histograms does not; with a target that turns it is misled,
@@ -301,12 +305,12 @@ def _default(specific: str, general: str) -> Profile:
         centred=True,
         adaptation_iterations=3,
         discrimination_iterations=3,
-        anchor="first",
+        weighed=True,
         geometry="exact",
         border="edge",
         scaling="filter",
     )
-    return Profile(config, numbers(position_deviation=0.0, position_share=1 / 7))
+    return Profile(config, numbers(position_deviation=0.0, position_share=1 / 7, taught_below=0.5))
 
 
 def _ablation(**changes: Any) -> Callable[[str, str], Profile]:
@@ -462,7 +466,7 @@ def _step(
         name: heat_map.distracter_share(_above(shown[name], numbers.distracter_floor[which]), at)
         for which, name in enumerate(("specific", "general"))
     }
-    switched = shares["general"] >= numbers.distracter_share
+    switched = shares["general"] * _warmth(config, heat) >= numbers.distracter_share
     index, confidence = _pick(switched, found["specific"], found["general"])
     refused = confidence <= numbers.accepted_above
     index, confidence = _pick(refused, found["specific"], (index, confidence))
@@ -478,7 +482,8 @@ def _step(
 
     state = _count(config, numbers, state, confidence)._replace(box=box, key=key)
     distracted = shares[config.trigger] >= numbers.distracter_share
-    state = _remember(config, numbers, state, maps, region, confidence, distracted)
+    teaches = shares["general"] < numbers.taught_below
+    state = _remember(config, numbers, state, maps, region, confidence, teaches, distracted)
     info = {}
     if config.info:
         info = {f"{name}_heat": heat[name] for name in maps} | {
@@ -592,6 +597,14 @@ def _heat(config: Config, state: State, maps: dict[str, Array]) -> dict[str, Arr
     return heat
 
 
+def _warmth(config: Config, heat: dict[str, Array]) -> Array:
+    """How far SNet can stand in for GNet (), in [0, 1]: its warmest cell over GNet's."""
+    if not config.weighed:
+        return jnp.ones(())
+    specific, general = (jnp.maximum(heat[name].max(), 1e-6) for name in ("specific", "general"))
+    return jnp.minimum(specific / general, 1.0)
+
+
 def _shown(numbers: Numbers, heat: Array, region: Box, frame: Frame) -> Array:
     """A heat map as candidates see it: fine, over its maximum, without small values or what is no frame."""
     heat = heat / jnp.maximum(heat.max(), 1e-6)
@@ -698,6 +711,7 @@ def _remember(
     maps: dict[str, Array],
     region: Box,
     confidence: Array,
+    teaches: Array,
     distracted: Array,
 ) -> State:
     """Keeps what SNet may learn from this frame, and says whether it should."""
@@ -707,7 +721,7 @@ def _remember(
     target, background = _wanted(config, state.box, region)
     present = Sample(_finite(maps["specific"]), target, background)
     trusted = confidence > numbers.trusted_above
-    better = trusted & (confidence > memory.best_confidence)
+    better = trusted & teaches & (confidence > memory.best_confidence)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), present, memory.best)
     best_confidence = jnp.where(better, confidence, memory.best_confidence)
     adapt = (state.time % config.interval == 0) & (best_confidence > numbers.trusted_above)

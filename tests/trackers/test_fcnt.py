@@ -181,6 +181,34 @@ def test_a_distracter_is_noticed_and_does_not_take_the_box():
     assert output.info["distracter"] > 0.2 and not output.info["general_decided"]
 
 
+def test_a_distracter_counts_for_less_the_colder_snet_is():
+    config, _, _ = make()
+    heat = {"specific": jnp.full((3, 3), 0.2), "general": jnp.full((3, 3), 0.8).at[0, 0].set(0.4)}
+    assert fcnt._warmth(config, heat) == pytest.approx(0.25)
+    assert fcnt._warmth(config, {"specific": heat["general"], "general": heat["specific"]}) == 1
+    assert fcnt._warmth(config, {name: jnp.zeros((3, 3)) for name in heat}) == 1
+    assert fcnt._warmth(make("paper")[0], heat) == 1
+
+
+def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best():
+    config, _, params = make()
+    _, _, init, _ = built()
+    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    maps = {"specific": state.memory.first.maps + 1}
+    region = fcnt._region(config, state, state.box)
+
+    def best(share):
+        teaches = share < params["tracker"].taught_below
+        yes, no = jnp.asarray(teaches), jnp.asarray(False)
+        return fcnt._remember(
+            config, params["tracker"], state, maps, region, jnp.float32(0.6), yes, no
+        ).memory
+
+    assert same(best(0.6).best, state.memory.best) and best(0.6).best_confidence == 0
+    assert same(best(0.4).best.maps, maps["specific"]) and best(0.4).best_confidence == pytest.approx(0.6)
+    assert np.isinf(fcnt.profile("release2016", "tiny").numbers.taught_below)  # a rule of `default` alone
+
+
 def test_lanes_equal_single_runs_and_wait_for_each_other_unchanged():
     _, tracker, params = make()
     places = np.array([[60, 50], [10, 12], [120, 90], [40, 96]])
