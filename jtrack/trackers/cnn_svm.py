@@ -81,7 +81,6 @@ class Numbers(NamedTuple):
     region: Array  # () side of the window that maps cover, over the target's
     reach: Array  # () what a shared region shows on either side of the target, over its side
     overlap: Array  # () delta: candidates of less overlap with the target are background
-    same: Array  # () candidates of more overlap with the target are the target; the paper has none
     threshold: Array  # () the least value of the decision function that makes a candidate the target
     cost: Array  # () C of the machine, for features of mean norm 1
     motion: Array  # () pixels: the least standard deviation of the target's motion
@@ -169,7 +168,6 @@ def numbers(**changes: float) -> Numbers:
         "region": 6.0,
         "reach": 1.5,
         "overlap": 0.3,
-        "same": 2.0,
         "threshold": 0.0,
         "cost": 100.0,
         "motion": 1.0,
@@ -196,9 +194,9 @@ def _default(backbone: str) -> Profile:
     """Beyond the paper.
 
     One pass of the network over the surroundings describes all candidates, and one pass backwards projects
-    what all positive ones ask for (the maximum is taken on the network's map instead of the image). What
-    overlaps the target by much is learnt as the target too. A candidate half-way to the background's margin
-    is still followed, but then nothing is learnt. The scale is followed, and the peak lies between cells.
+    what all positive ones ask for (the maximum is taken on the network's map instead of the image). A
+    candidate half-way to the background's margin is still followed, but then nothing is learnt. The scale is
+    followed, and the peak lies between cells.
     """
     feature = SHARED[backbone]
     config = Config(
@@ -211,7 +209,7 @@ def _default(backbone: str) -> Profile:
         readout="subcell",
         back_projected=16,
     )
-    return Profile(config, numbers(same=0.75, threshold=-0.5))
+    return Profile(config, numbers(threshold=-0.5))
 
 
 PROFILES: dict[str, Callable[[str], Profile]] = {
@@ -577,9 +575,8 @@ def _prepare(
 
 
 def _labels(numbers: Numbers, candidates: Box, target: Box) -> Array:
-    """1 what is the target, -1 what is background, 0 what is neither, [N]."""
-    overlap = boxes.iou(candidates, target[None])
-    return jnp.where(overlap > numbers.same, 1.0, jnp.where(overlap < numbers.overlap, -1.0, 0.0))
+    """-1 what is background, 0 what overlaps the target by too much to be, [N]."""
+    return jnp.where(boxes.iou(candidates, target[None]) < numbers.overlap, -1.0, 0.0)
 
 
 def _scale_features(config: Config, frame: Frame, centre: Array, size: Array) -> Array:

@@ -192,19 +192,6 @@ def test_four_targets_at_once_are_four_runs():
         np.testing.assert_allclose(weights, incremental_svm.weights(state.svm), atol=1e-2)
 
 
-def test_what_overlaps_by_much_is_the_target_too_where_the_profile_says_so():
-    config, _, params, _, step, _ = build()
-    roles = np.asarray(first().svm.role) != incremental_svm.FREE
-    assert (np.asarray(first().svm.labels)[roles] == 1).sum() > 1
-    state, output = step(params, first(), frame())
-    overlap = np.asarray(boxes.iou(output.info["candidates"], output.box[None]))
-    same, background = overlap > 0.75, overlap < 0.3
-    labels = np.asarray(state.labels)[1:]
-    room = config.samples - 1
-    assert (labels == 1).sum() <= same.sum() and (labels == -1).sum() <= background.sum()
-    assert (labels != 0).sum() == min(same.sum() + background.sum(), room)
-
-
 def test_half_way_to_the_background_a_candidate_is_followed_but_nothing_is_learnt():
     _, _, params, _, step, _ = build()
     _, output = step(params, first(), frame())
