@@ -158,7 +158,7 @@ def _check_head(backbone: str, head: Layers, path: Path) -> None:
     inputs = width_of(backbone)
     for layer in HEAD:
         shapes = {part: array.shape for part, array in head[layer].items()}
-        outputs = 2 if layer == HEAD[-1] else shapes.get("kernel", (0,))[-1]
+        outputs = 2 if layer == HEAD[-1] else (shapes.get("kernel") or (0,))[-1]
         if shapes != {"kernel": (inputs, outputs), "bias": (outputs,)}:
             raise JtrackError(
                 f"{path} has a head whose {layer} does not take {inputs} numbers ({shapes}): train it again"

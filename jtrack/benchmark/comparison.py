@@ -85,7 +85,7 @@ type _Group = dict[str, np.ndarray]  # sequence -> [T] bool, the frames of an at
 
 def _groups(truth: Mapping[str, Annotation]) -> list[_Group]:
     """The attributes of frames with the sequences that have them, or each sequence whole."""
-    if not any(annotation.events for annotation in truth.values()):
+    if not any(vot.marked(annotation) for annotation in truth.values()):
         return [{name: np.ones(len(annotation.boxes), bool)} for name, annotation in truth.items()]
     groups: dict[str, _Group] = {}
     for name, annotation in truth.items():

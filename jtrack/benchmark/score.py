@@ -277,7 +277,7 @@ def _attributes(
     """Attribute -> the scores of the sequences that have it; VOT's on the frames alone that have it."""
     parts: dict[str, dict[str, SequenceScore]] = {}
     if protocol.measures == "vot":
-        marked = any(annotation.events for annotation in truth.values())
+        marked = any(vot.marked(annotation) for annotation in truth.values())
         for name, annotation in truth.items() if marked and protocol.restart_after is not None else ():
             for attribute, frames in vot.attributes(annotation).items():
                 if frames.any():

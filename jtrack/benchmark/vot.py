@@ -26,6 +26,7 @@ BURN_IN = 10  # frames from a start on that do not count in accuracy
 RESTART_AFTER = 5  # frames from a failure to the next start
 SENSITIVITY = 30.0  # frames of which robustness is the probability to track them without failing
 EAO_LENGTHS = (108, 371)  # VOT2015: from and to which length the expected overlap is averaged
+PRESENCE = ("absent", "absence", "visible")  # events that say whether the target is in the frame
 _LEAST_SAMPLES = 5  # with fewer the kit takes two trackers for equally accurate
 
 
@@ -222,9 +223,17 @@ def average_overlap(trials: Sequence[Trajectory], annotation: Annotation, *, bur
     return float(np.mean([accuracy(trial[None]) for trial in overlaps]))
 
 
+def marked(annotation: Annotation) -> bool:
+    """Whether attributes are annotated frame by frame."""
+    return any(name not in PRESENCE for name in annotation.events)
+
+
 def attributes(annotation: Annotation) -> Mapping[str, np.ndarray]:
-    """Frames [T] bool of each attribute annotated frame by frame, and of `empty`, those that have none."""
-    marks = {name: np.asarray(mark, bool) for name, mark in annotation.events.items()}
+    """Frames [T] bool of each attribute annotated frame by frame, and of `empty`, those that have none.
+
+    Whether the target is there at all is no attribute of what makes it hard to track.
+    """
+    marks = {name: np.asarray(mark, bool) for name, mark in annotation.events.items() if name not in PRESENCE}
     length = len(annotation.boxes)
     return marks | {"empty": ~np.any([np.zeros(length, bool), *marks.values()], axis=0)}
 

@@ -197,7 +197,7 @@ def _is_version(name: str) -> bool:
 def _folder(root: Path) -> Boxed:
     if not root.is_dir():
         raise JtrackError(f"there is no folder {root} to read images with boxes from")
-    images = sorted((path for path in root.rglob("*") if is_image(path)), key=natural_key)
+    images = sorted((path for path in root.rglob("*") if is_image(path) and path.is_file()), key=natural_key)
     pairs = [(path, boxes) for path in images if (boxes := _beside(path)) is not None]
     if not pairs:
         raise JtrackError(
@@ -209,8 +209,11 @@ def _folder(root: Path) -> Boxed:
         path, boxes = pairs[index]
         return Picture(read_image(path), _read_boxes(boxes))
 
-    sizes = (f"{path.relative_to(root)} {path.stat().st_size}" for pair in pairs for path in pair)
-    return Boxed(f"folder:{root}", len(pairs), read, _digest(sizes))
+    known = (
+        f"{image.relative_to(root)} {image.stat().st_size} {hashlib.sha256(boxes.read_bytes()).hexdigest()}"
+        for image, boxes in pairs
+    )
+    return Boxed(f"folder:{root}", len(pairs), read, _digest(known))
 
 
 def _beside(image: Path) -> Path | None:
@@ -252,8 +255,16 @@ def _sequences(kind: str, root: Path) -> Boxed:
         seen = not found.absent[row]
         return Picture(found.frames.pick(row), found.boxes[row : row + 1] if seen else np.empty((0, 4)))
 
-    digest = _digest(f"{name} {len(mark.boxes)}" for name, mark in zip(dataset.names, marks, strict=True))
-    return Boxed(f"{kind}:{root}", ends[-1], read, digest, kin=lambda index: bisect.bisect_right(ends, index))
+    digest = _digest(
+        f"{name} {hashlib.sha256(mark.boxes.tobytes()).hexdigest()}"
+        for name, mark in zip(dataset.names, marks, strict=True)
+    )
+    # Two targets of one video (`Jogging-1`, `Jogging-2`) are of the same images.
+    videos = [re.sub(r"-[0-9]+$", "", name) if kind == "otb" else name for name in dataset.names]
+    kin = [videos.index(video) for video in videos]
+    return Boxed(
+        f"{kind}:{root}", ends[-1], read, digest, kin=lambda index: kin[bisect.bisect_right(ends, index)]
+    )
 
 
 def _digest(parts: Any) -> str:

@@ -47,7 +47,10 @@ def about(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {})["about"])
+            found = json.loads((file.metadata() or {})["about"])
+            if not isinstance(found, dict):
+                raise ValueError("what stands beside the arrays is no table")
+            return found
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise _damaged(path, error) from None
 

@@ -57,7 +57,7 @@ class DivergedError(JtrackError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained. The last three may change when a training goes on."""
+    """How a network is trained. When a training goes on, the last two may change, and the descent's rates."""
 
     backbone: str
     hidden: int = 512  # numbers of fc6, where the network has none of its own
@@ -247,7 +247,9 @@ def _resumed(path: Path, like: _State, identity: dict[str, Any], settings: Setti
     if not path.is_file():
         return None
     about = checkpoint.about(path)
-    found = about.get("identity", {})
+    if missing := {"identity", "step", "probe", "history", "seconds"} - about.keys():
+        raise JtrackError(f"the checkpoint {path} does not say its {', '.join(sorted(missing))}: delete it")
+    found = about["identity"]
     other = [name for name in identity if found.get(name) != identity[name]]
     if other:
         raise JtrackError(
@@ -313,7 +315,9 @@ def _probe(settings: Settings, layers: Layers, shown: Patches, held_out: Patches
             in_order(patches, settings.batch), lambda images: _described(settings.backbone, layers, images)
         )
 
-    known = shown._replace(indices=shown.indices[: PROBED // PER_IMAGE])
+    images = min(PROBED // PER_IMAGE, len(shown.indices))  # evenly, so of all sets and videos
+    spread = np.linspace(0, len(shown.indices) - 1, images).astype(int)
+    known = shown._replace(indices=shown.indices[spread])
     return ridge_accuracy(*described(known), *described(held_out))
 
 
@@ -371,7 +375,7 @@ class _Log:
         rows = []
         if step and path.is_file():  # what came after the checkpoint is done again
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if row[0].isdecimal() and int(row[0]) <= step]
+                rows = [row for row in csv.reader(file) if row and row[0].isdecimal() and int(row[0]) <= step]
         self._put([list(COLUMNS), *rows], "w")
 
     def add(self, loss: float, accuracy: float) -> None:

@@ -105,3 +105,14 @@ def test_vot_ranks_are_over_attributes_of_frames_where_there_are_any():
         [run("first", ~marks), run("second", marks)], whole, burn_in=protocol.load("baseline").burn_in
     )
     assert (first.measures["accuracy_rank"], second.measures["accuracy_rank"]) == (1, 2)
+
+
+def test_whether_the_target_is_there_is_no_attribute():
+    """OTB's absent frames do not turn a ranking over sequences into one over attributes."""
+    known = truths(3)
+    gone = {name: replace(each, events={"absent": np.arange(LENGTH) > 35}) for name, each in known.items()}
+    runs = [restarted("exact", 0, None, 3), restarted("off", 10, None, 3)]
+    scored = [score.score(run, gone, resamples=199) for run in runs]
+    assert not scored[0].attributes
+    ranks = [each.measures["accuracy_rank"] for each in comparison.compare(scored, gone)]
+    assert ranks == [1, 2]
