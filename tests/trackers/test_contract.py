@@ -12,7 +12,7 @@ from jtrack import backbones, trackers
 from jtrack.trackers import deeptrack, gdt
 from jtrack.types import Frame
 
-# Profiles that differ from one in the table by a number, or a switch of the training; GDT's `obj_general_only`
+# Profiles that differ from one in the table by a number or a switch of the training; GDT's `obj_general_only`
 # follows nothing but what a head was taught beforehand, and here there is none.
 ALIKE = {("fcnt", profile) for profile in ("all", "half", "quarter", "eighth")}
 ALIKE |= {("deeptrack", profile) for profile in deeptrack.ABLATIONS}
