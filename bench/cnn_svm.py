@@ -1,49 +1,30 @@
-"""CNN-SVM: where the time of a frame goes, what its parts are worth, and how good its masks are.
+"""CNN-SVM: where the time of a frame goes, and how good its masks are.
 
-    python bench/cnn_svm.py [--nets alexnet,squeezenet,googlenet] [--data DATA/otb] [--out runs/cnn_svm]
+    python bench/cnn_svm.py [--nets alexnet,squeezenet,googlenet]
 
-The first table needs neither data nor weights: the parts of a frame of the synthetic clip for each network
+Neither needs data. The first table needs no weights: the parts of a frame of the synthetic clip for each network
 and profile, each compiled alone, in milliseconds; random weights take as long as trained ones. The second
 compares masks with boxes on clips whose masks are known, as the paper's segmentation experiment does: both
-against the true masks, a box as the pixels that it covers. The third is a one-pass evaluation of the profiles
-on five short sequences; runs are kept in OUT and none is made twice.
+against the true masks, a box as the pixels that it covers.
 """
 
 import argparse
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtrack import backbones, data, devices, run, trackers
-from jtrack.benchmark import adapters, masks, metrics, protocol
-from jtrack.benchmark.evaluate import evaluate
-from jtrack.benchmark.results import load
+from bench import timing
+from jtrack import backbones, devices, run, trackers
+from jtrack.benchmark import masks
 from jtrack.data import synthetic
 from jtrack.learning import incremental_svm
 from jtrack.run import segmentation
 from jtrack.run.stream import canvas_of, to_frame
 from jtrack.trackers import Built, cnn_svm
-
-SHORT = ("Crossing", "Football1", "MotorRolling", "Skiing", "Subway")
-
-
-def timed(work: Callable[..., Any], turns: int, *args: Any) -> float:
-    """Median milliseconds of a compiled function."""
-    compiled = jax.jit(work)
-    jax.block_until_ready(compiled(*args))
-    times = []
-    for _ in range(turns):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*args))
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
 
 
 def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, float]:
@@ -77,23 +58,25 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     def filtering(salient: Any) -> Any:
         return cnn_svm._filter(config, numbers, state, candidates, scores, scores > 0, salient)
 
+    def timed(work: Callable[..., Any], *args: Any) -> float:
+        return timing.timed(work, *args, turns=turns).clock
+
     region = jnp.ones((config.grid, config.grid))
     rows = {
         f"describing {candidates.shape[0]} candidates": timed(
-            lambda params, frame: view(params, frame).describe(candidates), turns, params, frame
+            lambda params, frame: view(params, frame).describe(candidates), params, frame
         ),
-        "a whole frame without learning": timed(tracker.step, turns, params, state, frame),
+        "a whole frame without learning": timed(tracker.step, params, state, frame),
         f"learning {config.samples} samples": timed(
-            lambda state: cnn_svm._learn(config, params, state), turns, ready
+            lambda state: cnn_svm._learn(config, params, state), ready
         ),
     }
     if config.localisation != "candidate":
-        rows[f"saliency of {some.shape[0]} candidates, by itself"] = timed(salient, turns, params, frame)
-        rows["prior, likelihood and posterior"] = timed(filtering, turns, region)
+        rows[f"saliency of {some.shape[0]} candidates, by itself"] = timed(salient, params, frame)
+        rows["prior, likelihood and posterior"] = timed(filtering, region)
     if config.scales:
         rows["scale"] = timed(
             lambda state, frame: cnn_svm._follow_scale(config, numbers, state, frame, jnp.ones(())),
-            turns,
             state,
             frame,
         )
@@ -144,26 +127,6 @@ def segmentations(built: Built, clips: int, frames: int) -> None:
         )
 
 
-def evaluation(root: Path, sequences: list[str], out: Path, names: list[str], net: str) -> None:
-    """Runs what is missing and prints precision, success and speed of every profile."""
-    dataset = data.open_dataset("otb", root, sequences=sequences)
-    print(f"\nMean over {', '.join(dataset.names)}; {net}, one seed.\n")
-    print("| profile | precision at 20 px | AUC | frames/s |\n| --- | --: | --: | --: |", flush=True)
-    for name in names:
-        tracker = adapters.contestant(trackers.create("cnn_svm", profile=name, backbone=net))
-        done = evaluate(tracker, dataset, protocol.load("ope"), out, repeats=1)
-        (found,) = load(done.folder)
-        scores, rates = [], []
-        for sequence, tries in found.trajectories.items():
-            truth = dataset.annotation(sequence).boxes
-            scores += [metrics.score(trial.boxes, truth) for trial in tries]
-            rates.append(metrics.speed([trial.seconds for trial in tries if trial.seconds is not None]))
-        precision = statistics.mean(score.precision20 for score in scores)
-        auc = statistics.mean(score.auc for score in scores)
-        speed = statistics.mean(rate for rate in rates if rate)
-        print(f"| {name} | {precision:.3f} | {auc:.3f} | {speed:.2f} |", flush=True)
-
-
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
@@ -175,11 +138,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="of each part; medians are printed")
     parser.add_argument("--clips", type=int, default=3, help="clips to segment")
     parser.add_argument("--clip-frames", type=int, default=20)
-    parser.add_argument("--backbone", default=None, help="network that segments and is evaluated")
-    parser.add_argument("--data", type=Path, help="folder of OTB's sequences; without it none is run")
-    parser.add_argument("--sequences", default=",".join(SHORT))
-    parser.add_argument("--out", type=Path, default=Path("runs/cnn_svm"), help="folder of the runs")
-    parser.add_argument("--evaluate", default="default,svm_only,paper,no_prior", help="profiles to evaluate")
+    parser.add_argument("--backbone", default=None, help="network that segments")
     options = parser.parse_args()
     devices.configure_cpu()
     if options.nets:
@@ -190,10 +149,6 @@ def main() -> None:
     if options.clips:
         built = trackers.create("cnn_svm", backbone=options.backbone)
         segmentations(built, options.clips, options.clip_frames)
-    if options.data:
-        net = options.backbone or trackers.default_backbone("cnn_svm")
-        sequences, profiles = options.sequences.split(","), options.evaluate.split(",")
-        evaluation(options.data, sequences, options.out, profiles, net)
 
 
 if __name__ == "__main__":

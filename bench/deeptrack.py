@@ -1,11 +1,9 @@
-"""DeepTrack: where the time of a frame goes, and what each part of the paper is worth.
+"""DeepTrack: where the time of a frame goes.
 
-    python bench/deeptrack.py [--data DATA/otb] [--out runs/deeptrack] [--profiles default,joint]
+    python bench/deeptrack.py
 
-The first tables need no data: the parts of a frame of the synthetic clip, each compiled alone, in
-milliseconds of the clock and of all processors; and how fast the clip is tracked, with the share of frames
-that are trained on. The last is a one-pass evaluation of `default` and of each ablation on five short
-sequences; runs are kept in OUT and none is made twice, so that an interrupted command goes on where it was.
+Needs no data: the parts of a frame of the synthetic clip, each compiled alone, in milliseconds of the clock
+and of all processors; and how fast the clip is tracked, with the share of frames that are trained on.
 """
 
 import argparse
@@ -14,43 +12,22 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bench.timing import timed
 from jtrack import data, run, trackers
-from jtrack.benchmark import adapters, metrics, protocol
-from jtrack.benchmark.evaluate import evaluate
-from jtrack.benchmark.results import load
 from jtrack.data import synthetic
 from jtrack.learning import structural_loss
 from jtrack.run.stream import canvas_of, to_frame
 from jtrack.trackers import deeptrack
 from jtrack.types import Output
 
-SHORT = ("Crossing", "Football1", "MotorRolling", "Skiing", "Subway")
-TURNS = 15
 CYCLES = 10
 FRAMES = 40  # of the clip that are tracked
-
-
-def timed(work: Callable[..., Any], *args: Any) -> tuple[float, float]:
-    """Median milliseconds of a compiled function: of the clock, and of all processors together.
-
-    On a machine with other work the second tells more.
-    """
-    compiled = jax.jit(work)
-    jax.block_until_ready(compiled(*args))
-    clock, busy = [], []
-    for _ in range(TURNS):
-        start, worked = time.perf_counter(), time.process_time()
-        jax.block_until_ready(compiled(*args))
-        clock.append(time.perf_counter() - start)
-        busy.append(time.process_time() - worked)
-    return 1e3 * statistics.median(clock), 1e3 * statistics.median(busy)
 
 
 def parts(profile: str) -> None:
@@ -123,44 +100,15 @@ def clip(profile: str) -> None:
     )
 
 
-def ablations(root: Path, sequences: list[str], out: Path, names: list[str], repeats: int) -> None:
-    """Runs what is missing and prints precision, success and speed of every profile."""
-    dataset = data.open_dataset("otb", root, sequences=sequences)
-    print(f"Mean over {', '.join(dataset.names)}; {repeats} seed(s) of each.\n")
-    print("| Profile | Precision at 20 px | AUC | Frames/s | |\n| --- | --- | --- | --- | --- |", flush=True)
-    for name in names:
-        tracker = adapters.contestant(trackers.create("deeptrack", profile=name))
-        done = evaluate(tracker, dataset, protocol.load("ope"), out, repeats=repeats)
-        (found,) = load(done.folder)
-        scores, rates = [], []
-        for sequence, tries in found.trajectories.items():
-            truth = dataset.annotation(sequence).boxes
-            scores += [metrics.score(trial.boxes, truth) for trial in tries]
-            rates.append(metrics.speed([trial.seconds for trial in tries if trial.seconds is not None]))
-        precision = statistics.mean(score.precision20 for score in scores)
-        auc = statistics.mean(score.auc for score in scores)
-        speed = statistics.mean(rate for rate in rates if rate)
-        said = deeptrack.ABLATIONS.get(name, "")
-        print(f"| {name} | {precision:.3f} | {auc:.3f} | {speed:.1f} | {said} |", flush=True)
-
-
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="folder of OTB's sequences; without it no ablation is run")
-    parser.add_argument("--sequences", default=",".join(SHORT))
-    parser.add_argument("--out", type=Path, default=Path("runs/deeptrack"), help="folder of the runs")
-    parser.add_argument("--profiles", default=",".join(("default", "paper", *deeptrack.ABLATIONS)))
-    parser.add_argument("--repeats", type=int, default=1, help="seeds of each profile")
-    options = parser.parse_args()
-    for profile in ("default", "paper"):
+    parser.add_argument("--profiles", default="default,paper")
+    for profile in parser.parse_args().profiles.split(","):
         parts(profile)
         clip(profile)
-    if options.data:
-        sequences, profiles = options.sequences.split(","), options.profiles.split(",")
-        ablations(options.data, sequences, options.out, profiles, options.repeats)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,18 @@
-"""FCNT: where the time of a frame goes, which layers suit its two networks, and what its parts are worth.
+"""FCNT: where the time of a frame goes, and which layers suit its two networks.
 
     python bench/fcnt.py                                   # speed; needs no data
     python bench/fcnt.py --taps vgg19_slim --data DATA/otb
-    python bench/fcnt.py --profiles default,general,specific,all,half,quarter,eighth --data DATA/otb
 
 The first prints first frame, frames a second and parts of a frame on the synthetic clip, networks without
 stored weights with random ones. The second asks each layer alone, as GNet is used: a network trained in the
 first frame on the maps chosen from that layer, put back on the target in every frame, finds it again or not.
-The third is a one-pass evaluation of profiles on five short sequences; runs are kept in OUT and none is made
-twice. All print Markdown.
+Both print Markdown.
 """
 
 import argparse
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtrack import backbones, data, devices, trackers
+from bench.ablations import SHORT
+from bench.timing import timed
+from jtrack import backbones, data, devices
 from jtrack.backbones import store
-from jtrack.benchmark import adapters, metrics, protocol
-from jtrack.benchmark.evaluate import evaluate
-from jtrack.benchmark.results import load
 from jtrack.cli.track import prepare
 from jtrack.data import Sequence, synthetic
 from jtrack.learning import heat_map_net, map_selection
@@ -35,7 +31,6 @@ from jtrack.run.stream import canvas_of, to_frame
 from jtrack.trackers import fcnt
 from jtrack.types import Box, Frame
 
-SHORT = ("Crossing", "Football1", "MotorRolling", "Skiing", "Subway")
 CONTESTANTS = "vgg16:bfloat16,vgg19_slim:float32,googlenet:float32"
 CANDIDATE_TAPS = {
     "vgg19_slim": "relu3_2 relu3_4 relu4_1 relu4_2 relu4_3 relu4_4 relu5_1",
@@ -43,20 +38,6 @@ CANDIDATE_TAPS = {
     "inception_4b/output inception_4c/output inception_4d/output inception_4e/output inception_5b/output",
     "squeezenet": "fire4/concat fire5/concat fire6/concat fire7/concat fire8/concat fire9/concat",
 }
-TURNS = 7
-
-
-def timed(work: Callable[..., Any], *args: Any) -> float:
-    """Median milliseconds of a compiled function."""
-    compiled = jax.jit(work)
-    jax.block_until_ready(compiled(*args))
-    times = []
-    for _ in range(TURNS):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*args))
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
-
 
 def weights_of(backbone: backbones.Backbone) -> tuple[Any, str]:
     """A network's weights, cast, and whether they are stored or random."""
@@ -95,14 +76,14 @@ def speed(contestants: list[str], profile: str, frames: int) -> None:
                 state, learnt = learn(params, state), learnt + 1
             jax.block_until_ready((state, output))
             times.append(time.perf_counter() - start)
-        took = timed(tracker.step, params, state, pictures[-1])
+        took = timed(tracker.step, params, state, pictures[-1]).clock
         region = fcnt._region(config, state, state.box)
         describe = timed(
             lambda *args, own=(backbone, config): fcnt._describe(own[0], own[1], *args),
             params,
             pictures[-1],
             region,
-        )
+        ).clock
         print(
             f"| {name} {backbone.precision} | {found} | {first:.1f} | {1 / statistics.median(times):.1f} "
             f"| {1 / statistics.mean(times):.1f} | {learnt / len(times):.0%} | {took:.0f} | {describe:.0f} |",
@@ -122,7 +103,7 @@ def profile_of_learning(config: fcnt.Config, numbers: fcnt.Numbers, state: fcnt.
 
     def learning(adapt: jax.Array, discriminate: jax.Array) -> float:
         due = state._replace(memory=memory._replace(adapt=adapt, discriminate=discriminate))
-        return timed(lambda state: fcnt._learn(config, {"tracker": numbers}, state), due)
+        return timed(lambda state: fcnt._learn(config, {"tracker": numbers}, state), due).clock
 
     maps, target = memory.first.maps, memory.first.target
     rates = fcnt._rates(numbers, 0)
@@ -132,11 +113,11 @@ def profile_of_learning(config: fcnt.Config, numbers: fcnt.Numbers, state: fcnt.
     return {
         "first frame: selection of a layer's maps": timed(
             lambda maps: map_selection.train(jax.random.key(0), maps, target, selection, rounds)[0], maps
-        ),
+        ).clock,
         "first frame: training of a network": timed(
             lambda net: heat_map_net.train(net, net, samples, rates, count), head.net
-        ),
-        "a heat map": timed(lambda net, maps: heat_map_net.heat_map(net, maps[None]), head.net, maps),
+        ).clock,
+        "a heat map": timed(lambda net, maps: heat_map_net.heat_map(net, maps[None]), head.net, maps).clock,
         "adaptation": learning(yes, no),
         "discrimination": learning(no, yes),
     }
@@ -224,30 +205,6 @@ def boxed(box: Box) -> Box:
     return jnp.concatenate([box[:2] + box[2:] / 2 - side / 2, jnp.full(2, side)])
 
 
-def ablations(
-    root: Path, sequences: list[str], out: Path, backbone: str, names: list[str], repeats: int
-) -> None:
-    """Runs what is missing and prints precision, success and speed of every profile."""
-    dataset = data.open_dataset("otb", root, sequences=sequences)
-    print(f"{backbone}; mean over {', '.join(dataset.names)}; {repeats} seed(s) of each.\n")
-    print("| Profile | Precision at 20 px | AUC | Frames/s |\n| --- | --- | --- | --- |", flush=True)
-    for name in names:
-        tracker = adapters.contestant(trackers.create("fcnt", profile=name, backbone=backbone))
-        done = evaluate(tracker, dataset, protocol.load("ope"), out, repeats=repeats)
-        (found,) = load(done.folder)
-        scores, rates = [], []
-        for sequence, tries in found.trajectories.items():
-            truth = dataset.annotation(sequence).boxes
-            scores += [metrics.score(trial.boxes, truth) for trial in tries]
-            rates.append(metrics.speed([trial.seconds for trial in tries if trial.seconds is not None]))
-        precision = statistics.mean(score.precision20 for score in scores)
-        auc = statistics.mean(score.auc for score in scores)
-        print(
-            f"| {name} | {precision:.3f} | {auc:.3f} | {statistics.mean(filter(None, rates)):.1f} |",
-            flush=True,
-        )
-
-
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
@@ -261,22 +218,15 @@ def main() -> None:
     parser.add_argument("--taps", help="a network: compare its layers instead")
     parser.add_argument("--layers", help="which, commas between them")
     parser.add_argument("--every", type=int, default=5, help="frames between two that a layer is asked")
-    parser.add_argument("--profiles", help="evaluate these, commas between them, instead")
-    parser.add_argument("--backbone", default="googlenet", help="of that")
-    parser.add_argument("--repeats", type=int, default=1, help="seeds of that")
-    parser.add_argument("--out", type=Path, default=Path("runs/fcnt"), help="folder of the runs")
     options = parser.parse_args()
-    if (options.taps or options.profiles) and not options.data:
-        parser.error("--taps and --profiles need --data, the folder of OTB's sequences")
+    if options.taps and not options.data:
+        parser.error("--taps needs --data, the folder of OTB's sequences")
     sequences = options.sequences.split(",")
     if options.taps:
         layers = (options.layers or CANDIDATE_TAPS.get(options.taps, "").replace(" ", ",")).split(",")
         if not all(layers):
             parser.error(f"--layers is needed: which layers of {options.taps} to compare")
         taps(options.taps, layers, options.profile, options.data, sequences, options.every)
-    elif options.profiles:
-        names = options.profiles.split(",")
-        ablations(options.data, sequences, options.out, options.backbone, names, options.repeats)
     else:
         contestants = options.contestants.split(",")
         prepare("bfloat16" if "bfloat16" in options.contestants else "float32")
