@@ -39,6 +39,7 @@ CANDIDATE_TAPS = {
     "squeezenet": "fire4/concat fire5/concat fire6/concat fire7/concat fire8/concat fire9/concat",
 }
 
+
 def weights_of(backbone: backbones.Backbone) -> tuple[Any, str]:
     """A network's weights, cast, and whether they are stored or random."""
     known = backbone.name in store.available()

@@ -85,7 +85,10 @@ def main() -> None:
         print(f"\n{name} with random weights on {jax.devices()[0].device_kind}, milliseconds\n")
         print("| part | " + " | ".join(found) + " |\n| --- |" + " --: |" * len(found))
         for part in dict.fromkeys(part for rows in found.values() for part in rows):
-            cells = (f"{rows[part]:.{1 if part.endswith('s') else 0}f}" if part in rows else "–" for rows in found.values())
+            cells = (
+                f"{rows[part]:.{1 if part.endswith('s') else 0}f}" if part in rows else "–"
+                for rows in found.values()
+            )
             print(f"| {part} | {' | '.join(cells)} |")
         rates = []
         for rows in found.values():

@@ -319,6 +319,8 @@ def _step(
 
     counts = config.positives, config.negatives
     samples, signs = _samples(numbers, numbers.online_ring, draw, box, frame, counts)
+    if config.view == "region":
+        signs = jnp.where(_inside(samples, boxes.scale_about_centre(state.box, config.reach)), signs, 0)
     batch = look(1, samples)
     trusted = sure if config.gate == "all" else jnp.ones((), jnp.bool_)
     new = _gaussians(numbers, _values(state.head, batch), signs)
@@ -471,6 +473,14 @@ def _samples(
     on, beside = overlap > numbers.overlap[0], overlap < numbers.overlap[1]
     near_one = jnp.arange(positives + negatives) < positives
     return drawn, (near_one & on).astype(jnp.float32) - (~near_one & beside).astype(jnp.float32)
+
+
+def _inside(samples: Box, region: Box) -> Array:
+    """Which boxes [N, 4] lie in a region [4] by all but a tenth of a side: beyond it nothing has been seen."""
+    slack = 0.1 * samples[:, 2:]
+    low = samples[:, :2] + slack >= region[None, :2]
+    high = samples[:, :2] + samples[:, 2:] - slack <= (region[:2] + region[2:])[None]
+    return jnp.all(low & high, axis=1)
 
 
 def _resized(numbers: Numbers, box: Box, count: int) -> Box:

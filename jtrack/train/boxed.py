@@ -4,7 +4,7 @@
     data = open_boxed("folder:photos")      # photos/a.jpg with photos/a.txt beside it
     data = open_boxed("got:data/got10k")    # frames of annotated sequences: otb, vot, got
     data = open_boxed("scenes:2000")        # so many made-up scenes, see `jtrack.train.scenes`
-    image, boxes = data.read(17)
+    picture = data.read(17)                 # picture.image, picture.boxes
 
 A folder is searched with all below it. Beside an image NAME.jpg stands NAME.txt or NAME.csv with one line an
 object, `x,y,w,h` in pixels **counted from 0**, x and y of the top-left corner: the layout of
@@ -40,6 +40,9 @@ class Picture(NamedTuple):
 
     image: np.ndarray  # [H, W, 3] uint8 RGB
     boxes: np.ndarray  # [n, 4] float64 x, y, w, h in pixels, 0-based; n may be 0
+    crowds: np.ndarray = np.empty(
+        (0, 4)
+    )  # [m, 4] likewise: many objects in one box, neither one nor background
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,9 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
             raise JtrackError(f"cannot read {what}: {_reason(error)}: prepare the set again") from None
         image = decode_image(data, what)
         # Of unit height and width: ymin, xmin, ymax, xmax.
-        low, high = (boxes[~crowds][:, side] * image.shape[1::-1] for side in ((1, 0), (3, 2)))
-        return Picture(image, np.concatenate([low, high - low], axis=1))
+        low, high = (boxes[:, side] * image.shape[1::-1] for side in ((1, 0), (3, 2)))
+        placed = np.concatenate([low, high - low], axis=1)
+        return Picture(image, placed[~crowds], placed[crowds])
 
     return Boxed(identity, length, read, _digest([identity, str(length)]))
 

@@ -160,7 +160,7 @@ def draw(picture: Picture, rng: np.random.Generator) -> np.ndarray | None:
     """Windows of an image: `PER_IMAGE` / 2 of objects, then as many of background.
 
     Those of objects overlap a box by `NEAR` or more; those of background overlap every box by less than `FAR`
-    and lie by half or more within the image. Half of them are beside a box and of about its size, the
+    and lie by half or more within the image, and by less than `FAR` of themselves in a crowd. Half of them are beside a box and of about its size, the
     others anywhere, from .3 to 1.65 times as large as a box.
 
     Args:
@@ -190,13 +190,19 @@ def draw(picture: Picture, rng: np.random.Generator) -> np.ndarray | None:
     sizes = np.maximum(like[_PROPOSED:, 2:] * np.exp(rng.uniform(-1.2, 0.5, (_PROPOSED, 1))), SMALLEST)
     anywhere = np.concatenate([rng.uniform(0, extent, (_PROPOSED, 2)) - sizes / 2, sizes], axis=1)
     far = np.stack([beside, anywhere], axis=1).reshape(-1, 4)  # by turns
-    inside = np.prod(
-        np.clip(far[:, :2] + far[:, 2:], 0, extent) - np.clip(far[:, :2], 0, extent), axis=1
-    ) / np.prod(far[:, 2:], axis=1)
-    fits = (overlap(far[:, None], boxes[None]).max(axis=1) < FAR) & (inside >= 0.5)
+    fits = (overlap(far[:, None], boxes[None]).max(axis=1) < FAR) & (_share(far, np.r_[0, 0, extent]) >= 0.5)
+    for crowd in picture.crowds:
+        fits &= _share(far, crowd) < FAR
     fits &= (far[:, 2:] >= SMALLEST).all(axis=1)
     background = far[fits][:half]
     return None if len(background) < half else np.concatenate([shown, background])
+
+
+def _share(boxes: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """The shares [n] of boxes' areas [n, 4] that lie within another box [4]."""
+    low, high = within[:2], within[:2] + within[2:]
+    sides = np.clip(boxes[:, :2] + boxes[:, 2:], low, high) - np.clip(boxes[:, :2], low, high)
+    return np.prod(sides, axis=1) / np.prod(boxes[:, 2:], axis=1)
 
 
 def _moved(boxes: np.ndarray, shift: float, stretch: float, rng: np.random.Generator) -> np.ndarray:

@@ -22,7 +22,7 @@ def photos(tmp_path_factory):
     """Some scenes as a folder of images with boxes."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(8):
-        image, boxes = scenes.scene(number)
+        image, boxes, _ = scenes.scene(number)
         cv2.imwrite(str(folder / f"{number}.png"), image[:, :, ::-1])
         np.savetxt(folder / f"{number}.txt", boxes, delimiter=",", fmt="%.6f")
     return folder

@@ -38,7 +38,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, first, count):
         for number in range(first, first + count):
-            image, boxes = scenes.scene(number)
+            image, boxes, _ = scenes.scene(number)
             data = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
             record = {"image": io.BytesIO(data), "number": number}
             if self.builder_config.name == "boxed":
@@ -49,6 +49,6 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
                     for x, y, w, h in unit
                 ]
                 # A crowd, which is not an object.
-                crowd = {"bbox": tfds.features.BBox(0.0, 0.0, 1.0, 1.0), "is_crowd": True, "label": 0}
+                crowd = {"bbox": tfds.features.BBox(0.0, 0.0, 0.125, 0.125), "is_crowd": True, "label": 0}
                 record["objects"] = [crowd, *objects]
             yield number, record

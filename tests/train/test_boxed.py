@@ -36,10 +36,12 @@ def test_a_prepared_set_gives_its_images_and_boxes(prepared):
 
     data = open_boxed("tfds:scenes/boxed", root=prepared)
     assert (data.name, data.length) == ("tfds:scenes/boxed:1.2.0 [train]", SCENES)
-    found = {picture.image.tobytes(): picture.boxes for picture in map(data.read, range(SCENES))}
+    found = {picture.image.tobytes(): picture for picture in map(data.read, range(SCENES))}
     for number in range(SCENES):
-        image, boxes = scenes.scene(number)
-        np.testing.assert_allclose(found[image.tobytes()], boxes, atol=1e-3)  # without the crowd
+        image, boxes, _ = scenes.scene(number)
+        np.testing.assert_allclose(found[image.tobytes()].boxes, boxes, atol=1e-3)  # without the crowd
+        height, width = image.shape[:2]
+        np.testing.assert_allclose(found[image.tobytes()].crowds, [[0, 0, width / 8, height / 8]], atol=1e-3)
     assert open_boxed("tfds:scenes/boxed:1.2.0", root=prepared, split="test").length == 3
     assert open_boxed("tfds:scenes/boxed", root=prepared, split="train+test").length == SCENES + 3
     assert open_boxed("tfds:scenes/boxed", root=prepared, split="test").digest != data.digest
@@ -61,7 +63,7 @@ import json, sys
 heard = []
 sys.addaudithook(lambda event, _: heard.append(event) if event.startswith("socket.") else None)
 from jtrack.train.boxed import open_boxed
-image, boxes = open_boxed("tfds:scenes/boxed", root=sys.argv[1]).read(5)
+image, boxes, _ = open_boxed("tfds:scenes/boxed", root=sys.argv[1]).read(5)
 loaded = ["tensorflow" in sys.modules, "boxed_set" in sys.modules]
 print(json.dumps([list(image.shape), boxes.shape[1], *loaded, heard]))
 """
@@ -221,7 +223,7 @@ def test_several_sets_are_one_after_the_other(photos):
 
 def test_a_scene_is_its_number():
     for number in range(20):
-        image, boxes = scenes.scene(number)
+        image, boxes, _ = scenes.scene(number)
         again = scenes.scene(number)
         np.testing.assert_array_equal(image, again.image)
         assert image.shape == (*scenes.SIZE, 3) and image.dtype == np.uint8

@@ -37,6 +37,6 @@ def test_labelled_images_get_boxes(tmp_path, data_folder, weights_folder, monkey
     data = open_boxed(f"folder:{weak_boxes(tmp_path, tmp_path / 'out')}")
     assert data.length == 3
     for index in range(3):
-        image, boxes = data.read(index)
+        image, boxes, _ = data.read(index)
         (x, y, w, h) = boxes[0]
         assert x >= 0 and y >= 0 and x + w <= image.shape[1] and y + h <= image.shape[0] and w * h > 500

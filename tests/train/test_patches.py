@@ -47,6 +47,23 @@ def test_images_that_give_nothing():
     assert all(iou(window, (0, 0, 120, 100)) < patches.FAR for window in whole[2:])
 
 
+def test_a_crowd_is_neither_object_nor_background():
+    rng = np.random.default_rng(0)
+    image = np.zeros((200, 300, 3), np.uint8)
+    crowd = (100.0, 0.0, 200.0, 200.0)
+    picture = Picture(image, np.array([[60.0, 80, 30, 40]]), np.array([crowd]))
+    blind = reached = 0
+    for _ in range(40):
+        for window in patches.draw(picture, rng)[2:]:
+            x, y, w, h = window
+            reached += polygon(x, y, x + w, y + h).intersection(polygon(100, 0, 300, 200)).area >= 0.3 * w * h
+        for x, y, w, h in patches.draw(Picture(*picture[:2]), rng)[2:]:
+            blind += polygon(x, y, x + w, y + h).intersection(polygon(100, 0, 300, 200)).area >= 0.3 * w * h
+    assert reached == 0 and blind > 10
+    # Nothing but crowd around the object: no background to be had.
+    assert patches.draw(Picture(image, picture.boxes, np.array([[0.0, 0, 300, 200]])), rng) is None
+
+
 def test_a_patch_is_its_window():
     """The middle of what is kept is the window: an image of coordinates tells where each pixel came from."""
     y, x = np.mgrid[:200, :256]
