@@ -2,10 +2,10 @@
 
     python bench/cnn_svm.py [--nets alexnet,squeezenet,googlenet]
 
-Neither needs data. The first table needs no weights: the parts of a frame of the synthetic clip for each network
-and profile, each compiled alone, in milliseconds; random weights take as long as trained ones. The second
-compares masks with boxes on clips whose masks are known, as the paper's segmentation experiment does: both
-against the true masks, a box as the pixels that it covers.
+Neither needs data. The first table needs no weights: the parts of a frame of the synthetic clip for each
+network and profile, each compiled alone, in milliseconds; random weights take as long as trained ones. The
+second compares masks with boxes on clips whose masks are known, as the paper's segmentation experiment does:
+both against the true masks, a box as the pixels that it covers.
 """
 
 import argparse

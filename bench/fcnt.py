@@ -24,6 +24,7 @@ from bench.ablations import SHORT
 from bench.timing import timed
 from jtrack import backbones, data, devices
 from jtrack.backbones import store
+from jtrack.benchmark import metrics
 from jtrack.cli.track import prepare
 from jtrack.data import Sequence, synthetic
 from jtrack.learning import heat_map_net, map_selection

@@ -7,7 +7,6 @@ without stored weights have random ones, and heads are not trained for objectnes
 """
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +58,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
         "first frame, s": warm,
         "first frame with compilation, s": cold,
         f"describing {count} candidates": timed(describe, params, frame, candidates),
-        "the head on them": timed(lambda head, seen: gdt._values(head, seen), state.head, seen),
+        "the head on them": timed(gdt._values, state.head, seen),
         "a whole frame without learning": timed(tracker.step, params, state, frame),
         "one step of the head": timed(tracker.learn, params, state),
     }

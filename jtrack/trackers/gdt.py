@@ -476,7 +476,7 @@ def _samples(
 
 
 def _inside(samples: Box, region: Box) -> Array:
-    """Which boxes [N, 4] lie in a region [4] by all but a tenth of a side: beyond it nothing has been seen."""
+    """Which boxes [N, 4] lie in a region [4] but for a tenth of their sides: beyond it nothing is seen."""
     slack = 0.1 * samples[:, 2:]
     low = samples[:, :2] + slack >= region[None, :2]
     high = samples[:, :2] + samples[:, 2:] - slack <= (region[:2] + region[2:])[None]

@@ -160,8 +160,8 @@ def draw(picture: Picture, rng: np.random.Generator) -> np.ndarray | None:
     """Windows of an image: `PER_IMAGE` / 2 of objects, then as many of background.
 
     Those of objects overlap a box by `NEAR` or more; those of background overlap every box by less than `FAR`
-    and lie by half or more within the image, and by less than `FAR` of themselves in a crowd. Half of them are beside a box and of about its size, the
-    others anywhere, from .3 to 1.65 times as large as a box.
+    and lie by half or more within the image, and by less than `FAR` in a crowd. Half of them are beside a box
+    and of about its size, the others anywhere, from .3 to 1.65 times as large as a box.
 
     Args:
       picture: an image and its boxes.

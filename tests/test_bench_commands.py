@@ -1,4 +1,4 @@
-"""FCNT's benchmark commands, on little data."""
+"""The benchmark commands, on little data."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import fcnt_table1
+from bench import ablations, fcnt_table1
 from jtrack.data import otb, synthetic
 from tests.conftest import ROOT
 
@@ -110,3 +110,43 @@ def test_layers_are_compared(walk):
     assert row[:3] == ["relu4_4", "SNet", "12 of 28 x 28"]
     assert 0 < float(row[3].rstrip("%")) <= 100
     assert 0 <= float(row[4]) <= 1 and 0 <= float(row[5]) < 5
+
+
+def test_parts_of_a_frame_are_timed():
+    found = rows(
+        command("gdt.py", "--nets", "tiny", "--profiles", "default", "--precisions", "float32", "--turns", 1)
+    )
+    assert [row[0] for row in found[2:]] == [
+        "first frame, s",
+        "first frame with compilation, s",
+        "describing 600 candidates",
+        "the head on them",
+        "a whole frame without learning",
+        "one step of the head",
+        "frames a second, learning in each",
+    ]
+    assert all(float(row[1]) >= 0 for row in found[2:]) and float(found[-1][1]) > 0
+
+
+def test_masks_stand_beside_boxes():
+    clip = ("--clips", 1, "--clip-frames", 3, "--backbone", "tiny")
+    *_, found = rows(command("cnn_svm.py", "--nets", "", *clip))
+    assert found[0] == "0" and all(0 <= float(cell) <= 1 for cell in found[1:])
+
+
+def test_ablations_are_kept_and_not_made_twice(walk, tmp_path):
+    where = ("--data", walk, "--sequences", "Walk", "--out", tmp_path)
+    what = ("fcnt", "--backbone", "tiny", "--repeats", 2, "--profiles")
+    first = command("ablations.py", *what, "general", *where)
+    _, _, row = rows(first)
+    assert row[0] == "general" and all(re.fullmatch(r"[01]\.\d{3} ± 0\.\d{3}", cell) for cell in row[1:3])
+    (folder,) = tmp_path.iterdir()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")}
+    assert before and command("ablations.py", *what, "general", *where) == first
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")} == before
+
+
+def test_the_spread_is_that_of_the_seeds():
+    values = [0.8, 0.85, 0.7]
+    assert ablations.spread(values) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    assert ablations.spread([0.5]) == "0.500"
