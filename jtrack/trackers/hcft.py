@@ -29,6 +29,7 @@ from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
 from jtrack.vision.hog import fhog
+from jtrack.vision.pyramid import pyramid
 from jtrack.vision.resize import resample_matrix, resize
 from jtrack.vision.windows import gaussian_label, hann, hann2d
 
@@ -501,21 +502,8 @@ def _released_patches(search: Scale, frame: Frame, state: State, factors: Array)
 
 def _pyramid(search: Scale, frame: Frame, state: State, factors: Array) -> Array:
     """Patches of the target and a little around it, all cut from one of the largest. [S, h, w, 3]."""
-    size = _fixed(search.size)
     sides = state.size * state.scale * SCALE_CONTEXT
-    largest = sides * factors[0]
-    fine = (2 * size[0], 2 * size[1])
-    region = jnp.concatenate([state.centre - largest / 2, largest])
-    base = Frame(crop(frame, region, fine, method="imresample", max_shrink=8), jnp.asarray(fine, jnp.int32))
-    extent = jnp.asarray(fine[::-1], jnp.float32)
-
-    def patch(factor: Array) -> Array:
-        inner = extent * (factor / factors[0])
-        return crop(
-            base, jnp.concatenate([(extent - inner) / 2, inner]), size, method="imresample", max_shrink=2
-        )
-
-    return jax.vmap(patch)(factors)
+    return pyramid(frame, state.centre, sides, factors, _fixed(search.size))
 
 
 def _grid_of(response: Array) -> tuple[int, int]:
