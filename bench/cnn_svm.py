@@ -74,9 +74,9 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     if config.localisation != "candidate":
         rows[f"saliency of {some.shape[0]} candidates, by itself"] = timed(salient, params, frame)
         rows["prior, likelihood and posterior"] = timed(filtering, region)
-    if config.scales:
+    if config.follows_scale:
         rows["scale"] = timed(
-            lambda state, frame: cnn_svm._follow_scale(config, numbers, state, frame, jnp.ones(())),
+            lambda state, frame: cnn_svm._follow_scale(numbers, state, frame, jnp.ones((), bool)),
             state,
             frame,
         )

@@ -25,23 +25,15 @@ from jax import lax
 
 from jtrack.backbones import Backbone
 from jtrack.errors import unknown_name
-from jtrack.learning import bayes_filter, incremental_svm, peak, saliency, scale_filter
-from jtrack.learning.correlation_filter import blend
+from jtrack.learning import bayes_filter, incremental_svm, peak, saliency, scale_following
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes, pooling
-from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
-from jtrack.vision.hog import fhog
-from jtrack.vision.pyramid import pyramid
 from jtrack.vision.resize import resize
-from jtrack.vision.windows import hann
 
 # Images in one pass of the network: more of them, and on a CPU the maps leave its caches.
 FORWARD, BACKWARD = 32, 8
-SCALE_STEP = 1.02  # between the sizes that the scale filter compares
-SCALE_PATCH = (24, 24)  # pixels of what it looks at
-SCALE_CONTEXT = 1.3  # sides of that, over the target's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +44,7 @@ class Config:
     cells: int | None  # its map is averaged to so many cells a side; None takes it as it is
     input_size: tuple[int, int]  # of a candidate's image, or of the region's
     shared: bool = False  # one pass over a region describes all candidates: their cells are cut from its map
-    scales: int = 0  # sizes that the scale filter compares; 0 keeps the size
+    follows_scale: bool = False  # whether the size changes, by a filter over scales
     context: int = 0  # pixels of that image around the candidate's box (R-CNN: 16)
     candidates: int = 120  # drawn around the last place, which is one more
     first_samples: int = 72  # of the first frame, drawn from farther away, beside as many as `candidates`
@@ -204,7 +196,7 @@ def _default(backbone: str) -> Profile:
         feature.cells,
         feature.size,
         shared=True,
-        scales=33,
+        follows_scale=True,
         weighted=True,
         readout="subcell",
         back_projected=16,
@@ -287,7 +279,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     state = State(
         centre=centre,
         size=size,
-        scale=_train_scale(config, frame, centre, size),
+        scale=scale_following.learn(frame, box) if config.follows_scale else None,
         svm=incremental_svm.shrink(svm, config.budget, _kept(config)),
         unit=unit,
         features=jnp.zeros((count, features.shape[1]), jnp.float32),
@@ -347,7 +339,7 @@ def _step(
     moved = _prepare(config, numbers, moved, candidates, scores, features, target)
     value = jnp.where(found, incremental_svm.decide(state.svm, target[None])[0], scores.max())
     score = jax.nn.sigmoid(numbers.confidence * value)
-    moved = _follow_scale(config, numbers, moved, frame, score)
+    moved = _follow_scale(numbers, moved, frame, score >= 0.5)
     # Without a positive candidate nothing is known of this frame: all stays as it was.
     moved = jax.tree.map(
         lambda new, old: jnp.where(found, new, old), moved._replace(key=key), state._replace(key=key)
@@ -579,32 +571,16 @@ def _labels(numbers: Numbers, candidates: Box, target: Box) -> Array:
     return jnp.where(boxes.iou(candidates, target[None]) < numbers.overlap, -1.0, 0.0)
 
 
-def _scale_features(config: Config, frame: Frame, centre: Array, size: Array) -> Array:
-    """Gradient histograms of the target and a little around it in all sizes, windowed over them. [S, F]."""
-    factors = jnp.asarray(scale_filter.scale_factors(config.scales, SCALE_STEP))
-    patches = pyramid(frame, centre, size * SCALE_CONTEXT, factors, SCALE_PATCH)
-    features = fhog(grey(patches)[..., None])
-    return features.reshape(config.scales, -1) * jnp.asarray(hann(config.scales))[:, None]
-
-
-def _train_scale(config: Config, frame: Frame, centre: Array, size: Array) -> ScaleFilter | None:
-    """A scale filter learnt from one frame."""
-    if not config.scales:
-        return None
-    features = _scale_features(config, frame, centre, size)
-    return scale_filter.train(features, jnp.asarray(scale_filter.scale_label(config.scales)))
-
-
-def _follow_scale(config: Config, numbers: Numbers, state: State, frame: Frame, trust: Array) -> State:
+def _follow_scale(numbers: Numbers, state: State, frame: Frame, trusted: Array) -> State:
     """The size at the new place, and what is learnt of it: nothing of a doubtful target."""
     if state.scale is None:
         return state
-    features = _scale_features(config, frame, state.centre, state.size)
-    response = scale_filter.respond(state.scale, features, numbers.scale_regularisation)
-    factors = jnp.asarray(scale_filter.scale_factors(config.scales, SCALE_STEP))
-    low, high = 5 / state.size.min(), (_extent(frame) / state.size).min()
-    factor = jnp.clip(factors[jnp.argmax(response)], jnp.minimum(low, 1), jnp.maximum(high, 1))
-    size = jnp.where(trust < 0.5, state.size, state.size * factor)
-    fresh = _train_scale(config, frame, state.centre, size)
-    rate = jnp.where(trust < 0.5, 0, numbers.scale_rate)
-    return state._replace(size=size, scale=blend(state.scale, fresh, rate))
+    box, scale = scale_following.follow(
+        state.scale,
+        frame,
+        boxes.from_centre(state.centre, state.size),
+        trusted,
+        regularisation=numbers.scale_regularisation,
+        rate=numbers.scale_rate,
+    )
+    return state._replace(size=box[2:], scale=scale)

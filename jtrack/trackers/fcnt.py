@@ -25,29 +25,21 @@ import numpy as np
 
 from jtrack.backbones import Backbone
 from jtrack.errors import unknown_name
-from jtrack.learning import caffe_sgd, heat_map_net, map_selection, scale_filter
+from jtrack.learning import caffe_sgd, heat_map_net, map_selection, scale_following
 from jtrack.learning.caffe_sgd import Rates
-from jtrack.learning.correlation_filter import blend
 from jtrack.learning.heat_map_net import HeatMapNet, Samples
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes, heat_map
-from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
-from jtrack.vision.hog import fhog
 from jtrack.vision.particles import gaussian_particles
-from jtrack.vision.pyramid import pyramid
 from jtrack.vision.resize import resize
-from jtrack.vision.windows import hann
 
 CELL = 8  # pixels of the input per cell of a heat map: the stride of the shallower tap
 FINENESS = 4  # samples per cell that candidates are scored on
 RELEASED_CELLS = 46 * 46  # of the heat maps that the released rates are meant for
 IDEAL = 0.524  # mean of a target's Gaussian over its box
 UNIT = 64.0  # pixels: the side that the released code's scale 1 stands for
-SCALES = scale_filter.scale_factors(33, 1.02)
-SCALE_PATCH = (24, 24)  # pixels that a scale is judged on
-SCALE_CONTEXT = 1.3  # sides of what they show, over the target's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -409,7 +401,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     if "general" in maps:
         general, _ = _first_head(config, numbers, 1, general_key, maps["general"], target)
         general = general._replace(velocity=None)
-    scale = _learn_scale(frame, box) if config.scaling == "filter" else None
+    scale = scale_following.learn(frame, box) if config.scaling == "filter" else None
     return state._replace(specific=specific, general=general, memory=memory, scale=scale)
 
 
@@ -486,7 +478,15 @@ def _step(
     score = jnp.where(described, _score(config, numbers, heat, decided, box, region), 0.0)
     if state.scale is not None:
         trusted = confidence >= numbers.trusted_above
-        box, scale = _follow_scale(numbers, state.scale, frame, box, trusted)
+        box, scale = scale_following.follow(
+            state.scale,
+            frame,
+            box,
+            trusted,
+            regularisation=numbers.scale_regularisation,
+            rate=numbers.scale_learning_rate,
+            damping=numbers.scale_damping,
+        )
         state = state._replace(scale=scale)
 
     state = _count(config, numbers, state, confidence)._replace(box=box, key=key)
@@ -670,33 +670,6 @@ def _accept(numbers: Numbers, last: Box, found: Box, confidence: Array) -> Box:
     keeping = boxes.from_centre(boxes.centre(found), last[2:])
     box = jnp.where(confidence < numbers.trusted_above, keeping, found)
     return jnp.where(confidence > numbers.accepted_above, box, last)
-
-
-def _scale_features(frame: Frame, box: Box) -> Array:
-    """Gradient histograms [S, F] of the box and a little around it in all scales, windowed over them."""
-    factors = jnp.asarray(SCALES)
-    patches = pyramid(frame, boxes.centre(box), box[2:] * SCALE_CONTEXT, factors, SCALE_PATCH)
-    features = fhog(grey(patches)[..., None]).reshape(len(SCALES), -1)
-    return features * jnp.asarray(hann(len(SCALES)))[:, None]
-
-
-def _learn_scale(frame: Frame, box: Box) -> ScaleFilter:
-    """A scale filter learnt of one frame alone."""
-    label = scale_filter.scale_label(len(SCALES))
-    return scale_filter.train(_scale_features(frame, box), jnp.asarray(label))
-
-
-def _follow_scale(
-    numbers: Numbers, model: ScaleFilter, frame: Frame, box: Box, trusted: Array
-) -> tuple[Box, ScaleFilter]:
-    """The box in the size that the filter finds, and the filter with this frame in it, if trusted ()."""
-    response = scale_filter.respond(model, _scale_features(frame, box), numbers.scale_regularisation)
-    size = box[2:] * jnp.asarray(SCALES)[jnp.argmax(response)] ** numbers.scale_damping
-    sensible = jnp.all((size >= 2) & (size <= frame.size[::-1].astype(jnp.float32)))
-    size = jnp.where(sensible & trusted, size, box[2:])
-    box = boxes.from_centre(boxes.centre(box), size)
-    learnt = blend(model, _learn_scale(frame, box), numbers.scale_learning_rate)
-    return box, jax.tree.map(lambda old, new: jnp.where(trusted, new, old), model, learnt)
 
 
 def _count(config: Config, numbers: Numbers, state: State, confidence: Array) -> State:

@@ -229,24 +229,6 @@ def test_candidates_are_cut_from_one_pass_over_their_surroundings():
         assert float(score) == pytest.approx(expected, abs=0.05)
 
 
-def test_the_size_follows_a_target_that_grows():
-    config, _, params, _, _, _ = build()
-    state = first()
-    follow = jax.jit(functools.partial(cnn_svm._follow_scale, config, params["tracker"]))
-    centre = np.asarray(first().centre)
-    for t in range(1, 9):
-        zoom = 1.02**t
-        window = np.array([*(centre - centre / zoom), SIZE[1] / zoom, SIZE[0] / zoom], np.float32)
-        image = Frame(crop(frame(), jnp.asarray(window), SIZE), jnp.asarray(SIZE, jnp.int32))
-        state = follow(state, image, jnp.float32(1))
-        doubtful = follow(state, image, jnp.float32(0.4))
-        for a, b in zip(values(doubtful), values(state), strict=True):
-            np.testing.assert_array_equal(a, b)
-    np.testing.assert_allclose(state.size / BOX[2:], 1.02**8, rtol=0.03)
-    still = follow(first(), frame(), jnp.float32(1))
-    np.testing.assert_allclose(still.size, BOX[2:], rtol=1e-5)
-
-
 def test_nothing_compiles_after_the_first_frame_that_learns():
     """Another target, place and image, frames that learn and frames that do not."""
     _, tracker, params, init, _, _ = build()

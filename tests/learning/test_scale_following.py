@@ -1,0 +1,69 @@
+"""The size of a target whose place is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jtrack.learning import scale_following
+from jtrack.types import Frame
+from jtrack.vision.crop import crop
+
+SIZE = (120, 150)
+BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
+NUMBERS = {"regularisation": 0.01, "rate": 0.025}
+
+
+def scene():
+    cells = np.random.default_rng(0).integers(0, 256, (24, 30, 3)).astype(np.float32)
+    return Frame(jnp.asarray(np.kron(cells, np.ones((5, 5, 1)))), jnp.asarray(SIZE, jnp.int32))
+
+
+def zoomed(factor):
+    """The scene, larger by a factor about the target's centre."""
+    centre = np.asarray(BOX[:2] + BOX[2:] / 2)
+    window = np.array([*(centre - centre / factor), SIZE[1] / factor, SIZE[0] / factor], np.float32)
+    return Frame(crop(scene(), jnp.asarray(window), SIZE), jnp.asarray(SIZE, jnp.int32))
+
+
+@pytest.fixture(scope="module")
+def follow():
+    return jax.jit(lambda *args: scale_following.follow(*args, **NUMBERS))
+
+
+@pytest.mark.parametrize("step", [1.02, 1 / 1.02])
+def test_it_follows_a_target_that_grows_or_shrinks(follow, step):
+    model, box = scale_following.learn(scene(), BOX), BOX
+    yes, no = jnp.asarray(True), jnp.asarray(False)
+    for t in range(1, 9):
+        box, model = follow(model, zoomed(step**t), box, yes)
+        for kept, was in zip(follow(model, zoomed(2.0), box, no), (box, model), strict=True):
+            jax.tree.map(np.testing.assert_array_equal, kept, was)
+    np.testing.assert_allclose(box[2:] / BOX[2:], step**8, rtol=0.03)
+    np.testing.assert_allclose(box[:2] + box[2:] / 2, BOX[:2] + BOX[2:] / 2, atol=1e-4)
+
+
+def test_a_target_that_stays_keeps_its_size(follow):
+    box, _ = follow(scale_following.learn(scene(), BOX), scene(), BOX, jnp.asarray(True))
+    np.testing.assert_allclose(box, BOX, rtol=1e-5)
+
+
+def test_damping_makes_a_share_of_the_change():
+    model = scale_following.learn(scene(), BOX)
+    whole, part = (
+        scale_following.follow(model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)[0]
+        for damping in (1.0, 0.3)
+    )
+    assert float(whole[2]) > 1.05 * float(BOX[2])
+    np.testing.assert_allclose(jnp.log(part[2] / BOX[2]) / jnp.log(whole[2] / BOX[2]), 0.3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "box", [(60.0, 50.0, 2.0, 2.0), (-30.0, -20.0, 150.0, 120.0), (-80.0, 0.0, 300.0, 240.0)]
+)
+def test_sizes_neither_vanish_nor_outgrow_the_frame(follow, box):
+    box = jnp.asarray(box)
+    for factor in (0.8, 1.3):
+        found, _ = follow(scale_following.learn(scene(), box), zoomed(factor), box, jnp.asarray(True))
+        assert (found[2:] >= jnp.minimum(2, box[2:]) - 1e-4).all()
+        assert (found[2:] <= jnp.maximum(jnp.asarray((150.0, 120.0)), box[2:]) + 1e-3).all()
