@@ -10,6 +10,7 @@ standard deviation of the seeds' means.
 
 import argparse
 import statistics
+import sys
 from pathlib import Path
 
 from jtrack import data, trackers
@@ -40,9 +41,12 @@ def main() -> None:
     print("| Profile | Precision at 20 px | AUC | Frames/s |\n| --- | --: | --: | --: |", flush=True)
     for name in names:
         tracker = adapters.contestant(trackers.create(options.tracker, profile=name, backbone=net))
-        done = evaluate(tracker, dataset, protocol.load("ope"), options.out, repeats=options.repeats)
-        (found,) = load(done.folder)
-        print(f"| {name} | {' | '.join(row(found, dataset, options.repeats))} |", flush=True)
+        repeats = 1 if tracker.deterministic else options.repeats
+        done = evaluate(tracker, dataset, protocol.load("ope"), options.out, repeats=repeats)
+        if done.failures:
+            sys.exit(f"{name} failed on {', '.join(done.failures)}: see {next(iter(done.failures.values()))}")
+        found = next(each for each in load(done.folder) if each.protocol == "ope")
+        print(f"| {name} | {' | '.join(row(found, dataset, repeats))} |", flush=True)
 
 
 def row(found: Results, dataset: data.Dataset, repeats: int) -> list[str]:
@@ -53,7 +57,6 @@ def row(found: Results, dataset: data.Dataset, repeats: int) -> list[str]:
         truth = dataset.annotation(sequence).boxes
         scores.append([metrics.score(trial.boxes, truth) for trial in tries])
         rates.append(metrics.speed([trial.seconds for trial in tries if trial.seconds is not None]))
-    # A tracker without chance has one try, whatever was asked for.
     seeds = list(zip(*scores, strict=True))
     precision = [statistics.mean(score.precision20 for score in seed) for seed in seeds]
     auc = [statistics.mean(score.auc for score in seed) for seed in seeds]

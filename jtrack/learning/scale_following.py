@@ -1,8 +1,8 @@
 """The size of a target, followed by a filter over scales of its gradient histograms.
 
 Once a tracker has found the place, a filter over scales (Danelljan et al., DSST, BMVC 2014) says how much
-larger or smaller the target there is. The trackers' papers draw candidates of several sizes instead, whose
-scores are nearly the same.
+larger or smaller the target there is. FCNT's paper draws candidates of several sizes instead, whose scores
+are nearly the same, and CNN-SVM's keeps the size.
 """
 
 import jax

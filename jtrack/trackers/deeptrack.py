@@ -209,30 +209,27 @@ def _without(config: Mapping[str, Any], **changes: float) -> Callable[[], Profil
     return make
 
 
-PROFILES: dict[str, Callable[[], Profile]] = {
-    "default": _default,
-    "paper": _paper,
+ABLATIONS: dict[str, Callable[[], Profile]] = {
+    # Gradients alone instead of several cues.
     "one-cue": _without({"grey_cues": ("gradient",), "colour_cues": ("gradient",)}),
+    # No structural importance: all samples count alike.
     "uniform": _without({"importance": "uniform"}),
+    # Importance as printed.
     "slope-1": _without({}, slope=1.0),
+    # Background by its age as printed: all but the last frame's is forgotten.
     "sigma-10": _without({}, decay=10.0),
+    # No truncation of small errors.
     "untruncated": _without({}, beta=0.0),
+    # No temporal sampling: background is drawn whatever its age.
     "ageless": _without({}, decay=0.0),
+    # No label noise: all frames are trusted alike.
     "trusting": _without({"trust": False}),
+    # No lazy update: each frame trains.
     "eager": _without({"lazy": False}),
+    # All cues are trained at once on the fused loss.
     "joint": _without({"schedule": "joint"}),
 }
-ABLATIONS = {
-    "one-cue": "gradients alone instead of several cues",
-    "uniform": "no structural importance: all samples count alike",
-    "slope-1": "importance as printed, of slope 1",
-    "sigma-10": "background by its age as printed, all but the last frame's forgotten",
-    "untruncated": "no truncation of small errors",
-    "ageless": "no temporal sampling: background drawn whatever its age",
-    "trusting": "no label noise: all frames trusted alike",
-    "eager": "no lazy update: each frame trains",
-    "joint": "all cues trained at once on the fused loss",
-}
+PROFILES: dict[str, Callable[[], Profile]] = {"default": _default, "paper": _paper, **ABLATIONS}
 
 
 def profile(name: str, backbone: str = "none") -> Profile:

@@ -320,7 +320,8 @@ def _step(
     counts = config.positives, config.negatives
     samples, signs = _samples(numbers, numbers.online_ring, draw, box, frame, counts)
     if config.view == "region":
-        signs = jnp.where(_inside(samples, boxes.scale_about_centre(state.box, config.reach)), signs, 0)
+        seen_there = _inside(samples, boxes.scale_about_centre(state.box, config.reach))
+        signs = jnp.where((signs < 0) & ~seen_there, 0, signs)
     batch = look(1, samples)
     trusted = sure if config.gate == "all" else jnp.ones((), jnp.bool_)
     new = _gaussians(numbers, _values(state.head, batch), signs)

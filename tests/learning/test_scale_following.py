@@ -59,11 +59,22 @@ def test_damping_makes_a_share_of_the_change():
 
 
 @pytest.mark.parametrize(
-    "box", [(60.0, 50.0, 2.0, 2.0), (-30.0, -20.0, 150.0, 120.0), (-80.0, 0.0, 300.0, 240.0)]
+    "box", [(60.0, 50.0, 2.0, 2.0), (0.0, 0.0, 150.0, 120.0), (-80.0, 0.0, 300.0, 240.0)]
 )
-def test_sizes_neither_vanish_nor_outgrow_the_frame(follow, box):
+@pytest.mark.parametrize("damping", [50.0, -50.0])
+def test_sizes_neither_vanish_nor_outgrow_the_frame(box, damping):
+    """However large a change is asked for: here the fiftieth power of what is found."""
     box = jnp.asarray(box)
-    for factor in (0.8, 1.3):
-        found, _ = follow(scale_following.learn(scene(), box), zoomed(factor), box, jnp.asarray(True))
-        assert (found[2:] >= jnp.minimum(2, box[2:]) - 1e-4).all()
-        assert (found[2:] <= jnp.maximum(jnp.asarray((150.0, 120.0)), box[2:]) + 1e-3).all()
+    model = scale_following.learn(scene(), jnp.asarray((50.0, 40.0, 30.0, 24.0)))
+    found, _ = scale_following.follow(model, zoomed(1.1), box, jnp.asarray(True), damping=damping, **NUMBERS)
+    assert (found[2:] >= jnp.minimum(2, box[2:]) - 1e-4).all()
+    assert (found[2:] <= jnp.maximum(jnp.asarray((150.0, 120.0)), box[2:]) + 1e-3).all()
+
+
+@pytest.mark.parametrize("damping", [50.0, -50.0])
+def test_an_absurd_change_ends_at_the_limits(damping):
+    model = scale_following.learn(scene(), BOX)
+    found, _ = scale_following.follow(model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)
+    # 30 x 24: up to the frame's 150 x 120, down to 2 pixels of the shorter side.
+    wanted = (150.0, 120.0) if damping > 0 else (2.5, 2.0)
+    np.testing.assert_allclose(found[2:], wanted, rtol=1e-4)

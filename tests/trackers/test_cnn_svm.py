@@ -229,6 +229,20 @@ def test_candidates_are_cut_from_one_pass_over_their_surroundings():
         assert float(score) == pytest.approx(expected, abs=0.05)
 
 
+def test_the_size_follows_a_target_that_grows():
+    """By `scale_following`, where the target is found; tested by itself with its own rules."""
+    _, _, params, _, _, _ = build()
+    follow = jax.jit(functools.partial(cnn_svm._follow_scale, params["tracker"]))
+    state, centre = first(), np.asarray(first().centre)
+    for t in range(1, 9):
+        zoom = 1.02**t
+        window = np.array([*(centre - centre / zoom), SIZE[1] / zoom, SIZE[0] / zoom], np.float32)
+        image = Frame(crop(frame(), jnp.asarray(window), SIZE), jnp.asarray(SIZE, jnp.int32))
+        state = follow(state, image, jnp.asarray(True))
+    np.testing.assert_allclose(state.size / BOX[2:], 1.02**8, rtol=0.03)
+    np.testing.assert_array_equal(state.centre, first().centre)
+
+
 def test_nothing_compiles_after_the_first_frame_that_learns():
     """Another target, place and image, frames that learn and frames that do not."""
     _, tracker, params, init, _, _ = build()
