@@ -12,7 +12,7 @@ demo: .venv/demo.done
 
 # A file stays in one process, which compiles for all its tests.
 test: .venv/test.done lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
 
 lint: .venv/test.done
 	$(BIN)/ruff check .
