@@ -40,9 +40,8 @@ class Picture(NamedTuple):
 
     image: np.ndarray  # [H, W, 3] uint8 RGB
     boxes: np.ndarray  # [n, 4] float64 x, y, w, h in pixels, 0-based; n may be 0
-    crowds: np.ndarray = np.empty(
-        (0, 4)
-    )  # [m, 4] likewise: many objects in one box, neither one nor background
+    # [m, 4] likewise, of many objects together: neither an object nor background.
+    crowds: np.ndarray = np.empty((0, 4))
 
 
 @dataclass(frozen=True)
