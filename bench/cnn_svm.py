@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--clip-frames", type=int, default=20)
     parser.add_argument("--backbone", default=None, help="network that segments")
     options = parser.parse_args()
+    devices.keep_memory()
     devices.configure_cpu()
     if options.nets:
         nets, names, precisions = (

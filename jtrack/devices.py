@@ -1,12 +1,14 @@
-"""What this machine's devices can be trusted with: CPU flags, bfloat16, the compilation cache.
+"""What this machine's devices can be trusted with: CPU flags, memory, bfloat16, the compilation cache.
 
-Nothing happens at import. A program calls `configure_cpu` and `enable_compilation_cache` before it touches a
-device; whoever wants bfloat16 asks `usable_precision`.
+Nothing happens at import. A program calls `keep_memory`, `configure_cpu` and `enable_compilation_cache`
+before it touches a device; whoever wants bfloat16 asks `usable_precision`.
 """
 
+import ctypes
 import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,34 @@ CPU_FLAGS = (
     "--xla_cpu_experimental_onednn_custom_call=true",
     "--xla_cpu_experimental_ynn_fusion_type=",
 )
+
+
+# Parameters of glibc's mallopt, and what keeps memory: no block has a mapping of its own, nothing is given
+# back, the heap grows by 256 MiB at a time, and there is one heap for all threads.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
+KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**28, M_ARENA_MAX: 1}
+
+
+def keep_memory() -> bool:
+    """Lets this process keep the memory that it frees, which makes networks on CPU up to a third quicker.
+
+    Every call of a compiled function takes memory for its maps and frees it. The C library of Linux returns
+    large blocks to the system at once, which hands them out again page by page, cleared. Kept, the memory of
+    a process stays as large as it once was.
+
+    For programs and notebooks, before any array is made: what was taken before stays where it is. Where the
+    user has set the C library's own variables (MALLOC_..., GLIBC_TUNABLES), or it is another library than
+    glibc, nothing is done.
+
+    Returns:
+      Whether the memory is kept.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return False
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all([mallopt(parameter, value) == 1 for parameter, value in KEEPING.items()])
 
 
 def configure_cpu() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -168,3 +169,30 @@ def test_a_cache_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(JtrackError, match=r"compilation cache .* cannot be made"):
         devices.enable_compilation_cache(tmp_path / "file" / "xla")
+
+
+KEEPING = """
+import resource
+from jtrack import devices
+kept = devices.keep_memory()
+import jax, jax.numpy as jnp
+work = jax.jit(lambda x: jax.lax.optimization_barrier(jnp.tile(x, 2**16) + 1).sum())  # 64 MiB for a while
+x = jnp.arange(256, dtype=jnp.float32)
+for turn in range(30):
+    if turn == 20:  # by then the heap has grown
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work(x).block_until_ready()
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's memory")
+def test_memory_is_kept(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    kept, faults = run(KEEPING, tmp_path).split()
+    users, faults_of_users = run(KEEPING, tmp_path, MALLOC_ARENA_MAX="2").split()
+    assert (kept, users) == ("True", "False")
+    # Ten times 64 MiB in pages of 4 KiB are 160 000.
+    assert int(faults) < 2_000
+    assert int(faults_of_users) > 10 * int(faults)

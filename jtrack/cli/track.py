@@ -168,6 +168,7 @@ def informed(built: Built, maps: Path | None, masks: Path | None) -> Built:
 
 def prepare(precision: str) -> None:
     """Readies JAX before it touches a device. Without a cache that can be written, it compiles anew."""
+    devices.keep_memory()
     if precision == "bfloat16":
         # Only then: XLA cannot keep programs that call oneDNN, which would be compiled in every run.
         devices.configure_cpu()
