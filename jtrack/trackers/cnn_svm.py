@@ -74,6 +74,8 @@ class Numbers(NamedTuple):
     reach: Array  # () what a shared region shows on either side of the target, over its side
     overlap: Array  # () delta: candidates of less overlap with the target are background
     threshold: Array  # () the least value of the decision function that makes a candidate the target
+    trust: Array  # () a frame is learnt whose best score exceeds this share of the usual one
+    habit: Array  # () rate at which the usual best score follows the last ones
     cost: Array  # () C of the machine, for features of mean norm 1
     motion: Array  # () pixels: the least standard deviation of the target's motion
     confidence: Array  # () slope of the logistic curve from the target's margin to `Output.score`
@@ -87,6 +89,7 @@ class State(NamedTuple):
     centre: Array  # [2] float32 (x, y) pixels
     size: Array  # [2] float32 (w, h); of the first frame, unless the scale is followed
     scale: ScaleFilter | None
+    usual: Array  # () float32: mean of the last frames' best scores, each cut to 0..1; it begins at 0
     svm: incremental_svm.Model  # K = budget + samples; slot 0 is the target in the first frame
     unit: Array  # () float32: 1 / mean norm of the first frame's features
     features: Array  # [samples, D] float32, to be learnt: the target, then what is most like the other kind
@@ -161,6 +164,8 @@ def numbers(**changes: float) -> Numbers:
         "reach": 1.5,
         "overlap": 0.3,
         "threshold": 0.0,
+        "trust": 0.0,
+        "habit": 0.05,
         "cost": 100.0,
         "motion": 1.0,
         "confidence": 2.0,
@@ -187,8 +192,10 @@ def _default(backbone: str) -> Profile:
 
     One pass of the network over the surroundings describes all candidates, and one pass backwards projects
     what all positive ones ask for (the maximum is taken on the network's map instead of the image). A
-    candidate half-way to the background's margin is still followed, but then nothing is learnt. The scale is
-    followed, and the peak lies between cells.
+    candidate half-way to the background's margin is still followed, but nothing is learnt, neither of size
+    nor of looks, unless the best candidate scores at least three quarters of what is usual: a target that is
+    half hidden has a positive score still, and what hides it would be learnt. A young model has no usual
+    score, and learns of any positive one. The scale is followed, and the peak lies between cells.
     """
     feature = SHARED[backbone]
     config = Config(
@@ -201,7 +208,7 @@ def _default(backbone: str) -> Profile:
         readout="subcell",
         back_projected=16,
     )
-    return Profile(config, numbers(threshold=-0.5))
+    return Profile(config, numbers(threshold=-0.5, trust=0.75))
 
 
 PROFILES: dict[str, Callable[[str], Profile]] = {
@@ -280,6 +287,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
         centre=centre,
         size=size,
         scale=scale_following.learn(frame, box) if config.follows_scale else None,
+        usual=jnp.zeros((), jnp.float32),
         svm=incremental_svm.shrink(svm, config.budget, _kept(config)),
         unit=unit,
         features=jnp.zeros((count, features.shape[1]), jnp.float32),
@@ -310,10 +318,11 @@ def _step(
     features = view.describe(candidates) * state.unit
     scores = incremental_svm.decide(state.svm, features)
     positive = scores > numbers.threshold
-    sure = (scores > 0).any()
+    highest = scores.max()
+    sure = highest > numbers.trust * state.usual
     found = positive.any()
     info: dict[str, Array] = {"candidates": candidates, "scores": scores}
-    moved = state
+    moved = state._replace(usual=state.usual + numbers.habit * (jnp.clip(highest, 0, 1) - state.usual))
     if config.localisation == "candidate":
         best = jnp.argmax(scores)
         centre, target = boxes.centre(candidates[best]), features[best]
@@ -337,9 +346,9 @@ def _step(
         }
     moved = moved._replace(centre=centre)
     moved = _prepare(config, numbers, moved, candidates, scores, features, target)
-    value = jnp.where(found, incremental_svm.decide(state.svm, target[None])[0], scores.max())
+    value = jnp.where(found, incremental_svm.decide(state.svm, target[None])[0], highest)
     score = jax.nn.sigmoid(numbers.confidence * value)
-    moved = _follow_scale(numbers, moved, frame, score >= 0.5)
+    moved = _follow_scale(numbers, moved, frame, sure)
     # Without a positive candidate nothing is known of this frame: all stays as it was.
     moved = jax.tree.map(
         lambda new, old: jnp.where(found, new, old), moved._replace(key=key), state._replace(key=key)

@@ -101,7 +101,7 @@ def test_a_step_lays_ready_the_target_and_background_that_overlaps_by_less_than_
 def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are(profile):
     config, _, params, _, step, _ = build(profile)
     before = first(profile)
-    state, output = step(params, before, frame(shift=(1, 2)))
+    state, output = step(params, before, frame())
     info = {name: np.asarray(value) for name, value in output.info.items()}
     assert info["saliency"].min() >= 0 and info["saliency"].max() > 0
     for name in ("prior", "posterior"):
@@ -202,6 +202,31 @@ def test_half_way_to_the_background_a_candidate_is_followed_but_nothing_is_learn
     assert not bool(following.due) and int(following.stored) == int(doubtful.stored)
     np.testing.assert_array_equal(following.size, doubtful.size)
     assert np.abs(np.asarray(following.centre - doubtful.centre)).max() > 0
+
+
+def test_a_frame_that_scores_less_than_usual_is_followed_but_not_learnt():
+    _, _, params, _, step, _ = build()
+    _, output = step(params, first(), frame())
+    best = float(output.info["scores"].max())
+    assert 0 < best < 1.3
+    for usual, learnt in ((best / 0.75 - 0.02, True), (best / 0.75 + 0.02, False)):
+        before = first()._replace(usual=jnp.float32(usual))
+        following, output = step(params, before, frame())
+        assert bool(following.due) == learnt and not bool(output.lost)
+        assert int(following.stored) == int(before.stored) + learnt
+        assert np.any(np.asarray(following.size) != before.size) <= learnt
+        assert np.any(np.asarray(following.posterior) != before.posterior)
+        # The usual score follows all the same, or a target that has changed for good is never learnt again.
+        assert float(following.usual) == pytest.approx(0.95 * usual + 0.05 * min(best, 1), abs=1e-5)
+
+
+def test_without_trust_every_frame_with_a_positive_candidate_is_learnt():
+    _, _, params, _, step, _ = build("paper")
+    before = first("paper")._replace(usual=jnp.float32(1))
+    _, output = step(params, before, frame())
+    barely = before.svm._replace(bias=before.svm.bias - output.info["scores"].max() + 0.01)
+    following, output = step(params, before._replace(svm=barely), frame())
+    assert 0 < float(output.info["scores"].max()) < 0.05 and bool(following.due)
 
 
 def test_candidates_are_cut_from_one_pass_over_their_surroundings():
