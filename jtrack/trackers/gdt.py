@@ -100,6 +100,8 @@ class Numbers(NamedTuple):
     momentum: Array  # () of phase 2
     decay: Array  # () of weights
     longest_gradient: Array  # () norm to which a longer one is cut
+    trust: Array  # () a frame is trusted whose best score reaches this share of the usual one
+    habit: Array  # () rate at which the usual best score follows the last ones
     similarity: Array  # () cosine to the last trusted target that a trusted frame exceeds
     confidence: Array  # [2] slope and middle of the logistic curve from the score a unit to `Output.score`
 
@@ -114,6 +116,7 @@ class State(NamedTuple):
     reference: Array  # [D] float32: features of the target in the last trusted frame
     batch: Array | None  # [positives + negatives, D] float32: what `learn` learns; None if it learns nothing
     signs: Array | None  # [positives + negatives] float32: 1 target, -1 background, 0 unused
+    usual: Array  # () float32: mean of the last frames' best scores, none below 0; it begins at 0
     doubtful: Array  # () bool: whether similarity was low in the last frame
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
@@ -148,6 +151,8 @@ def numbers(**changes: float | tuple[float, ...]) -> Numbers:
         "momentum": 0.9,
         "decay": 5e-4,
         "longest_gradient": 10.0,
+        "trust": 0.0,
+        "habit": 0.05,
         "similarity": 0.5,
         "confidence": (2.0, 0.0),
     }
@@ -182,9 +187,11 @@ def _default(feature: Feature) -> Profile:
     small, and learns boxes of a wrong size as background: without them its score grows as a box shrinks. And
     the target may vary as much as the background does: the first frame shows one appearance, and with the
     variances of its shifts alone the score falls far below zero within a few frames of most real sequences.
+    Frames are trusted that score three quarters of what is usual: a target that is half hidden still scores
+    above zero, and what hides it would be learnt.
     """
     config = Config(feature, hidden=256, first_resized=100, averaged=5, resizing="trusted")
-    return Profile(config, numbers(spread=1.0))
+    return Profile(config, numbers(spread=1.0, trust=0.75))
 
 
 def _ablation(**changes: Any) -> Callable[[Feature], Profile]:
@@ -289,6 +296,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
         reference=reference,
         batch=jnp.zeros((count, features.shape[1])) if learns else None,
         signs=jnp.zeros(count) if learns else None,
+        usual=jnp.zeros((), jnp.float32),
         doubtful=jnp.zeros((), jnp.bool_),
         key=key,
         due=jnp.zeros((), jnp.bool_),
@@ -312,7 +320,8 @@ def _step(
     before = _values(state.head, state.reference[None])[0]
     similarity = _cosine(values[best], before)
     similar = similarity > numbers.similarity
-    sure = (highest[0] >= 0) & similar
+    found = (highest[0] >= 0) & similar
+    sure = found & (highest[0] >= numbers.trust * state.usual)
     box = candidates.reshape(-1, 4)[order].mean(axis=0)
     if config.resizing == "trusted":
         box = jnp.where(sure, box, boxes.from_centre(boxes.centre(box), state.box[2:]))
@@ -334,6 +343,7 @@ def _step(
         target=target,
         background=background,
         reference=jnp.where(sure, seen[best], state.reference),
+        usual=state.usual + numbers.habit * (jnp.maximum(highest[0], 0) - state.usual),
         doubtful=~similar,
         key=key,
     )
@@ -342,7 +352,7 @@ def _step(
     slope, middle = numbers.confidence
     score = jax.nn.sigmoid(slope * (highest[0] / values.shape[1] - middle))
     info = {"candidates": candidates.reshape(-1, 4), "scores": scores, "similarity": similarity}
-    return following, Output(box, score, ~sure, info if config.info else {})
+    return following, Output(box, score, ~found, info if config.info else {})
 
 
 def _learn(params: dict, state: State) -> State:

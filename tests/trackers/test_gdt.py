@@ -185,6 +185,21 @@ def test_without_trust_nothing_is_learnt_bitwise():
     )
 
 
+def test_a_frame_that_scores_less_than_usual_is_followed_but_not_learnt():
+    _, _, params, _, step, _ = build()
+    state = first()
+    _, output = step(params, state, frame())
+    best = float(output.info["scores"].max())
+    assert best > 0
+    for usual, learnt in ((best / 0.76, True), (best / 0.74, False)):
+        following, output = step(params, state._replace(usual=jnp.float32(usual)), frame())
+        assert bool(following.due) == learnt and not bool(output.lost)
+        kept = [same(getattr(following, each), getattr(state, each)) for each in ("target", "reference")]
+        assert kept == [not learnt] * 2
+        # The usual score follows all the same, or a target that has changed for good is never learnt again.
+        assert float(following.usual) == pytest.approx(0.95 * usual + 0.05 * best, rel=1e-4)
+
+
 def test_what_lies_beyond_the_region_is_no_background():
     config, _, params, _, step, _ = build()
     region = boxes.scale_about_centre(BOX, config.reach)
