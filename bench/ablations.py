@@ -17,6 +17,7 @@ from jtrack import data, trackers
 from jtrack.benchmark import adapters, metrics, protocol
 from jtrack.benchmark.evaluate import evaluate
 from jtrack.benchmark.results import Results, load
+from jtrack.cli.track import prepare
 
 SHORT = ("Crossing", "Football1", "MotorRolling", "Skiing", "Subway")
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="seeds of each")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="folder of the runs")
     options = parser.parse_args()
+    prepare("float32")
     dataset = data.open_dataset("otb", options.data, sequences=options.sequences.split(","))
     net = options.backbone or trackers.default_backbone(options.tracker)
     names = options.profiles.split(",") if options.profiles else trackers.profiles(options.tracker)

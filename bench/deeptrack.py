@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.timing import timed
 from jtrack import data, run, trackers
+from jtrack.cli.track import prepare
 from jtrack.data import synthetic
 from jtrack.learning import structural_loss
 from jtrack.run.stream import canvas_of, to_frame
@@ -106,7 +107,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--profiles", default="default,paper")
-    for profile in parser.parse_args().profiles.split(","):
+    profiles = parser.parse_args().profiles.split(",")
+    prepare("float32")
+    for profile in profiles:
         parts(profile)
         clip(profile)
 

@@ -12,7 +12,7 @@ from jtrack.types import Box, Frame, Output, Tracker
 
 if TYPE_CHECKING:
     from jtrack import backbones, data, trackers
-    from jtrack.devices import configure_cpu
+    from jtrack.devices import configure_cpu, keep_memory
     from jtrack.run.batch import track_batch
     from jtrack.run.segmentation import saliency
     from jtrack.run.stream import Track, track
@@ -25,6 +25,7 @@ _LAZY = {
     "backbones": "jtrack",
     "configure_cpu": "jtrack.devices",
     "data": "jtrack",
+    "keep_memory": "jtrack.devices",
     "saliency": "jtrack.run.segmentation",
     "track": "jtrack.run.stream",
     "track_batch": "jtrack.run.batch",
@@ -41,6 +42,7 @@ __all__ = [
     "backbones",
     "configure_cpu",
     "data",
+    "keep_memory",
     "saliency",
     "track",
     "track_batch",

@@ -6,9 +6,15 @@ from pathlib import Path
 import jax
 import pytest
 
+from jtrack import devices
+
 # Nothing in jtrack may rely on silent promotion: a stray float64 or an implicit broadcast is an error.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most of the suite's time is compiling: in this process LLVM leaves out its slow passes, which halves it. The
+# commands and notebooks that tests start are compiled as users compile them.
+jax.config.update("jax_disable_most_optimizations", True)
+devices.keep_memory()
 
 ROOT = Path(__file__).resolve().parents[1]
 
