@@ -41,7 +41,6 @@ def images(batch: int) -> np.ndarray:
 
 def jtrack_pass(precision: str, batch: int) -> tuple[str, Callable[[], np.ndarray], Callable[[], object]]:
     """What it runs on, the map, and one forward pass that waits for its end."""
-    devices.keep_memory()
     devices.configure_cpu()
     if devices.usable_precision(precision) != precision:
         raise SystemExit(f"{precision} is not to be trusted on this device")

@@ -33,9 +33,9 @@ CPU_FLAGS = (
 
 
 # Parameters of glibc's mallopt, and what keeps memory: no block has a mapping of its own, nothing is given
-# back, the heap grows by 256 MiB at a time, and there is one heap for all threads.
+# back (-1: whatever its size), the heap grows by 256 MiB at a time, and there is one heap for all threads.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**28, M_ARENA_MAX: 1}
+KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 2**28, M_ARENA_MAX: 1}
 
 
 def keep_memory() -> bool:
@@ -43,18 +43,18 @@ def keep_memory() -> bool:
 
     Every call of a compiled function takes memory for its maps and frees it. The C library of Linux returns
     large blocks to the system at once, which hands them out again page by page, cleared. Kept, the memory of
-    a process stays as large as it once was.
+    a process stays at least as large as it once was.
 
-    For programs and notebooks, before any array is made: what was taken before stays where it is. Where the
+    For programs and notebooks, before any array is made: what was taken before is not concerned. Where the
     user has set the C library's own variables (MALLOC_..., GLIBC_TUNABLES), or it is another library than
-    glibc, nothing is done.
+    glibc, nothing is done. A library that replaces glibc's allocator (LD_PRELOAD) takes no notice.
 
     Returns:
-      Whether the memory is kept.
+      Whether glibc will keep it.
     """
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return False
-    if platform.libc_ver()[0] != "glibc":
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all([mallopt(parameter, value) == 1 for parameter, value in KEEPING.items()])

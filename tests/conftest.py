@@ -11,12 +11,20 @@ from jtrack import devices
 # Nothing in jtrack may rely on silent promotion: a stray float64 or an implicit broadcast is an error.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most of the suite's time is compiling: in this process LLVM leaves out its slow passes, which halves it. The
-# commands and notebooks that tests start are compiled as users compile them.
-jax.config.update("jax_disable_most_optimizations", True)
 devices.keep_memory()
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles quickly: that is most of the suite's time.
+
+    XLA's programs are the same, but LLVM hardly optimises what it makes of them. The accuracy runs, and the
+    commands and notebooks that tests start, are compiled as users compile them; so is the whole suite with
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0.
+    """
+    if config.getoption("markexpr") != "accuracy" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+        jax.config.update("jax_disable_most_optimizations", True)
 
 
 def _folder(variable: str, default: Path) -> Path:

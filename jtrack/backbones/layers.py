@@ -50,12 +50,12 @@ def _convolve_strided_jvp(
     stride: int, padding: int, primals: tuple[Array, Array], tangents: tuple[Any, Any]
 ) -> tuple[Array, Array]:
     (x, kernel), (of_x, of_kernel) = primals, tangents
-    y = convolve(x, kernel, stride, padding)
+    y = convolve_strided(x, kernel, stride, padding)
     tangent = jnp.zeros_like(y)
     if not isinstance(of_x, SymbolicZero):
         tangent += convolve_blocks(of_x, kernel, stride, padding)
     if not isinstance(of_kernel, SymbolicZero):
-        tangent += convolve(x, of_kernel, stride, padding)
+        tangent += convolve_strided(x, of_kernel, stride, padding)
     return y, tangent
 
 
@@ -183,7 +183,7 @@ class MaxPool(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """[N, h, w, C] -> [N, h', w', C], h' by `pooled_size`."""
-        # What comes before would be computed anew for every slice.
+        # Without the barrier XLA on CPU fuses what comes before into every slice, and computes it anew.
         y = lax.optimization_barrier(x).astype(jnp.float32)
         for axis in (1, 2):
             y = self._along(y, axis)
@@ -231,16 +231,16 @@ class GlobalAveragePool(nnx.Module):
         return x.mean((1, 2), keepdims=True, dtype=jnp.float32).astype(x.dtype)
 
 
-NEIGHBOURS, SHARE = 5, 1e-4 / 5  # channels that a response is normalised by, and the weight of their squares
+AROUND = 2  # channels on either side that a response is normalised by, beside its own
+SHARE = 1e-4 / 5  # weight of their squares
 
 
 @jax.custom_jvp
 def normalise(x: Array) -> Array:
     """Local response normalisation of float32 maps [..., C]."""
     channels = x.shape[-1]
-    around = NEIGHBOURS // 2
-    squares = jnp.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(around, around)])
-    total = sum(squares[..., i : i + channels] for i in range(1, NEIGHBOURS)) + squares[..., :channels]
+    squares = jnp.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(AROUND, AROUND)])
+    total = sum(squares[..., i : i + channels] for i in range(1, 2 * AROUND + 1)) + squares[..., :channels]
     root = lax.rsqrt(1 + SHARE * total)
     # r^(3/2) = (1 + ...)^(-3/4), much cheaper than a general power.
     return x * root * jnp.sqrt(root)
@@ -248,10 +248,10 @@ def normalise(x: Array) -> Array:
 
 @normalise.defjvp
 def _normalise_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    """Neighbours are summed by a product with a band of ones: derived, that is padded copies, and slower."""
+    """Sums neighbours by a product with a band of ones: JAX's own way adds padded copies, far slower."""
     (x,), (of_x,) = primals, tangents
     index = np.arange(x.shape[-1])
-    band = jnp.asarray(abs(index[:, None] - index) <= NEIGHBOURS // 2, x.dtype)
+    band = jnp.asarray(abs(index[:, None] - index) <= AROUND, x.dtype)
     sums = functools.partial(jnp.matmul, b=band, precision=lax.Precision.HIGHEST)
     root = lax.rsqrt(1 + SHARE * sums(x * x))
     power = root * jnp.sqrt(root)

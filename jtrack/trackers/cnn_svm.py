@@ -1,10 +1,10 @@
 """CNN-SVM: online tracking by learning a discriminative saliency map (Hong, You, Kwak and Han, ICML 2015).
 
 Candidates around the last place are described by a convolutional network and classified by a linear support
-vector machine that learns from every frame. What its positive weights ask for is projected back through the
-network, for every positive candidate, into one saliency map. The target is where a template of past saliency
-fits best, weighed by where it was expected. The box keeps its size, but in `default`. There is no released
-code; what the paper leaves open is a field here.
+vector machine that learns from every frame it trusts. What its positive weights ask for is projected back
+through the network, for every positive candidate, into one saliency map. The target is where a template of
+past saliency fits best, weighed by where it was expected. The box keeps its size, but in `default`. There is
+no released code; what the paper leaves open is a field here.
 
 Profiles (`PROFILES`): `default`; `paper`; `svm_only`, the paper's Ours_SVM, in which the best candidate is
 the target; and `no_prior`, the ablation in which the target is where the template fits best.
@@ -89,7 +89,9 @@ class State(NamedTuple):
     centre: Array  # [2] float32 (x, y) pixels
     size: Array  # [2] float32 (w, h); of the first frame, unless the scale is followed
     scale: ScaleFilter | None
-    usual: Array  # () float32: mean of the last frames' best scores, each cut to 0..1; it begins at 0
+    usual: (
+        Array  # () float32: moving mean of the best scores, cut to 0..1, of frames with a target; begun at 0
+    )
     svm: incremental_svm.Model  # K = budget + samples; slot 0 is the target in the first frame
     unit: Array  # () float32: 1 / mean norm of the first frame's features
     features: Array  # [samples, D] float32, to be learnt: the target, then what is most like the other kind
@@ -193,9 +195,9 @@ def _default(backbone: str) -> Profile:
     One pass of the network over the surroundings describes all candidates, and one pass backwards projects
     what all positive ones ask for (the maximum is taken on the network's map instead of the image). A
     candidate half-way to the background's margin is still followed, but nothing is learnt, neither of size
-    nor of looks, unless the best candidate scores at least three quarters of what is usual: a target that is
-    half hidden has a positive score still, and what hides it would be learnt. A young model has no usual
-    score, and learns of any positive one. The scale is followed, and the peak lies between cells.
+    nor of looks, unless the best candidate scores more than three quarters of what is usual: a target that
+    is half hidden has a positive score still, and what hides it would be learnt. The usual score begins at 0:
+    a young model learns of low scores, too. The scale is followed, and the peak lies between cells.
     """
     feature = SHARED[backbone]
     config = Config(
@@ -247,7 +249,8 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
     Returns:
       A `Tracker`. Its score is a logistic curve of the target's value of the decision function
       (`Numbers.confidence`): 1/2 on the plane that parts it from the background. The target is lost while no
-      candidate is on its side of `Numbers.threshold`: then nothing but the key changes.
+      candidate is on its side of `Numbers.threshold`: then nothing but the key changes. A target may be
+      followed and yet not learnt (`Numbers.trust`).
     """
     return Tracker(
         init=functools.partial(_init, backbone, config),

@@ -116,7 +116,7 @@ class State(NamedTuple):
     reference: Array  # [D] float32: features of the target in the last trusted frame
     batch: Array | None  # [positives + negatives, D] float32: what `learn` learns; None if it learns nothing
     signs: Array | None  # [positives + negatives] float32: 1 target, -1 background, 0 unused
-    usual: Array  # () float32: mean of the last frames' best scores, none below 0; it begins at 0
+    usual: Array  # () float32: moving mean of the best scores, 0 for those below, of all frames; begun at 0
     doubtful: Array  # () bool: whether similarity was low in the last frame
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
@@ -248,7 +248,8 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
       A `Tracker`; `learn` is the head's online step, and None where there is nothing for it to learn. Its
       score is a logistic curve of the log likelihood ratio a unit (`Numbers.confidence`). The target is lost
       while that ratio speaks for the background or the target does not look as it last did: then the box
-      still goes to the best candidate, and nothing is learnt.
+      still goes to the best candidate, and nothing is learnt. Nor is it, and the size stays, in a frame that
+      scores less than is usual (`Numbers.trust`).
     """
     learns = config.backprop and _has_head(backbone, config)
     return Tracker(

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jtrack.backbones import layers
 
@@ -74,3 +75,27 @@ def test_a_bfloat16_map_is_normalised_in_float32():
     found = layers.LocalResponseNorm()(x)
     assert found.dtype == jnp.bfloat16
     assert jnp.array_equal(found, layers.normalise(x.astype(jnp.float32)).astype(jnp.bfloat16))
+
+
+def test_a_convolutions_gradient_to_its_kernel_alone_and_of_many():
+    x, kernel = maps(3, 2, 23, 30, 3), maps(11, 11, 3, 5, seed=1)
+
+    def value(work):
+        return lambda kernel: jnp.square(jax.vmap(lambda x: work(x, kernel, 4, 0))(x)).sum()
+
+    found, expected = (jax.grad(value(work))(kernel) for work in (layers.convolve_strided, layers.convolve))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * float(jnp.abs(expected).max()))
+
+
+def test_a_grouped_strided_convolution_and_pooling_have_gradients_in_bfloat16():
+    x, pool = maps(1, 12, 13, 4, seed=1), layers.MaxPool(3, 2)
+
+    def gradient(dtype):
+        layer = layers.Conv(4, 6, 3, stride=2, padding=1, groups=2)
+        layer.kernel, layer.bias = nnx.Param(maps(3, 3, 2, 6).astype(dtype)), nnx.Param(jnp.zeros(6, dtype))
+        norm = layers.LocalResponseNorm()
+        return jax.jit(jax.grad(lambda x: pool(norm(layer(x))).astype(jnp.float32).sum()))(x)
+
+    found, exact = gradient(jnp.bfloat16), gradient(jnp.float32)
+    assert found.dtype == jnp.float32
+    assert float(jnp.vdot(found, exact)) > 0.95 * float(jnp.linalg.norm(found) * jnp.linalg.norm(exact))

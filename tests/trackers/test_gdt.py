@@ -196,6 +196,7 @@ def test_a_frame_that_scores_less_than_usual_is_followed_but_not_learnt():
         assert bool(following.due) == learnt and not bool(output.lost)
         kept = [same(getattr(following, each), getattr(state, each)) for each in ("target", "reference")]
         assert kept == [not learnt] * 2
+        assert np.array_equal(following.box[2:], state.box[2:]) == (not learnt)
         # The usual score follows all the same, or a target that has changed for good is never learnt again.
         assert float(following.usual) == pytest.approx(0.95 * usual + 0.05 * best, rel=1e-4)
 
