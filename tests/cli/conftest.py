@@ -77,9 +77,9 @@ def environment(tmp_path_factory):
 def process(environment):
     """Starts the command in a process of its own."""
 
-    def start(*arguments):
+    def start(*arguments, **variables):
         command = [sys.executable, "-m", "jtrack.cli", *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment | variables)
 
     return start

@@ -6,6 +6,7 @@ import signal
 import time
 
 import cv2
+import jax
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -125,7 +126,9 @@ def test_data_without_boxes(jtrack, photos, tmp_path):
 
 def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(process, jtrack, photos, tmp_path):
     options = ["train", "objectness", "--data", f"folder:{photos}", *QUICK, "--out", tmp_path / "stopped"]
-    running = process(*options, "--steps", 100_000)
+    # The same bits need the same code: the process that is interrupted compiles as this one does.
+    quickly = str(jax.config.read("jax_disable_most_optimizations"))
+    running = process(*options, "--steps", 100_000, JAX_DISABLE_MOST_OPTIMIZATIONS=quickly)
     kept = tmp_path / "stopped" / "tiny_objectness" / "checkpoint.safetensors"
     for _ in range(600):
         if kept.is_file() and checkpoint.about(kept)["step"] >= 2:
