@@ -20,6 +20,7 @@ import numpy as np
 from bench import timing
 from jtrack import backbones, devices, run, trackers
 from jtrack.benchmark import masks
+from jtrack.cli.track import prepare
 from jtrack.data import synthetic
 from jtrack.learning import incremental_svm
 from jtrack.run import segmentation
@@ -140,8 +141,7 @@ def main() -> None:
     parser.add_argument("--clip-frames", type=int, default=20)
     parser.add_argument("--backbone", default=None, help="network that segments")
     options = parser.parse_args()
-    devices.keep_memory()
-    devices.configure_cpu()
+    prepare("bfloat16" if "bfloat16" in options.precisions else "float32")
     if options.nets:
         nets, names, precisions = (
             text.split(",") for text in (options.nets, options.profiles, options.precisions)
