@@ -106,6 +106,7 @@ def contestant(
     profile: str = "default",
     backbone: str | None = None,
     precision: str = "float32",
+    weights: str | Path | None = None,
     models: Sequence[str | Path] = (),
 ) -> Contestant:
     """Finds a tracker by name.
@@ -116,6 +117,7 @@ def contestant(
       profile: of a tracker of jtrack.
       backbone: of a tracker of jtrack.
       precision: of a tracker of jtrack.
+      weights: of gdt, by name or path, as `trackers.create` takes them.
       models: files of a tracker of OpenCV that needs them.
 
     Raises:
@@ -126,10 +128,12 @@ def contestant(
             raise JtrackError(f"tracker {tracker} takes no --model: its weights are named by --backbone")
         if isinstance(tracker, str) and tracker.endswith(".py"):
             raise JtrackError(f"which tracker of {tracker}? give {tracker}:NAME, a class or function in it")
-        return ours(build(tracker, profile=profile, backbone=backbone, precision=precision))
-    if (profile, backbone, precision) != ("default", None, "float32"):
+        built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+        return ours(built)
+    if (profile, backbone, precision, weights) != ("default", None, "float32", None):
         raise JtrackError(
-            f"{tracker} is not a tracker of jtrack: it takes no --profile, --backbone or --precision"
+            f"{tracker} is not a tracker of jtrack: it takes no --profile, --backbone, --precision or "
+            "--weights"
         )
     where, _, name = tracker.rpartition(":")
     if where == "opencv":

@@ -58,6 +58,13 @@ def run(
         str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
+            show_default="the network's own",
+        ),
+    ] = None,
     model: Annotated[
         list[Path] | None, typer.Option(help="A model file of OpenCV's tracker; nano needs two.")
     ] = None,
@@ -94,7 +101,14 @@ def run(
     opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
     prepare(precision)
-    chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, models=model or [])
+    chosen = contestant(
+        tracker,
+        profile=profile,
+        backbone=backbone,
+        precision=precision,
+        weights=weights,
+        models=model or [],
+    )
     if chosen.built is not None and backbone is None and chosen.built.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
     with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:

@@ -63,6 +63,13 @@ def track(
         str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
+            show_default="the network's own",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Boxes, as .csv, .txt (as OTB's files, one a target) or .json.")
     ] = None,
@@ -92,7 +99,7 @@ def track(
         given if len(given) else pick(frames), frames.size, inside=True, origin=int(one_based)
     )
     prepare(precision)
-    built = build(tracker, profile=profile, backbone=backbone, precision=precision)
+    built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     if backbone is None and built.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
     built = informed(built, maps, masks)

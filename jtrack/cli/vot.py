@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from jtrack.backbones.store import SUFFIX
 from jtrack.benchmark.adapters import Contestant, contestant
 from jtrack.cli.track import prepare
 from jtrack.data import open_dataset
@@ -24,6 +25,13 @@ Backbone = Annotated[
     str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
 ]
 Precision = Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
+        show_default="the network's own",
+    ),
+]
 Sizes = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="WxH", help="A size of frames to compile for beforehand; repeat it."),
@@ -37,6 +45,7 @@ def print_entry(
     profile: Profile = "default",
     backbone: Backbone = None,
     precision: Precision = "float32",
+    weights: Weights = None,
     size: Sizes = None,
     root: Annotated[
         Path | None, typer.Option(help="A folder of VOT sequences, to compile for their sizes.")
@@ -47,7 +56,7 @@ def print_entry(
     if root is not None:
         dataset = open_dataset("vot", root)
         sizes += [found for name in dataset.names if (found := dataset.annotation(name).size)]
-    chosen, options = find(tracker, profile, backbone, precision)
+    chosen, options = find(tracker, profile, backbone, precision, weights)
     typer.echo(vot.entry(chosen, options, sizes), nl=False)
 
 
@@ -58,25 +67,28 @@ def serve(
     profile: Profile = "default",
     backbone: Backbone = None,
     precision: Precision = "float32",
+    weights: Weights = None,
     size: Sizes = None,
 ) -> None:
     """Answers the toolkit by TraX; it is the toolkit that starts this."""
     sizes = [parse_size(text) for text in size or []]
     with redirect_stdout(sys.stderr):  # what the toolkit reads is the protocol's alone
         prepare(precision)
-        chosen, _ = find(tracker, profile, backbone, precision)
+        chosen, _ = find(tracker, profile, backbone, precision, weights)
         vot.warm_up(chosen, sizes)
         vot.serve(chosen)
 
 
 def find(
-    tracker: str, profile: str, backbone: str | None, precision: str
+    tracker: str, profile: str, backbone: str | None, precision: str, weights: str | None
 ) -> tuple[Contestant, dict[str, str]]:
     """A tracker, and the options that say which it is."""
-    chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision)
+    chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     options = {"tracker": tracker}
     if chosen.built is not None:
         options |= {"profile": profile, "backbone": chosen.built.backbone.name, "precision": precision}
+    if weights is not None:  # the toolkit starts trackers in a folder of its own
+        options["weights"] = str(Path(weights).resolve()) if weights.endswith(SUFFIX) else weights
     return chosen, options
 
 

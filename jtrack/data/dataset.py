@@ -91,5 +91,6 @@ def open_dataset(
 
 def _known(dataset: Dataset, name: str) -> str:
     if name not in dataset.names:
-        raise unknown_name(f"sequence of {dataset.root}", name, dataset.names)
+        where = "the made-up clips" if dataset.kind == "synthetic" else dataset.root
+        raise unknown_name(f"sequence of {where}", name, dataset.names)
     return name

@@ -7,6 +7,7 @@ has ended is frozen until the longest has: sequences are sorted by length, so th
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -46,6 +47,7 @@ def track_batch(
     profile: str = "default",
     backbone: str | None = None,
     precision: str = "float32",
+    weights: str | Path | None = None,
     seed: int = 0,
     lanes: int = 8,
 ) -> list[Track]:
@@ -54,10 +56,11 @@ def track_batch(
     Args:
       sequences: pairs of a source and the box in its first frame, each as `track` takes them, except that a
         box may lie partly outside the frame, as annotations do.
-      tracker: as in `track`, and so `profile`, `backbone` and `precision`.
+      tracker: as in `track`, and so `profile`, `backbone`, `precision` and `weights`.
       profile: see `track`.
       backbone: see `track`.
       precision: see `track`.
+      weights: see `track`.
       seed: of every lane's randomness.
       lanes: how many sequences run together at most; memory grows with it.
 
@@ -68,7 +71,7 @@ def track_batch(
     Raises:
       JtrackError: for a source that cannot be opened, a box that cannot be tracked, or an unknown name.
     """
-    built = build(tracker, profile=profile, backbone=backbone, precision=precision)
+    built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     groups: dict[tuple[Tracker, tuple[int, int]], list[int]] = defaultdict(list)
     jobs = []
     for index, (source, given) in enumerate(sequences):

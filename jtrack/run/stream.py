@@ -275,12 +275,19 @@ def open_frames(source: Source, *, start: int | None = None, end: int | None = N
     return replace(frames, length=length, read=lambda: islice(frames, first, last))
 
 
-def build(tracker: str | Built, *, profile: str, backbone: str | None, precision: str) -> Built:
+def build(
+    tracker: str | Built,
+    *,
+    profile: str,
+    backbone: str | None,
+    precision: str,
+    weights: str | Path | None = None,
+) -> Built:
     """`trackers.create`, in a precision that this machine computes rightly; what is built stays as it is."""
     if isinstance(tracker, Built):
         return tracker
     usable = devices.usable_precision(precision)
-    return trackers.create(tracker, profile=profile, backbone=backbone, precision=usable)
+    return trackers.create(tracker, profile=profile, backbone=backbone, precision=usable, weights=weights)
 
 
 def track(
@@ -291,6 +298,7 @@ def track(
     profile: str = "default",
     backbone: str | None = None,
     precision: str = "float32",
+    weights: str | Path | None = None,
     seed: int = 0,
     start: int | None = None,
     end: int | None = None,
@@ -304,10 +312,11 @@ def track(
       box: x, y, w, h of the target in the first frame, in pixels, 0-based; [N, 4] for N targets, which run in
         one vmapped step.
       tracker: one of `jtrack.trackers.names()`; or what `jtrack.trackers.create` built, perhaps with other
-        params or another config, and then the next three arguments are not looked at.
+        params or another config, and then the next four arguments are not looked at.
       profile: one of `jtrack.trackers.profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
       precision: `"float32"` or `"bfloat16"`, of the network's forward passes; see `devices.usable_precision`.
+      weights: of gdt, by name or path, as `trackers.create` takes them.
       seed: of the tracker's randomness.
       start: 0-based index of the first frame.
       end: 0-based index after the last frame.
@@ -323,7 +332,7 @@ def track(
     """
     frames = open_frames(source, start=start, end=end)
     boxes = check_boxes(box, frames.size, inside=True)
-    built = build(tracker, profile=profile, backbone=backbone, precision=precision)
+    built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     made = [
         make_tracker(built.make, built.backbone, built.for_target(target, frames.size))
         for target in boxes.reshape(-1, 4)

@@ -50,6 +50,11 @@ def test_no_name_leaves_the_folder(root, name):
         otb.dataset(root, None).annotation(name)
 
 
+def test_made_up_clips_lie_in_no_folder():
+    with pytest.raises(JtrackError, match="unknown sequence of the made-up clips 'ladybird-'"):
+        open_dataset("synthetic", sequences=["ladybird-"])
+
+
 def test_a_chosen_part_hides_the_rest(root):
     dataset = open_dataset("otb", root, sequences=["Walk"])
     with pytest.raises(JtrackError, match=r"unknown sequence of .* 'Run'"):

@@ -1,0 +1,66 @@
+"""`--weights`: a network that `jtrack train objectness` has made, given to the commands that track."""
+
+import json
+import shlex
+
+import jax
+import numpy as np
+import pytest
+from cli_tools import FRAMES
+
+from jtrack import backbones, run, trackers
+from jtrack.backbones import objectness
+from jtrack.learning import fc_head
+
+
+@pytest.fixture(scope="module")
+def entry(tmp_path_factory):
+    """An entry that no folder of weights holds."""
+    head = fc_head.init(jax.random.key(5), objectness.width_of("tiny"), 16, 10)
+    layers = {layer: arrays._asdict() for layer, arrays in head._asdict().items()}
+    path = tmp_path_factory.mktemp("trained") / "mine.safetensors"
+    net = jax.tree.map(np.asarray, backbones.get("tiny").random_params(3))
+    objectness.write(path, "tiny", net, jax.tree.map(np.asarray, layers), {"data": "made up"})
+    return path
+
+
+def test_track_begins_with_them(jtrack, folder, box, entry, tmp_path):
+    """The backbone is theirs."""
+    out = tmp_path / "boxes.json"
+    target = ("--init", box, "--tracker", "gdt", "--out", out)
+    said = jtrack("track", folder, *target, "--weights", entry).stdout
+    assert "gdt default on tiny" in said
+    found = np.array(json.loads(out.read_text())["targets"][0]["boxes"])
+    first = [float(side) for side in box.split(",")]
+    want = run.track(folder, first, tracker="gdt", weights=entry)
+    np.testing.assert_allclose(found, want.boxes, rtol=0, atol=6e-7)
+    assert want.label["weights"] == trackers.create("gdt", weights=entry).label()["weights"]
+    plain = run.track(folder, first, tracker="gdt", backbone="tiny")
+    assert np.abs(plain.boxes[-1] - want.boxes[-1]).max() > 1e-3
+    (many,) = run.track_batch([(folder, first)], tracker="gdt", weights=entry)
+    np.testing.assert_allclose(many.boxes, want.boxes, rtol=0, atol=1e-2)
+
+
+def test_eval_keeps_which(jtrack, entry, tmp_path):
+    options = ("--dataset", "synthetic", "--results", tmp_path / "results", "--limit-frames", FRAMES)
+    jtrack("eval", *options, "--tracker", "gdt", "--weights", entry, "--sequences", "ladybird-1")
+    (kept,) = (tmp_path / "results").glob("gdt-default-tiny-*/run.json")
+    label = json.loads(kept.read_text())
+    assert trackers.create("gdt", weights=entry).label()["weights"] in json.dumps(label)
+
+
+def test_the_vot_entry_names_their_file_whole(jtrack, entry, monkeypatch):
+    """The toolkit starts trackers in a folder of its own."""
+    monkeypatch.chdir(entry.parent)
+    said = jtrack("vot", "entry", "--tracker", "gdt", "--weights", entry.name).stdout
+    command = next(line for line in said.splitlines() if line.startswith("command = "))
+    assert f"--weights={entry}" in shlex.split(command)
+
+
+def test_who_does_not_use_them_says_so(jtrack, folder, box, entry, tmp_path):
+    track = ("track", folder, "--init", box, "--weights", entry, "--out", tmp_path / "boxes.csv")
+    assert "hcft uses no network trained for objectness" in jtrack(*track, code=2).stderr
+    assert "no weights 'nowhere'" in jtrack(*track[:-3], "nowhere", "--tracker", "gdt", code=2).stderr
+    options = ("--dataset", "synthetic", "--results", tmp_path / "results", "--weights", entry)
+    assert "it takes no" in jtrack("eval", *options, "--tracker", "opencv:mil", code=2).stderr
+    assert not list(tmp_path.rglob("*.csv"))
