@@ -44,9 +44,11 @@ from jtrack.learning.gaussian_layer import Gaussian
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes, roi
 from jtrack.vision.crop import crop
+from jtrack.vision.rotation import crop_rotated
 
 HEAD = "head/"  # begins the names of the head's layers among the network's
 GOLDEN = np.pi * (3 - 5**0.5)  # angle between candidates on their spiral
+TURNED_REACH = 2.0  # sides of the region that is looked at turned, over the target's: boxes in it are near
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Config:
     resizing: Literal["always", "trusted"] = "always"  # when the box may change its size
     first_positives: int = 150
     first_negatives: int = 350
+    turns: tuple[float, ...] = ()  # degrees, clockwise, by which the target is turned in the first frame
+    turned_positives: int = 0  # ... of each turn
     first_resized: int = 0  # boxes around the target of a wrong size, which the head learns as background
     positives: int = 16  # of a later frame
     negatives: int = 48
@@ -184,13 +188,22 @@ def _default(feature: Feature) -> Profile:
     """What we would use ourselves.
 
     The box is the mean of the best candidates, and keeps its size where they are not trusted. The head is
-    small, and learns boxes of a wrong size as background: without them its score grows as a box shrinks. And
-    the target may vary as much as the background does: the first frame shows one appearance, and with the
-    variances of its shifts alone the score falls far below zero within a few frames of most real sequences.
+    small, and learns boxes of a wrong size as background: without them its score grows as a box shrinks. It
+    learns the target turned by up to 45 degrees, too. And the target may vary as much as the background does:
+    the first frame shows one appearance, and with the variances of its shifts alone the score falls far below
+    zero within a few frames of most real sequences.
     Frames are trusted that score three quarters of what is usual: a target that is half hidden still scores
     above zero, and what hides it would be learnt.
     """
-    config = Config(feature, hidden=256, first_resized=100, averaged=5, resizing="trusted")
+    config = Config(
+        feature,
+        hidden=256,
+        turns=(-45.0, -30.0, -15.0, 15.0, 30.0, 45.0),
+        turned_positives=100,
+        first_resized=100,
+        averaged=5,
+        resizing="trusted",
+    )
     return Profile(config, numbers(spread=1.0, trust=0.75))
 
 
@@ -269,7 +282,7 @@ View = Callable[[Any, Box], Array]  # (level () int32, boxes [N, 4]) -> features
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
     numbers = params["tracker"]
-    key, head_key, sample_key, batch_key = jax.random.split(key, 4)
+    key, head_key, sample_key, turn_key, batch_key = jax.random.split(key, 5)
     scale = jnp.ones(1)
     look = _view(backbone, config, params, frame, box, scale, config.first_reach)
     counts = config.first_positives, config.first_negatives
@@ -277,6 +290,9 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     resized = _resized(numbers, box, config.first_resized)
     seen = look(0, jnp.concatenate([box[None], samples, resized]))
     reference, features = seen[0], seen[1:]
+    if config.turns:
+        turned, turned_signs = _turned(backbone, config, params, turn_key, frame, box)
+        features, signs = jnp.concatenate([turned, features]), jnp.concatenate([turned_signs, signs])
     head, multipliers = _first_head(backbone, config, params, head_key, features.shape[1])
     if config.specific and head is not None:
         all_signs = jnp.concatenate([signs, -jnp.ones(config.first_resized)])
@@ -495,6 +511,18 @@ def _inside(samples: Box, region: Box) -> Array:
     return jnp.all(low & high, axis=1)
 
 
+def _turned(
+    backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box
+) -> tuple[Array, Array]:
+    """Features [T N, D] of boxes on the target, turned, and their signs [T N]."""
+    numbers = params["tracker"]
+    turns = jnp.radians(jnp.asarray(config.turns, jnp.float32))
+    samples, signs = _samples(numbers, numbers.ring, key, box, frame, (config.turned_positives, 0))
+    look = _view(backbone, config, params, frame, box, jnp.ones_like(turns), TURNED_REACH, turns)
+    features = jax.vmap(look, (0, None))(jnp.arange(len(turns)), samples)
+    return features.reshape(-1, features.shape[-1]), jnp.tile(signs, len(turns))
+
+
 def _resized(numbers: Numbers, box: Box, count: int) -> Box:
     """Boxes [N, 4] around the target, half of them just too small and half too large to count as it."""
     factor = jnp.sqrt(numbers.overlap[1])
@@ -522,16 +550,28 @@ def _batches(config: Config, key: Key, signs: Array) -> Array:
 
 
 def _view(
-    backbone: Backbone, config: Config, params: dict, frame: Frame, box: Box, scales: Array, reach: float
+    backbone: Backbone,
+    config: Config,
+    params: dict,
+    frame: Frame,
+    box: Box,
+    scales: Array,
+    reach: float,
+    turns: Array | None = None,
 ) -> View:
-    """How boxes of a frame are described: by their own images, or cut from maps of the region around one."""
-    if config.view == "patches":
-        return lambda _, wanted: _patches(backbone, config.feature, params, frame, wanted)
+    """How boxes of a frame are described: by their own images, or cut from maps of the region around one.
+
+    `turns` [S], radians, one a scale: the region's images are turned, or each box's own.
+    """
     feature = config.feature
+    if config.view == "patches":
+        return lambda level, wanted: _patches(
+            backbone, feature, params, frame, wanted, None if turns is None else turns[level]
+        )
     grown = _region_size(feature, reach)
     factor = jnp.asarray(np.array(grown[::-1]) / np.array(feature.size[::-1]), jnp.float32)
     windows = boxes.scale_about_centre(box[None], scales[:, None] * factor[None])  # [S, 4]
-    images = jax.vmap(lambda window: crop(frame, window, grown))(windows)
+    images = _images(frame, windows, grown, turns)
     maps = _dense_maps(backbone, feature, params, images)
     span = (
         backbone.map_shape(feature.tap, feature.size)[0] * feature.stride
@@ -551,9 +591,19 @@ def _view(
     return look
 
 
-def _patches(backbone: Backbone, feature: Feature, params: dict, frame: Frame, wanted: Box) -> Array:
+def _images(frame: Frame, windows: Box, size: tuple[int, int], turns: Array | None) -> Array:
+    """Images [N, h, w, 3] of windows [N, 4], turned by as many radians; None turns none."""
+    if turns is None:
+        return jax.vmap(lambda window: crop(frame, window, size))(windows)
+    return jax.vmap(lambda window, turn: crop_rotated(frame, window, size, turn))(windows, turns)
+
+
+def _patches(
+    backbone: Backbone, feature: Feature, params: dict, frame: Frame, wanted: Box, turn: Array | None
+) -> Array:
     """Features [N, D] of boxes [N, 4], each an image of its own."""
-    images = jax.vmap(lambda box: crop(frame, box, feature.size))(wanted)
+    turns = None if turn is None else jnp.full(len(wanted), turn)
+    images = _images(frame, wanted, feature.size, turns)
     maps = backbone.apply(params["backbone"], images, (feature.tap,))[feature.tap]
     return fc_head.pool(maps, feature.cells, normalised=not feature.own)
 

@@ -33,7 +33,14 @@ QUICK = {
     "fcnt": {"input_size": 96, "hidden": 4, "selection_iterations": 5},
     "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8}
     | {"grid": 96, "template": 24, "filters": 5},
-    "gdt": {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 40, "batch": 32},
+    "gdt": {
+        "hidden": 32,
+        "units": 24,
+        "candidates": 60,
+        "first_iterations": 40,
+        "batch": 32,
+        "turned_positives": 10,
+    },
 }
 # How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
 STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0, "gdt": 4.0}

@@ -21,7 +21,15 @@ from jtrack.vision.crop import crop
 SIZE = (120, 150)
 BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
 NET = backbones.get("tiny")
-SMALL = {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 40, "batch": 32, "info": True}
+SMALL = {
+    "hidden": 32,
+    "units": 24,
+    "candidates": 60,
+    "first_iterations": 40,
+    "batch": 32,
+    "turned_positives": 10,
+    "info": True,
+}
 KEY = jax.random.key(0)
 
 
@@ -118,6 +126,36 @@ def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
         centre = np.asarray(boxes.centre(found[200:]))
         assert (centre >= 0).all() and (centre <= [150, 120]).all()
         assert (signs < 0).sum() > 100
+
+
+@pytest.mark.parametrize("view", ["region", "patches"])
+def test_a_turned_target_is_described_as_one_in_a_turned_frame(view):
+    config, _, params, _, _, _ = build(view=view)
+    square = np.asarray(frame().pixels)[:, 15:135]
+    size = jnp.asarray((120, 120), jnp.int32)
+    box = jnp.asarray((44.0, 44.0, 32.0, 32.0))
+    quarter = Frame(jnp.asarray(np.rot90(square, -1)), size)
+    wanted = box[None]
+    turns = jnp.asarray((0.0, np.pi / 2), jnp.float32)
+    look = gdt._view(NET, config, params, Frame(jnp.asarray(square), size), box, jnp.ones(2), 2.0, turns)
+    for level, there in enumerate((Frame(jnp.asarray(square), size), quarter)):
+        plain = gdt._view(NET, config, params, there, box, jnp.ones(1), 2.0)
+        np.testing.assert_allclose(look(level, wanted), plain(0, wanted), rtol=0, atol=0.02)
+    assert np.abs(look(0, wanted) - look(1, wanted)).max() > 0.2
+
+
+def test_a_target_that_turns_scores_higher_where_it_was_learnt_turned():
+    _, _, params, _, _, _ = build()
+    turned = jnp.radians(jnp.asarray((22.0, -37.0)))
+    scores = []
+    for turns in (gdt.profile("default", "tiny").config.turns, ()):
+        config = build(turns=turns)[0]
+        state = first(turns=turns)
+        look = gdt._view(NET, config, params, frame(), BOX, jnp.ones(2), 2.0, turned)
+        values = fc_head.apply(state.head, jnp.concatenate([look(0, BOX[None]), look(1, BOX[None])]))
+        target = gdt._target(params["tracker"], state)
+        scores.append(np.asarray(gaussian_layer.score(values, target, state.background)))
+    assert (scores[0] > 0).all() and (scores[0] > scores[1] + 5).all()
 
 
 def test_resized_boxes_are_too_small_or_too_large_to_be_the_target():
