@@ -39,7 +39,7 @@ def test_the_notebook_runs_and_shows_what_is_learnt(tmp_path, monkeypatch):
 
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     pictures = sum("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
-    assert pictures == 6
+    assert pictures == 7
     said = json.loads(code[-1].outputs[0].text)
     assert said["network"] == "hog"
     assert said["losses"][1] < 0.2 * said["losses"][0]
