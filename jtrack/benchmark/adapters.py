@@ -125,7 +125,9 @@ def contestant(
     """
     if isinstance(tracker, Built) or ":" not in tracker:
         if models:
-            raise JtrackError(f"tracker {tracker} takes no --model: its weights are named by --backbone")
+            raise JtrackError(
+                f"tracker {tracker} takes no --model: its weights are named by --backbone or --weights"
+            )
         if isinstance(tracker, str) and tracker.endswith(".py"):
             raise JtrackError(f"which tracker of {tracker}? give {tracker}:NAME, a class or function in it")
         built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)

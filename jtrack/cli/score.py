@@ -342,10 +342,16 @@ def plain(name: str, *columns: Column | str) -> Table:
 
 
 def title(results: Results) -> str:
-    """A tracker, of a run its profile, network and how many frames of each trial it was given, if not all."""
+    """A tracker; of a run its profile, network and trained weights, and the frames of a trial, if not all."""
     limit = results.label.get("limit_frames")
     cut = f"({limit} frames)" if limit else None
-    parts = (results.tracker, results.profile, results.label.get("backbone"), cut)
+    parts = (
+        results.tracker,
+        results.profile,
+        results.label.get("backbone"),
+        results.label.get("trained"),
+        cut,
+    )
     return " ".join(str(part) for part in parts if part)
 
 

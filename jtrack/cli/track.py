@@ -100,7 +100,7 @@ def track(
     )
     prepare(precision)
     built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
-    if backbone is None and built.backbone.name == "hog":
+    if backbone is None and weights is None and built.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
     built = informed(built, maps, masks)
 

@@ -43,16 +43,17 @@ class GotTracker(Tracker):
 
         Args:
           tracker: as `jtrack.benchmark.adapters.contestant` takes it, or what it has found.
-          name: what the toolkit calls its folder of results; tracker, profile and network if None.
+          name: what the toolkit calls its folder of results, where it does not run again what is there;
+            tracker, profile, network and trained weights if None.
           one_based: whether boxes count pixels from 1, as those of the toolkit's OTB experiments do.
           seed: of the first target.
-          **options: of `contestant`: profile, backbone, precision, models.
+          **options: of `contestant`: profile, backbone, precision, weights, models.
 
         Raises:
           JtrackError: there is no such tracker.
         """
         chosen = tracker if isinstance(tracker, Contestant) else contestant(tracker, **options)
-        parts = [chosen.label.get(what) for what in ("tracker", "profile", "backbone")]
+        parts = [chosen.label.get(what) for what in ("tracker", "profile", "backbone", "trained")]
         super().__init__(name or "-".join(filter(None, parts)), is_deterministic=chosen.deterministic)
         self._chosen, self._seeds = chosen, count(seed)
         self._origin = np.array([1.0, 1.0, 0.0, 0.0]) if one_based else np.zeros(4)

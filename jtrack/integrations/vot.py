@@ -9,6 +9,7 @@ asks for more patience, should another size come up.
 """
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -34,21 +35,23 @@ def entry(found: Contestant, options: Mapping[str, str], sizes: Iterable[tuple[i
       options: of `jtrack vot serve`, which the toolkit shall start.
       sizes: (height, width) of the frames to come.
     """
-    parts = [str(found.label[what]) for what in ("tracker", "profile", "backbone") if found.label.get(what)]
+    names = ("tracker", "profile", "backbone", "trained")
+    parts = [str(found.label[what]) for what in names if found.label.get(what)]
     command = [sys.executable, "-m", "jtrack.cli", "vot", "serve"]
     command += [f"--{name}={value}" for name, value in options.items()]
     # Frames of one canvas share what is compiled.
     different = {canvas_of(size): size for size in sorted(set(sizes))}.values()
     command += [f"--size={width}x{height}" for height, width in different]
     lines = [
-        f"[{'_'.join(parts).replace('-', '_')}]",
+        f"[{re.sub(r'[^A-Za-z0-9_]', '_', '_'.join(parts))}]",
         f"label = {' '.join(parts)}",
         "protocol = trax",
         f"command = {shlex.join(command)}",
         f"timeout = {TIMEOUT}",
     ]
-    if folders := os.environ.get("JTRACK_WEIGHTS"):
-        lines.append(f"env_JTRACK_WEIGHTS = {folders}")
+    if named := os.environ.get("JTRACK_WEIGHTS"):  # whole: the toolkit starts trackers in a folder of its own
+        folders = [str(Path(part).expanduser().resolve()) for part in named.split(os.pathsep) if part]
+        lines.append(f"env_JTRACK_WEIGHTS = {os.pathsep.join(folders)}")
     return "\n".join(lines) + "\n"
 
 

@@ -40,6 +40,7 @@ class Built(NamedTuple):
     config: Any  # the tracker's Config; static under jit
     params: dict[str, Any]  # {"backbone": weights, "tracker": numbers}
     make: Callable[[Backbone, Any], Tracker]
+    trained: str | None = None  # the entry that a network and its head, trained for objectness, are of
 
     def for_target(self, box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) -> Any:
         """The config with all shapes fixed for a first box (x, y, w, h) and frames of (height, width)."""
@@ -58,6 +59,8 @@ class Built(NamedTuple):
             "jax": jax.__version__,
             "weights": store.digest(self.params["backbone"]),
         }
+        if self.trained is not None:
+            facts["trained"] = self.trained
         numbers = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(self.params["tracker"])]
         text = repr((sorted(facts.items()), self.config, numbers))
         return facts | {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
@@ -103,13 +106,15 @@ def create(
     if profile not in module.PROFILES:
         raise unknown_name(f"profile of {name}", profile, module.PROFILES)
     entry = None if weights is None else objectness.load(weights)
+    trained = Path(weights).name.removesuffix(store.SUFFIX) if weights is not None else None
     if entry is not None and backbone not in (None, entry.backbone):
         raise JtrackError(f"{weights} holds {entry.backbone}, not {backbone}: leave the backbone away")
     wanted = entry.backbone if entry else backbone or default_backbone(name)
     net = backbones.get(wanted, precision=precision)
     chosen = module.profile(profile, net.name)
     if getattr(chosen.config, "start", None) == "objectness":
-        entry = entry or _trained_for_objectness(net.name)
+        if entry is None and (entry := _trained_for_objectness(net.name)) is not None:
+            trained = objectness.name_for(net.name)
     elif entry is not None:
         raise JtrackError(
             f"profile {profile!r} of {name} uses no network trained for objectness: leave the weights "
@@ -119,7 +124,7 @@ def create(
     if entry is not None:
         layers |= {f"{gdt.HEAD}{layer}": arrays for layer, arrays in entry.head.items()}
     params = {"backbone": layers, "tracker": chosen.numbers}
-    return Built(name, profile, net, chosen.config, params, getattr(module, name))
+    return Built(name, profile, net, chosen.config, params, getattr(module, name), trained)
 
 
 def _trained_for_objectness(backbone: str) -> objectness.Entry | None:

@@ -12,8 +12,9 @@ def crop_rotated(frame: Frame, window: Box, size: tuple[int, int], angle: Array 
     """Cuts a window out of a frame, turned, and resamples it to `size` bilinearly.
 
     The turn is one of the frame: a window that is resampled to other proportions shows a rigid turn of the
-    object in it, not a sheared one. At angle 0 this is `crop`, but at its outermost half pixel, which
-    `crop` clamps and this does not.
+    object in it, not a sheared one. At angle 0 this is `crop`, but at the window's outermost half pixel of
+    the frame, at whose middle `crop` stops and this does not. The cost follows the frame, all of which is
+    made float32.
 
     Args:
       frame: pixels [H, W, 3] 0..255 and the size of their valid part, beyond which the nearest pixel counts.

