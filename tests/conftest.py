@@ -1,6 +1,8 @@
 """Strict numerics for every test, and where the real data and weights are."""
 
+import gc
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import jax
@@ -25,6 +27,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.getoption("markexpr") != "accuracy" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
         jax.config.update("jax_disable_most_optimizations", True)
+
+
+MAPPINGS = Path("/proc/self/maps")  # Linux alone has it
+MANY = 30_000  # of the 65 530 that Linux allows a process by default
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_mappings() -> Generator[None]:
+    """Drops compiled programs before their mappings run out: LLVM crashes without any left."""
+    yield
+    if MAPPINGS.is_file() and len(MAPPINGS.read_bytes().splitlines()) > MANY:
+        jax.clear_caches()
+        gc.collect()
 
 
 def _folder(variable: str, default: Path) -> Path:
