@@ -187,7 +187,7 @@ def test_our_tracker_needs_its_first_frame():
     ("tracker", "options", "message"),
     [
         ("mine.py", {}, "give mine.py:NAME"),
-        ("opencv:mil", {"backbone": "hog"}, "takes no --profile, --backbone or --precision"),
+        ("opencv:mil", {"backbone": "hog"}, "takes no --profile, --backbone, --precision or --weights"),
         ("mine.py:Mine", {"profile": "paper"}, "takes no --profile"),
     ],
 )
