@@ -556,6 +556,6 @@ def test_interrupted_it_keeps_what_is_done(slow):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in errors
+    assert process.returncode == 130 and "interrupted" in errors, errors
     (loaded,) = results.load(out)
     assert len(loaded.trajectories) >= 2 and not loaded.failures
