@@ -1,7 +1,9 @@
 """Frames in order, and frames with ground truth: what every source of this package returns."""
 
+import atexit
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import chain
@@ -157,6 +159,17 @@ def check_size(image: np.ndarray, size: tuple[int, int], what: str, index: int) 
         )
 
 
+# What ends the threads that read ahead. One that is inside OpenCV when Python ends aborts the process.
+_ends: weakref.WeakSet[Callable[[], None]] = weakref.WeakSet()
+PATIENCE = 2.0  # seconds to wait for an element at the end
+
+
+@atexit.register
+def _end_reading() -> None:
+    for end in list(_ends):
+        end()
+
+
 def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
     """Reads ahead in another thread, so that decoding overlaps with what the consumer does.
 
@@ -184,7 +197,18 @@ def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
         except BaseException as error:
             ready.put(_End(error))
 
-    threading.Thread(target=produce, name="jtrack-prefetch", daemon=True).start()
+    def run() -> None:
+        _ends.add(end)  # and keeps it for as long as it runs
+        produce()
+
+    thread = threading.Thread(target=run, name="jtrack-prefetch", daemon=True)
+
+    def end() -> None:
+        stop.set()
+        free.release()
+        thread.join(PATIENCE)
+
+    thread.start()
     try:
         while not isinstance(item := ready.get(), _End):
             free.release()

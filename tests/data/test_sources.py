@@ -3,6 +3,8 @@
 import gc
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -371,3 +373,20 @@ def until(condition, seconds=10.0):
     while not condition():
         assert time.monotonic() < limit
         time.sleep(0.002)
+
+
+READING = """
+import sys, cv2, numpy as np
+from jtrack.data.sequence import prefetch
+code = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8))[1]
+ahead = prefetch(cv2.imdecode(code, 1) for _ in range(10**9))
+next(ahead)
+sys.exit(130)
+"""
+
+
+def test_a_process_ends_while_frames_are_read_ahead():
+    """A thread that is inside OpenCV then would abort it."""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", READING], check=False, capture_output=True, text=True)
+        assert done.returncode == 130 and not done.stderr, done.stderr
