@@ -19,7 +19,7 @@ from jtrack.benchmark.adapters import contestant
 from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
-from jtrack.cli.track import Rate, prepare
+from jtrack.cli.track import Rate, Weights, prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 
@@ -58,13 +58,7 @@ def run(
         str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
-            show_default="the network's own",
-        ),
-    ] = None,
+    weights: Weights = None,
     model: Annotated[
         list[Path] | None, typer.Option(help="A model file of OpenCV's tracker; nano needs two.")
     ] = None,

@@ -37,6 +37,14 @@ from jtrack.types import Output
 # XLA has one for every program: of a full disk, a folder that is read only, or oneDNN (`configure_cpu`).
 CACHE_WARNING = "Error (reading|writing) persistent compilation cache entry"
 
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
+        show_default="the network's own",
+    ),
+]
+
 app = typer.Typer(add_completion=False)
 
 
@@ -63,13 +71,7 @@ def track(
         str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
-            show_default="the network's own",
-        ),
-    ] = None,
+    weights: Weights = None,
     out: Annotated[
         Path | None, typer.Option(help="Boxes, as .csv, .txt (as OTB's files, one a target) or .json.")
     ] = None,

@@ -10,7 +10,7 @@ import typer
 
 from jtrack.backbones.store import SUFFIX
 from jtrack.benchmark.adapters import Contestant, contestant
-from jtrack.cli.track import prepare
+from jtrack.cli.track import Weights, prepare
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
 from jtrack.integrations import vot
@@ -25,13 +25,6 @@ Backbone = Annotated[
     str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
 ]
 Precision = Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
-        show_default="the network's own",
-    ),
-]
 Sizes = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="WxH", help="A size of frames to compile for beforehand; repeat it."),

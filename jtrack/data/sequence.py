@@ -186,6 +186,7 @@ def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
     stop = threading.Event()
 
     def produce() -> None:
+        _ends.add(end)  # and keeps it for as long as it runs
         try:
             iterator = iter(frames)
             while free.acquire() and not stop.is_set():
@@ -197,11 +198,7 @@ def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
         except BaseException as error:
             ready.put(_End(error))
 
-    def run() -> None:
-        _ends.add(end)  # and keeps it for as long as it runs
-        produce()
-
-    thread = threading.Thread(target=run, name="jtrack-prefetch", daemon=True)
+    thread = threading.Thread(target=produce, name="jtrack-prefetch", daemon=True)
 
     def end() -> None:
         stop.set()
