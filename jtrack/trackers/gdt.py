@@ -96,8 +96,8 @@ class Numbers(NamedTuple):
     ring: Array  # [2] distance of the first negatives, over the target's width and height
     online_ring: Array  # [2] ... of later ones
     overlap: Array  # [2] positives overlap the target by more than the one, negatives by less than the other
-    floor: Array  # () of a variance, over the mean of all
     turns: Array  # [T] radians, clockwise, by which the first frame's target is turned; T may be 0
+    floor: Array  # () of a variance, over the mean of all
     spread: Array  # () ... of the target's, over the background's of the same feature
     retention: Array  # () gamma: the share of the old Gaussians
     rate: Array  # () learning rate of phase 2
@@ -148,8 +148,8 @@ def numbers(**changes: float | tuple[float, ...]) -> Numbers:
         "ring": (0.6, 2.0),
         "online_ring": (0.5, 1.0),
         "overlap": (0.8, 0.3),
-        "floor": 1e-3,
         "turns": (),
+        "floor": 1e-3,
         "spread": 0.0,
         "retention": 0.95,
         "rate": 1e-3,
