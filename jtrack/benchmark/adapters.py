@@ -27,7 +27,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +41,7 @@ import numpy as np
 
 import jtrack
 from jtrack import trackers
+from jtrack.benchmark import machine
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.run.stream import Executable, build, canvas_of, check_boxes, executable, make_tracker, to_frame
 from jtrack.trackers import Built
@@ -52,11 +52,8 @@ _RUNNING = (
     *("data/**/*.py", "data/*.toml", "benchmark/protocols/*.toml"),
     *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot")),
 )
-# ... and of ours; the rest of the package only draws, prints and scores.
-_TRACKING = (
-    "devices.py",
-    *(f"{folder}/**/*.py" for folder in ("backbones", "learning", "run", "trackers", "vision")),
-)
+# Of the rest of the package, what shapes no box of ours. All else counts, a new folder too.
+_APART = ("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*", "draw.py", "matlab.py")
 
 
 class Said(NamedTuple):
@@ -83,7 +80,7 @@ class Session(Protocol):
 class Contestant(NamedTuple):
     """A tracker that can be evaluated."""
 
-    label: Mapping[str, Any]  # all that shapes its numbers; "tracker" is its name
+    label: Mapping[str, Any]  # all that shapes its numbers but the data; "tracker" is its name
     about: Mapping[str, Any]  # what else is worth knowing
     deterministic: bool  # whether it draws no random numbers
     start: Callable[[int], Session]  # given a seed
@@ -167,12 +164,11 @@ def ours(built: Built) -> Contestant:
 
 
 def _numerics() -> dict[str, Any]:
-    """What decides how JAX computes: device, compiler, and what the environment tells them."""
+    """What decides which numbers JAX computes, whatever computes them: compiler, precision, flags."""
     return {
-        "device": jax.devices()[0].device_kind,
         "jaxlib": jaxlib.__version__,
         "matmul_precision": jax.config.jax_default_matmul_precision,
-        "xla_flags": os.environ.get("XLA_FLAGS"),
+        "xla_flags": machine.numeric_flags(),
     }
 
 
@@ -181,13 +177,18 @@ def code_digest(tracker: str | None = None) -> str:
     """Eight hexadecimal digits for the code that shapes a result, whatever its comments and docstrings.
 
     A version says too little in a checkout of the project, where code changes from hour to hour. Of the
-    trackers' files only that of `tracker` counts; for one from elsewhere (None) only what runs it does.
+    trackers' files that of `tracker` counts, and those that it imports; for a tracker from elsewhere (None)
+    only what runs it does.
     """
     root = Path(jtrack.__file__).parent
-    others = {root / "trackers" / f"{name}.py" for name in trackers.names() if name != tracker}
-    parts = _RUNNING if tracker is None else _RUNNING + _TRACKING
+    paths = _matching(root, _RUNNING)
+    if tracker is not None:
+        others = {root / "trackers" / f"{name}.py" for name in trackers.names()}
+        others -= _with_imports(root / "trackers" / f"{tracker}.py", others)
+        paths |= _matching(root, ("**/*.py",)) - _matching(root, _APART) - others
     total = hashlib.sha256()
-    for path in sorted({path for part in parts for path in root.glob(part)} - others):
+    for path in sorted(paths):
+        total.update(path.relative_to(root).as_posix().encode())
         if path.suffix == ".toml":
             total.update(repr(tomllib.loads(path.read_text("utf-8"))).encode())
             continue
@@ -197,6 +198,29 @@ def code_digest(tracker: str | None = None) -> str:
                 del node.body[0]
         total.update(ast.dump(tree).encode())
     return total.hexdigest()[:8]
+
+
+def _matching(root: Path, patterns: Sequence[str]) -> set[Path]:
+    return {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+
+
+def _with_imports(path: Path, among: set[Path]) -> set[Path]:
+    """A file and those of `among` that it imports, by whatever way."""
+    found, left = set(), [path]
+    while left:
+        file = left.pop()
+        if file in found or not file.is_file():
+            continue
+        found.add(file)
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.rpartition(".")[2] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                names.add((node.module or "").rpartition(".")[2])
+                names.update(alias.name for alias in node.names)
+        left += [other for other in among if other.stem in names]
+    return found
 
 
 def draws_nothing(built: Built) -> bool:

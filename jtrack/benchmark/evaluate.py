@@ -9,12 +9,10 @@ number of processes may work on the same results at once: each sequence is run b
 """
 
 import datetime
-import os
-import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import compress, islice
 from pathlib import Path
@@ -24,11 +22,12 @@ import cv2
 import numpy as np
 
 from jtrack import data
-from jtrack.benchmark import vot
+from jtrack.benchmark import machine, vot
 from jtrack.benchmark.adapters import Contestant
 from jtrack.benchmark.protocol import Protocol, Trial, noisy, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Store, Trajectory, open_store
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
+from jtrack.data.identity import digest
 from jtrack.data.otb import omitted
 from jtrack.errors import JtrackError
 from jtrack.run.batch import track_batch
@@ -78,7 +77,7 @@ def evaluate(
       dataset: the sequences.
       protocol: how they are run.
       results: the folder for all results; this run's is made in it, named by the tracker and a digest of all
-        that shapes its numbers.
+        that shapes its numbers: tracker, weights, code, versions, and what the sequences consist of.
       repeats: how often each start is tried; None for the protocol's number, or once where neither tracker
         nor protocol draws random numbers.
       seed: of the first repetition; the next ones count up.
@@ -98,12 +97,12 @@ def evaluate(
         _check_lanes(contestant, protocol)
     if repeats is None and contestant.deterministic and not protocol.noise:
         repeats = 1
-    label = dict(contestant.label) | _identity(dataset) | {"seed": seed, "limit_frames": limit}
-    # What decodes the frames, and what moves the last digits and the times.
-    label |= {"opencv": cv2.__version__, "processor": _processor()}
-    label |= {"lanes": lanes} if lanes > 1 else {}
-    about = {"root": str(dataset.root.absolute()), "list": dataset.subset} | _environment()
-    store = open_store(results, label, dict(contestant.about) | about)
+    label = dict(contestant.label) | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
+    label |= {"opencv": cv2.__version__}  # which decodes the frames
+    about = {"root": str(dataset.root.absolute()), "list": dataset.subset}
+    about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    here = machine.describe(lanes=lanes, jax_device=contestant.built is not None)
+    store = open_store(results, label, dict(contestant.about) | about, _data(dataset), here)
     work = _Work(contestant, dataset, protocol, store, lanes)
     plans = [plan for name in dataset.names if (plan := work.plan(name, repeats, seed, limit))]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
@@ -344,31 +343,14 @@ def _greyscale(image: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
 
 
-def _identity(dataset: Dataset) -> dict[str, str]:
-    """What tells a dataset's results from another's; names of OTB's and GOT-10k's sequences do."""
-    if dataset.kind in ("otb", "got", "synthetic"):
-        return {"dataset": dataset.kind}
-    return {"dataset": dataset.kind, "folder": str(dataset.root.absolute() / (dataset.subset or ""))}
+def _data(dataset: Dataset) -> dict[str, str]:
+    """What the sequences consist of; one that cannot be opened is left out, and fails when its turn comes."""
+    found = {}
+    for name in dataset.names:
+        with suppress(Exception):
+            found[name] = digest(dataset.sequence(name))
+    return found
 
 
 def _known(value: float | None) -> float:
     return np.nan if value is None else float(value)
-
-
-def _environment() -> dict[str, str | int | None]:
-    """Where and when a run was made."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -6,7 +6,7 @@ trajectory has a row a frame.
 A results folder holds a folder a run: one tracker in one configuration, named by both.
 
     RESULTS/hcft-default-googlenet-DIGEST/
-      run.json                       what identifies the run, and where and how it was made
+      run.json                       what identifies the run, its sequences, and the machines that made it
       ope/Basketball.csv             a trial, whole; it is there once the trial is done
       ope/Basketball.txt             the same as the benchmark's own kit has it, here OTB's
       baseline/bag/bag_001.csv       ... of several trials the first, with bag_001.txt and more for VOT's kit
@@ -20,7 +20,7 @@ import re
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +31,18 @@ from jtrack.data.otb import ORIGIN
 from jtrack.data.text import check_name
 from jtrack.errors import JtrackError
 
-VERSION = 1  # of the folder's layout
+VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
 TRACKED, INITIALISED, FAILED, SKIPPED = range(4)
 
 _COLUMNS = "frame,status,x,y,w,h,score,lost,seconds"  # of a trial's file; boxes 0-based, NaN: not known
+_MACHINE = "# machine {}"  # the line before them: which made it
 _LARGEST = 1 << 28  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
 # What is used of run.json: key -> type.
 _TYPES: dict[str, type] = dict.fromkeys(
-    ("tracker", "profile", "backbone", "digest", "dataset", "root", "list"), str
-) | {"limit_frames": int}
+    ("tracker", "profile", "backbone", "digest", "identity", "dataset", "root", "list"), str
+) | {"limit_frames": int, "sequences": dict, "machines": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ class Trajectory:
     lost: np.ndarray | None = None  # [T] bool, the tracker's own
     polygons: np.ndarray | None = None  # [T, P, 2] float64, 0-based, of a tracker that gives polygons; then
     # `boxes` are about them
+    machine: str | None = None  # which made it, of those that its run knows
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class Results:
     protocol: str  # a name of `jtrack.benchmark.protocol`
     trajectories: Mapping[str, list[Trajectory]]  # sequence -> its trials, in their order
     profile: str | None = None
-    label: Mapping[str, Any] = field(default_factory=dict)  # what `run.json` says: digest, versions, device
+    label: Mapping[str, Any] = field(default_factory=dict)  # what `run.json` says: digest, versions
     failures: Mapping[str, str] = field(default_factory=dict)  # sequence -> why it has none
+    machines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # see `jtrack.benchmark.machine`
 
 
 def load(folder: str | Path) -> list[Results]:
@@ -98,35 +101,74 @@ def digest(label: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(label, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def open_store(results: str | Path, label: Mapping[str, Any], about: Mapping[str, Any]) -> "Store":
+def open_store(
+    results: str | Path,
+    label: Mapping[str, Any],
+    about: Mapping[str, Any],
+    sequences: Mapping[str, str] | None = None,
+    machine: Mapping[str, Any] | None = None,
+) -> "Store":
     """Opens the folder of a run in a results folder, making both if need be.
+
+    A run is gone on with if its label is the same, and the sequences of a name that both know consist of the
+    same: so sequences can be added to it, but results of other frames or annotations never meet.
 
     Args:
       results: the results folder.
-      label: all that shapes the numbers, of which the digest is made; "tracker" at least.
+      label: all that shapes the numbers but the sequences; "tracker" at least.
       about: what else is worth knowing: where, when and how the run was made.
+      sequences: those to run -> what they consist of (`jtrack.data.identity.digest`).
+      machine: what it is run on (`jtrack.benchmark.machine.describe`): told beside it.
 
     Raises:
       JtrackError: a folder that cannot be written, or was written by a newer version of jtrack.
     """
     from filelock import FileLock
 
-    key = digest(label)
-    parts = [str(label[what]) for what in ("tracker", "profile", "backbone") if label.get(what)]
-    name = "-".join(re.sub(r"[^A-Za-z0-9_.+]+", "-", part).strip("-.") for part in [*parts, key])
-    store = Store(Path(results) / name)
-    path = store.folder / "run.json"
-    with _writing(store.folder):
-        (store.folder / ".locks").mkdir(parents=True, exist_ok=True)
-        with FileLock(store.folder / ".locks" / "run.lock"):
-            if not path.exists():
-                content = dict(label) | dict(about) | {"version": VERSION, "digest": key}
-                _replace(path, json.dumps(content, indent=1) + "\n")
-        with tempfile.TemporaryFile(dir=store.folder):
+    results, sequences = Path(results), dict(sequences or {})
+    made_on = {} if machine is None else {digest(machine)[:8]: dict(machine)}
+    name = "-".join(
+        re.sub(r"[^A-Za-z0-9_.+]+", "-", str(label[what])).strip("-.")
+        for what in ("tracker", "profile", "backbone")
+        if label.get(what)
+    )
+    with _writing(results):
+        results.mkdir(parents=True, exist_ok=True)
+        with FileLock(results / ".runs.lock"):
+            folder, content = _begun(results, name, label, sequences)
+            if not content:
+                content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
+            content["digest"] = folder.name.rpartition("-")[2]
+            content["sequences"] = content.get("sequences", {}) | sequences
+            content["machines"] = content.get("machines", {}) | made_on
+            (folder / ".locks").mkdir(parents=True, exist_ok=True)
+            _replace(folder / "run.json", json.dumps(content, indent=1) + "\n")
+        with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
-    if (found := read_label(store.folder).get("digest")) != key:
-        raise JtrackError(f"{path} is of the run {found}, not {key}: give another --results, or remove it")
-    return store
+    return Store(folder, next(iter(made_on), None))
+
+
+def _begun(
+    results: Path, name: str, label: Mapping[str, Any], sequences: Mapping[str, str]
+) -> tuple[Path, dict[str, Any]]:
+    """The run to go on with, and what its `run.json` says; or the folder of a new one, and nothing."""
+    for folder in filter(is_run, _children(results)):
+        if folder.name.rpartition("-")[0] != name:
+            continue
+        found = read_label(folder)
+        known = found.get("sequences", {})
+        if found.get("identity") == digest(label) and all(
+            known.get(sequence, content) == content for sequence, content in sequences.items()
+        ):
+            return folder, found
+    new = results / f"{name}-{digest(dict(label) | {'sequences': dict(sequences)})}"
+    if is_run(new):
+        found = read_label(new)
+        raise JtrackError(
+            f"{new / 'run.json'} is of another run, {found.get('digest')}: give another --results, or "
+            "remove it"
+        )
+    return new, {}
 
 
 @dataclass(frozen=True)
@@ -134,6 +176,7 @@ class Store:
     """Where the trials of one run are kept. A sequence is worked on under its lock only."""
 
     folder: Path
+    machine: str | None = None  # which writes, of those that the run knows
 
     @contextmanager
     def lock(self, protocol: Protocol, sequence: str, *, wait: bool) -> Generator[bool]:
@@ -196,7 +239,7 @@ class Store:
             for suffix, text in _official(protocol, done).items():
                 _replace(self._file(protocol, trial, suffix), text)
             self._write_times(protocol, trial, done)
-            _replace(path, "".join(f"{line}\n" for line in _lines(done)))
+            _replace(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=self.machine))))
             self._error(protocol, trial.sequence).unlink(missing_ok=True)
 
     def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
@@ -259,7 +302,7 @@ def read_label(run: Path) -> dict[str, Any]:
 
 
 def read_trajectory(path: Path) -> Trajectory:
-    """Reads a trial's own file, with a row a frame and the columns of `_COLUMNS`.
+    """Reads a trial's own file: perhaps a line of its machine, then the columns `_COLUMNS`, a row a frame.
 
     Raises:
       JtrackError: it holds something else.
@@ -268,7 +311,9 @@ def read_trajectory(path: Path) -> Trajectory:
         if (size := path.stat().st_size) > _LARGEST:
             raise ValueError(f"{size} bytes are too many for a trial")
         with path.open(encoding="utf-8") as file:
-            if file.readline().rstrip("\n") != _COLUMNS:
+            first = file.readline().rstrip("\n")
+            made_on = re.fullmatch(_MACHINE.format("([0-9a-f]{8})"), first)
+            if (file.readline().rstrip("\n") if made_on else first) != _COLUMNS:
                 raise ValueError(f"its first line is not {_COLUMNS}")
             lines = file.readlines()
         rows = np.loadtxt(lines or ["nothing"], delimiter=",", ndmin=2, comments=None)
@@ -289,6 +334,7 @@ def read_trajectory(path: Path) -> Trajectory:
         seconds,
         scores,
         None if lost is None else lost > 0,
+        machine=made_on and made_on[1],
     )
 
 
@@ -305,7 +351,8 @@ def _load_run(run: Path) -> list[Results]:
         failures = {path.stem: _last_line(path) for path in filter(_is_plain, sorted(folder.glob("*.error")))}
         if trials or failures:
             name, profile = str(label.get("tracker", run.name)), label.get("profile")
-            found.append(Results(name, folder.name, trials, profile, label, failures))
+            machines = {key: facts for key, facts in label.get("machines", {}).items() if type(facts) is dict}
+            found.append(Results(name, folder.name, trials, profile, label, failures, machines))
     return found
 
 
@@ -335,6 +382,8 @@ def _lines(done: Trajectory) -> Iterable[str]:
         nothing if c is None else np.asarray(c, np.float64) for c in (done.scores, done.lost, done.seconds)
     ]
     numbers = np.column_stack([np.asarray(done.boxes, np.float64), *columns])
+    if done.machine is not None:
+        yield _MACHINE.format(done.machine)
     yield _COLUMNS
     for t, (status, row) in enumerate(zip(done.status.tolist(), numbers.tolist(), strict=True)):
         yield f"{done.start + t},{status},{','.join(map(_number, row))}"

@@ -16,11 +16,11 @@ Measures by the protocol:
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtrack.benchmark import bootstrap, got, metrics, vot
+from jtrack.benchmark import bootstrap, got, machine, metrics, vot
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark.protocol import Protocol
 from jtrack.benchmark.results import Results, Trajectory
@@ -61,8 +61,19 @@ class Scored:
     curves: Mapping[str, np.ndarray]  # overall
     intervals: Mapping[str, tuple[float, float]]  # 95 % bootstrap confidence interval of each overall measure
     attributes: Mapping[str, tuple[str, ...]]  # attribute -> the sequences that have it
-    fps: float | None = None  # over all frames that were timed
+    speeds: Mapping[str, float] = field(default_factory=dict)  # machine -> frames a second, of those timed
     by_attribute: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # attribute -> measures
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Those that made the trials, in a few words each; none where that is not known."""
+        keys = {trial.machine for trials in self.results.trajectories.values() for trial in trials}
+        return tuple(sorted({machine.title(self.results.machines.get(key, {})) for key in keys if key}))
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second over all that were timed; None where none was, or on several machines."""
+        return next(iter(self.speeds.values())) if len(self.speeds) == 1 else None
 
 
 def annotations(dataset: Dataset) -> dict[str, Annotation]:
@@ -137,7 +148,7 @@ def score(
         curves,
         intervals,
         attributes={attribute: tuple(scores) for attribute, scores in parts.items()},
-        fps=_speed(trial for found in trials.values() for trial in found),
+        speeds=speeds([trial for found in trials.values() for trial in found], results.machines),
         by_attribute={name: _means(list(scores.values()))[0] for name, scores in parts.items()},
     )
 
@@ -293,6 +304,16 @@ def _attributes(
 
 def _speed(trials: Iterable[Trajectory]) -> float | None:
     return metrics.speed([trial.seconds for trial in trials if trial.seconds is not None])
+
+
+def speeds(trials: Sequence[Trajectory], machines: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Frames a second by the machine, in a few words, that made them: those of two machines have no mean."""
+    parts: dict[str, list[Trajectory]] = {}
+    for trial in trials:
+        called = "" if trial.machine is None else machine.title(machines.get(trial.machine, {}))
+        parts.setdefault(called, []).append(trial)
+    found = {called: _speed(part) for called, part in parts.items()}
+    return {called: speed for called, speed in found.items() if speed is not None}
 
 
 def _rows(trial: Trajectory, rows: np.ndarray) -> np.ndarray:

@@ -292,10 +292,16 @@ def comparison(scored: list[Scored], name: str) -> Table:
             else figure(each.measures.get(column.key, math.nan), column.digits)
             for column in columns
         ]
-        called, digest = title(each.results), each.results.label.get("digest")
-        same = titles[called] > 1 and digest
-        table.add_row(f"{called} {str(digest)[:8]}" if same else called, *figures, rate(each.fps))
+        called = title(each.results)
+        apart = apart_of(each) if titles[called] > 1 else ""
+        table.add_row(f"{called} {apart}".rstrip(), *figures, rates(each))
     return table
+
+
+def apart_of(scored: Scored) -> str:
+    """What tells a run from others of its title: its digest, and the machine that made it."""
+    digest = str(scored.results.label.get("digest") or "")[:8]
+    return " ".join(part for part in (digest, *scored.machines) if part)
 
 
 def shown_of(scored: list[Scored], columns: tuple[Shown, ...]) -> list[Shown]:
@@ -311,7 +317,7 @@ def by_sequence(scored: Scored) -> Table:
         Column("sequence", no_wrap=True, footer="overall\n95 % from\n     to"),
         Column("frames", justify="right", footer=str(sum(each.frames for each in scored.sequences.values()))),
         *(Column(c.title, justify="right", no_wrap=True, footer=footer(scored, c)) for c in columns),
-        Column("fps", justify="right", footer=rate(scored.fps)),
+        Column("fps", justify="right", footer=rates(scored)),
     )
     table.show_footer = True
     for name, each in scored.sequences.items():
@@ -378,13 +384,20 @@ def rate(fps: float | None) -> str:
     return "–" if fps is None else f"{fps:.1f}"
 
 
+def rates(scored: Scored) -> str:
+    """Frames a second; of a run that several machines made, each one's."""
+    if len(scored.speeds) < 2:
+        return rate(scored.fps)
+    return "\n".join(f"{speed:.1f} ({called or 'unknown'})" for called, speed in scored.speeds.items())
+
+
 def as_json(scored: Scored) -> dict[str, Any]:
     """Everything but the curves of each sequence, in the form of JSON; null where there is no number.
 
-    `tracker`, `profile`, `protocol`, `list`, every measure by its name (`auc`, `precision20`, ...), `fps`; of
-    a run its `backbone`, `digest` and `limit_frames`; `intervals` {measure: [low, high]}, `attributes`
-    {attribute: measures and number of `sequences`}, `curves`, and `sequences` {name: measures, `frames` and
-    `fps`}.
+    `tracker`, `profile`, `protocol`, `list`, every measure by its name (`auc`, `precision20`, ...), `fps`
+    (null if several machines made the run) and `speeds` {machine: fps}; of a run its `backbone`, `digest` and
+    `limit_frames`; `intervals` {measure: [low, high]}, `attributes` {attribute: measures and number of
+    `sequences`}, `curves`, and `sequences` {name: measures, `frames` and `fps`}.
     """
     results = scored.results
     return {
@@ -394,6 +407,7 @@ def as_json(scored: Scored) -> dict[str, Any]:
         "list": scored.subset,
         **numbers(scored.measures),
         "fps": scored.fps,
+        "speeds": dict(scored.speeds),
         **{key: results.label.get(key) for key in ("backbone", "digest", "limit_frames")},
         "intervals": {key: [finite(low), finite(high)] for key, (low, high) in scored.intervals.items()},
         "attributes": {

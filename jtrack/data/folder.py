@@ -146,6 +146,7 @@ def open_images(
         read,
         pick=lambda index: read_image(chosen[index]),
         encoded=lambda: map(_read_bytes, chosen),
+        files=tuple(chosen),
     )
 
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,8 @@ class FrameSource:
     pick: Callable[[int], np.ndarray] | None = field(default=None, repr=False)
     # The same frames as the image files they are kept in (JPEG, PNG, ...); None where they are not.
     encoded: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
+    # The files that the frames are read from, in their order; none where they are not kept in any.
+    files: tuple[Path, ...] = field(default=(), repr=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.read()

@@ -78,7 +78,7 @@ def open_video(path: str | Path, *, start: int | None = None, end: int | None = 
         yield from _read(_open(str(path)), path.name, size, first, last)
 
     length = None if last is None else last - first
-    return FrameSource(path.stem, size, length, fps if fps > 0 else None, read)
+    return FrameSource(path.stem, size, length, fps if fps > 0 else None, read, files=(path,))
 
 
 def open_camera(index: int, *, start: int | None = None, end: int | None = None) -> FrameSource:

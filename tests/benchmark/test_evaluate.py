@@ -14,6 +14,7 @@ import pytest
 
 from jtrack import trackers
 from jtrack.benchmark import adapters, protocol, results
+from jtrack.benchmark import score as scoring
 from jtrack.benchmark.adapters import Contestant, Said
 from jtrack.benchmark.evaluate import evaluate, run_trial
 from jtrack.benchmark.protocol import noisy, trials
@@ -276,12 +277,101 @@ def test_results_of_another_dataset_are_not_taken_for_it(tmp_path):
     contestant, _ = scripted(sequence(frames=31))
     otb = dataset(sequence(frames=30), kind="otb")
     evaluate(contestant, otb, OPE, tmp_path)
-    with pytest.raises(JtrackError, match=r"another sequence that is called walk.*another --results"):
-        evaluate(contestant, dataset(sequence(frames=31), kind="otb"), OPE, tmp_path)
+    other = dataset(sequence(frames=31), kind="otb")  # of the same name
+    assert evaluate(contestant, other, OPE, tmp_path).made == 1
     assert evaluate(contestant, dataset(sequence(frames=31)), OPE, tmp_path).made == 1  # of another kind
-    elsewhere = dataset(sequence(), root=ROOT.parent)
-    assert evaluate(contestant, elsewhere, OPE, tmp_path).made == 1
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(results.load(tmp_path)) == 3
+    moved = dataset(sequence(frames=31), root=ROOT.parent)  # the same, elsewhere
+    assert evaluate(contestant, moved, OPE, tmp_path).kept == 1
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    """Two sequences of a folder of one's own; `spoil` changes one."""
+    root = tmp_path / "data"
+    for name in ("One", "Two"):
+        (root / name).mkdir(parents=True)
+        for index in range(4):
+            cv2.imwrite(str(root / name / f"{index:04d}.png"), np.full((40, 50, 3), 50 * index, np.uint8))
+        (root / name / "groundtruth.txt").write_text("5,6,12,14\n" * 4)
+    return root
+
+
+def recompressed(root):
+    image = cv2.imread(str(root / "Two" / "0002.png"))
+    cv2.imwrite(str(root / "Two" / "0002.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+
+
+def renamed(root):
+    (root / "Two" / "0003.png").rename(root / "Two" / "0004.png")
+
+
+def annotated_anew(root):
+    (root / "Two" / "groundtruth.txt").write_text("5,6,12,14\n" * 3 + "5,6,12,15\n")
+
+
+@pytest.mark.parametrize("change", [recompressed, renamed, annotated_anew])
+def test_other_frames_or_annotations_never_meet_old_results(tmp_path, on_disk, change):
+    contestant, _ = scripted(sequence(frames=4))
+    contestant = contestant._replace(start=lambda seed: Still())
+    run = lambda **names: evaluate(  # noqa: E731
+        contestant, open_dataset("folder", on_disk, **names), OPE, tmp_path / "results"
+    )
+    before = run()
+    assert before.made == 2
+    for path in on_disk.rglob("*"):
+        os.utime(path, (1, 1))  # a copy has other times
+    assert run() == dataclasses.replace(before, made=0, kept=2)
+    change(on_disk)
+    assert run(sequences=["One"]) == dataclasses.replace(before, made=0, kept=1)  # which is as it was
+    after = run()
+    assert (after.made, after.kept) == (2, 0) and after.folder != before.folder
+    assert run().kept == 2
+
+
+class Still:
+    """Stays where it was put."""
+
+    def prepare(self, image, box):
+        pass
+
+    def init(self, image, box):
+        self.box = np.asarray(box)
+
+    def update(self, image):
+        return Said(self.box)
+
+
+def test_sequences_are_added_to_a_run(tmp_path, on_disk):
+    contestant, _ = scripted(sequence(frames=4))
+    contestant = contestant._replace(start=lambda seed: Still())
+    made = [
+        evaluate(contestant, open_dataset("folder", on_disk, sequences=names), OPE, tmp_path / "results")
+        for names in (["One"], ["Two"], ["One", "Two"])
+    ]
+    assert [(done.made, done.kept) for done in made] == [(1, 0), (1, 0), (0, 2)]
+    assert len({done.folder for done in made}) == 1
+    assert set(results.read_label(made[0].folder)["sequences"]) == {"One", "Two"}
+
+
+def test_the_machine_is_told_beside_a_run_and_identifies_nothing(tmp_path, monkeypatch):
+    one, two = sequence("one"), sequence("two")
+    contestant, _ = scripted(one)
+    before = evaluate(contestant, dataset(one), OPE, tmp_path)
+    monkeypatch.setattr("jtrack.benchmark.machine._processor", lambda: "Abacus")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    after = evaluate(contestant, dataset(one, two), OPE, tmp_path)
+    assert (after.folder, after.made, after.kept) == (before.folder, 1, 1)
+    (loaded,) = results.load(tmp_path)
+    made_on = {name: trials[0].machine for name, trials in loaded.trajectories.items()}
+    assert made_on["one"] != made_on["two"]
+    facts = loaded.machines[made_on["two"]]
+    assert (facts["processor"], facts["limits"]) == ("Abacus", {"OMP_NUM_THREADS": "1"})
+    scored = scoring.score(loaded, {each.name: each for each in (one, two)}, resamples=10)
+    assert scored.fps is None and len(scored.speeds) == len(scored.machines) == 2
+    assert any(
+        called.startswith("Abacus") and called.endswith("OMP_NUM_THREADS=1") for called in scored.speeds
+    )
 
 
 def test_changed_configurations_never_share_results(tmp_path):
@@ -322,6 +412,10 @@ def test_the_code_is_part_of_it(tmp_path, monkeypatch):
         (folder / "two.py").write_text(two)
         digests.append(adapters.code_digest.__wrapped__("one"))
     assert digests[0] == digests[1] != digests[2]  # neither comments nor another tracker's code
+    (folder / "one.py").write_text("from jtrack.trackers import two\n")
+    importing = adapters.code_digest.__wrapped__("one")
+    (folder / "two.py").write_text("y = 3")
+    assert adapters.code_digest.__wrapped__("one") != importing  # but for one that it imports
 
 
 @pytest.mark.parametrize(
@@ -334,6 +428,8 @@ def test_the_code_is_part_of_it(tmp_path, monkeypatch):
         ("benchmark/vot.py", False),
         ("learning/ridge.py", True),
         ("devices.py", True),
+        ("types.py", True),
+        ("a_new_room/a_new_part.py", True),
     ],
 )
 def test_what_runs_a_tracker_is_part_of_it(tmp_path, monkeypatch, path, ours_alone):
@@ -349,7 +445,21 @@ def test_what_runs_a_tracker_is_part_of_it(tmp_path, monkeypatch, path, ours_alo
     assert [one != other for one, other in zip(digests[0], digests[2], strict=True)] == [True, not ours_alone]
 
 
-@pytest.mark.parametrize("change", ["opencv", "processor", "flags", "precision"])
+@pytest.mark.parametrize(
+    "path", ["cli/track.py", "benchmark/report/page.py", "benchmark/score.py", "draw.py"]
+)
+def test_what_draws_and_scores_is_not(tmp_path, monkeypatch, path):
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(adapters.jtrack, "__file__", str(tmp_path / "__init__.py"))
+    digests = set()
+    for text in ("x = 1", "x = 2"):
+        file.write_text(text)
+        digests |= {adapters.code_digest.__wrapped__("hcft")}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("change", ["opencv", "flags", "precision"])
 def test_what_computes_is_part_of_it(tmp_path, monkeypatch, change):
     def folder():
         return evaluate(adapters.ours(fake.build()), dataset(moving("a", 3)), OPE, tmp_path).folder
@@ -357,12 +467,20 @@ def test_what_computes_is_part_of_it(tmp_path, monkeypatch, change):
     before = folder()
     if change == "opencv":
         monkeypatch.setattr(cv2, "__version__", "0.0.1")
-    elif change == "processor":
-        monkeypatch.setattr("jtrack.benchmark.evaluate._processor", lambda: "another")
     elif change == "flags":
         monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
     with jax.default_matmul_precision("bfloat16" if change == "precision" else None):
         assert folder() != before
+
+
+def test_how_parallel_it_computes_is_not(tmp_path, monkeypatch):
+    done = []
+    for flags in ("", "--xla_force_host_platform_device_count=8 --xla_cpu_multi_thread_eigen=false"):
+        monkeypatch.setenv("XLA_FLAGS", flags)
+        done.append(evaluate(adapters.ours(fake.build()), dataset(moving("a", 3)), OPE, tmp_path))
+    assert done[0].folder == done[1].folder and done[1].kept == 1
+    (loaded,) = results.load(tmp_path)
+    assert "device_count=8" in str(list(loaded.machines.values())[-1]["limits"])
 
 
 @pytest.fixture(scope="module")
@@ -430,11 +548,11 @@ def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
     sizes = {"a": (30, (60, 90)), "b": (41, (60, 90)), "c": (33, (60, 200)), "d": (35, (60, 90))}
     data = dataset(*(moving(name, *about) for name, about in sizes.items()))
     contestant, rules = adapters.ours(fake.build()), protocol.load(name)
-    one = evaluate(contestant, data, rules, tmp_path)
-    many = evaluate(contestant, data, rules, tmp_path, lanes=3)
-    assert one.made == many.made == trials_of_all and one.folder != many.folder
+    one = evaluate(contestant, data, rules, tmp_path / "one")
+    many = evaluate(contestant, data, rules, tmp_path / "many", lanes=3)
+    assert one.made == many.made == trials_of_all and one.folder.name == many.folder.name
     (one,), (many,) = results.load(one.folder), results.load(many.folder)
-    assert many.label["lanes"] == 3
+    assert [facts["lanes"] for facts in many.machines.values()] == [3]
     for sequence_name, expected in one.trajectories.items():
         for found, want in zip(many.trajectories[sequence_name], expected, strict=True):
             np.testing.assert_array_equal(found.boxes, want.boxes)
@@ -442,7 +560,7 @@ def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
             assert found.seconds is None and found.start == want.start
             if name != "sre":
                 np.testing.assert_array_equal(found.boxes, data.sequence(sequence_name).boxes[found.start :])
-    assert evaluate(contestant, data, rules, tmp_path, lanes=3).made == 0
+    assert evaluate(contestant, data, rules, tmp_path / "many", lanes=3).made == 0
 
 
 def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):

@@ -143,6 +143,9 @@ def test_another_configuration_is_another_folder(tmp_path):
     }
     assert len(folders) == 5
     assert all(folder.parent == tmp_path for folder in folders)
+    data = [{"Walk": "a"}, {"Walk": "b"}, {"Walk": "a", "Run": "c"}, {"Run": "d"}, {"Walk": "b", "Run": "d"}]
+    one, two, *rest = (results.open_store(tmp_path / "data", LABEL, {}, each).folder for each in data)
+    assert one != two and rest == [one, two, two]  # what a run does not know is added to it
     assert all(results.read_label(folder)["version"] == results.VERSION for folder in folders)
     again = results.open_store(tmp_path, dict(reversed(LABEL.items())), {"device": "another"})
     assert again.folder in folders

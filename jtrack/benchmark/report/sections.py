@@ -290,19 +290,24 @@ def _names(scored: Sequence[Scored], groups: Sequence[Group]) -> list[str]:
         f"{one.results.tracker} ({limit} frames)" if limit else one.results.tracker
         for one, limit in zip(scored, limits, strict=True)
     ]
-    for more in ("profile", "backbone", "digest"):
-        values = [
-            str(one.results.label.get(more) or getattr(one.results, more, None) or "") for one in scored
-        ]
+    for more in ("profile", "backbone", "digest", "machines"):
+        values = [_value(one, more) for one in scored]
         rivals: dict[tuple[str, Group], set[str]] = {}
         for name, group, value in zip(called, groups, values, strict=True):
             rivals.setdefault((name, group), set()).add(value)
         shared = {name for (name, _), found in rivals.items() if len(found) > 1}
         called = [
-            f"{name} {value[:12]}".rstrip() if name in shared else name
+            f"{name} {value}".rstrip() if name in shared else name
             for name, value in zip(called, values, strict=True)
         ]
     return _numbered(zip(called, groups, strict=True))
+
+
+def _value(one: Scored, what: str) -> str:
+    if what == "machines":
+        return " and ".join(one.machines)
+    value = str(one.results.label.get(what) or getattr(one.results, what, None) or "")
+    return value[:12] if what == "digest" else value
 
 
 def _group(one: Scored, dataset: Dataset) -> Group:
