@@ -37,7 +37,7 @@ def otb(tmp_path):
 def test_it_runs_says_where_and_goes_on(jtrack, otb, still, tmp_path):
     command = ["eval", "--tracker", still, "--dataset", "otb", "--root", otb, "--results", tmp_path / "out"]
     first = jtrack(*command, "--sequences", "Walk").stdout.splitlines()
-    (run,) = (tmp_path / "out").iterdir()
+    (run,) = (tmp_path / "out").glob("[!.]*")
     assert run.name.startswith("Still-")
     assert first[0] == "one-pass evaluation: 1 trial run"
     assert first[1].startswith("over 1 sequences: auc 0.") and "frames a second" in first[1]
@@ -71,10 +71,10 @@ def test_jtracks_trackers_run(jtrack, otb, tmp_path):
     """One of jtrack's is filed by tracker, profile, network and digest."""
     where = ["--dataset", "otb", "--root", otb, "--results", tmp_path / "out", "--sequences", "Walk"]
     jtrack("eval", "--backbone", "tiny", "--limit-frames", 3, *where)
-    (run,) = (tmp_path / "out").iterdir()
+    (run,) = (tmp_path / "out").glob("[!.]*")
     assert run.name.startswith("hcft-default-tiny-")
     label = json.loads((run / "run.json").read_text())
-    assert {"weights", "code", "jax", "device", "numbers", "config", "processor", "date"} <= set(label)
+    assert {"weights", "code", "jax", "numbers", "config", "machines", "sequences", "date"} <= set(label)
 
 
 def test_the_protocol_is_the_datasets_own(jtrack, still, tmp_path):

@@ -1,0 +1,192 @@
+"""A run in one small file: raw boxes, scores and times of every trial, to be committed and gone on with.
+
+    ledger.keep("results/hcft-default-hog-0123456789ab", "docs/runs", commit="...", command="jtrack eval ...")
+    ledger.restore("docs/runs/hcft-default-hog-0123456789ab.run.json.gz", "results")
+
+A ledger's file is JSON, compressed: what `run.json` says, with `commit` and `command`; then `trials`
+{protocol: {sequence: [trial, ...]}}. A trial has the frame it `start`s from, its `machine`, a digit of
+`status` a frame, `boxes` and `scores` in the digits of their `dtype`, `lost` (0 or 1 a frame) and `seconds`
+(to a tenth of a millisecond); null stands for what is not known. Boxes and scores are read back to the last
+bit.
+"""
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jtrack.benchmark import protocol as protocols
+from jtrack.benchmark import results
+from jtrack.benchmark.protocol import Trial
+from jtrack.benchmark.results import Results, Store, Trajectory
+from jtrack.errors import JtrackError
+
+SUFFIX = ".run.json.gz"
+_DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float64": np.float64}
+_LARGEST = 1 << 28  # bytes, unpacked: a hundred runs of OTB-100
+
+
+def keep(run: str | Path, folder: str | Path, *, commit: str, command: str) -> Path:
+    """Writes a run's folder into the ledger; a file of the same run is replaced whole.
+
+    Args:
+      run: the folder of a run, which may still be in work: what is there is kept.
+      folder: the ledger's.
+      commit: of the code that made it.
+      command: that made it.
+
+    Returns:
+      The file.
+
+    Raises:
+      JtrackError: the run cannot be read, or the file not be written.
+    """
+    run, folder = Path(run), Path(folder)
+    trials: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for found in results.load(run):
+        of = trials.setdefault(found.protocol, {})
+        for name, done in found.trajectories.items():
+            of[name] = [_packed(trial) for trial in done]
+    content = results.read_label(run) | {"commit": commit, "command": command, "trials": trials}
+    path = folder / (run.name + SUFFIX)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        # Without a name and a time in its head, the same run gives the same file.
+        part.write_bytes(gzip.compress(json.dumps(content, indent=None).encode(), 9, mtime=0))
+        part.replace(path)
+    except OSError as error:
+        raise JtrackError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def read(path: str | Path) -> list[Results]:
+    """Reads a file of the ledger: one `Results` a protocol.
+
+    Raises:
+      JtrackError: it is damaged, too large, or something else.
+    """
+    content = _content(Path(path))
+    trials, label = content.pop("trials"), content
+    return [
+        Results(
+            str(label.get("tracker")),
+            protocol,
+            {name: [_unpacked(trial) for trial in done] for name, done in of.items()},
+            label.get("profile"),
+            label,
+            machines=label.get("machines", {}),
+        )
+        for protocol, of in trials.items()
+    ]
+
+
+def restore(path: str | Path, folder: str | Path) -> Path:
+    """Makes the folder of a run anew from its file, so that `jtrack eval` goes on with it.
+
+    Args:
+      path: of the ledger.
+      folder: the results folder. Trials that its run has already are left as they are.
+
+    Returns:
+      The run's folder.
+
+    Raises:
+      JtrackError: the file is damaged, or the folder cannot be written.
+    """
+    path = Path(path)
+    label = {key: value for key, value in _content(path).items() if key != "trials"}
+    run = Path(folder) / path.name.removesuffix(SUFFIX)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not results.is_run(run):
+            (run / "run.json").write_text(json.dumps(label, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise JtrackError(f"cannot write {run}: {error.strerror or error}") from None
+    for found in read(path):
+        rules = protocols.load(found.protocol)
+        for name, done in found.trajectories.items():
+            for number, trial in enumerate(done):
+                end = trial.start + len(trial.boxes)
+                place = Trial(name, number, trial.start, end, trial.boxes[0], 0)
+                store = Store(run, trial.machine)
+                if store.read(rules, place) is None:
+                    store.write(rules, place, trial)
+    return run
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A file, checked."""
+    try:
+        with gzip.open(path) as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST >> 20} MiB")
+        content = json.loads(data)
+        for protocol, of in content["trials"].items():
+            protocols.load(protocol)
+            for name, trials in of.items():
+                results.check_name(name, str(path))
+                for trial in trials:
+                    _unpacked(trial)
+        if not re.fullmatch("[0-9a-f]{12}", content["digest"]):
+            raise ValueError("it has no digest")
+    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise JtrackError(f"{path} is not a run of a ledger ({reason[0][:200]}): get it again") from None
+    checked: dict[str, Any] = content
+    return checked
+
+
+def _packed(done: Trajectory) -> dict[str, Any]:
+    columns = [done.boxes] if done.scores is None else [done.boxes, done.scores]
+    single = all(np.array_equal(c, np.float32(c), equal_nan=True) for c in columns)
+    kind = np.float32 if single else np.float64
+    return {
+        "start": done.start,
+        "machine": done.machine,
+        "dtype": kind.__name__,
+        "status": "".join(map(str, done.status.tolist())),
+        "boxes": [_numbers(row, kind) for row in done.boxes],
+        "scores": None if done.scores is None else _numbers(done.scores, kind),
+        "lost": None if done.lost is None else "".join("01"[int(mark)] for mark in done.lost),
+        "seconds": None if done.seconds is None else _numbers(np.round(done.seconds, 4), np.float64),
+    }
+
+
+def _numbers(values: np.ndarray, kind: type[np.floating]) -> list[float | None]:
+    """Numbers in the digits that a dtype needs; None for NaN."""
+    return [None if np.isnan(value) else float(str(kind(value))) for value in values]
+
+
+def _unpacked(trial: Mapping[str, Any]) -> Trajectory:
+    status = np.array(list(trial["status"]), np.uint8)
+    lost, seconds = trial["lost"], trial["seconds"]
+    kind = _DTYPES[trial["dtype"]]
+    boxes = np.stack([_array(row, kind) for row in trial["boxes"]])
+    machine = trial["machine"]
+    if boxes.shape != (len(status), 4) or (status > results.SKIPPED).any() or type(trial["start"]) is not int:
+        raise ValueError("a trial's rows do not belong together")
+    columns = (trial["scores"], lost, seconds)
+    if any(column is not None and len(column) != len(status) for column in columns):
+        raise ValueError("a trial's columns do not belong together")
+    if machine is not None and not re.fullmatch("[0-9a-f]{8}", machine):
+        raise ValueError(f"a trial's machine is {str(machine)[:40]!r}")
+    return Trajectory(
+        boxes,
+        status,
+        trial["start"],
+        None if seconds is None else _array(seconds),
+        None if trial["scores"] is None else _array(trial["scores"], kind),
+        None if lost is None else np.array(list(lost)) == "1",
+        machine=machine,
+    )
+
+
+def _array(values: Iterable[float | None], kind: type[np.floating] = np.float64) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], kind).astype(np.float64)

@@ -1,0 +1,130 @@
+"""A run kept in one file: read back to the last bit, gone on with, never taken from a damaged file."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from jtrack.benchmark import ledger, protocol, results
+from jtrack.benchmark.protocol import Trial
+from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
+from jtrack.benchmark.sources import open_results
+from jtrack.errors import JtrackError
+
+OPE, TRE, BASELINE = map(protocol.load, ("ope", "tre", "baseline"))
+LABEL = {"tracker": "hcft", "profile": "default", "backbone": "hog", "seed": 0}
+MACHINE = {"processor": "Abacus", "cores": 2}
+
+
+def trial(name, number=0, start=0, length=5):
+    return Trial(name, number, start, start + length, np.array([1.0, 2, 3, 4]), 0)
+
+
+def tracked(trial, seed=0, kind=np.float32, **more):
+    rng = np.random.default_rng(seed)
+    boxes = rng.uniform(1, 300, (trial.end - trial.start, 4)).astype(kind).astype(np.float64)
+    boxes[0] = trial.box
+    status = np.full(len(boxes), TRACKED, np.uint8)
+    status[0] = INITIALISED
+    scores = rng.uniform(size=len(boxes)).astype(kind).astype(np.float64)
+    seconds = np.concatenate([[np.nan], np.round(rng.uniform(size=len(boxes) - 1), 4)])
+    return Trajectory(boxes, status, trial.start, seconds, scores, rng.uniform(size=len(boxes)) > 0.5, **more)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return results.open_store(tmp_path / "results", LABEL, {"root": "/data"}, {"Walk": "ab"}, MACHINE)
+
+
+def fill(store):
+    store.write(OPE, trial("Walk"), tracked(trial("Walk")))
+    store.write(OPE, trial("Jump"), tracked(trial("Jump"), kind=np.float64))
+    for number, start in enumerate((0, 3)):
+        one = trial("Walk", number, start)
+        store.write(TRE, one, tracked(one, number))
+    status = np.array([INITIALISED, FAILED, SKIPPED, SKIPPED, INITIALISED], np.uint8)
+    boxes = np.where(np.isin(status, [FAILED, SKIPPED])[:, None], np.nan, np.full((5, 4), 1.5))
+    boxes[0] = [1, 2, 3, 4]
+    store.write(BASELINE, trial("Bag"), Trajectory(boxes, status))
+
+
+def by_place(found):
+    return {
+        (each.protocol, name, number): done
+        for each in found
+        for name, trials in each.trajectories.items()
+        for number, done in enumerate(trials)
+    }
+
+
+def same(found, expected):
+    found, expected = by_place(found), by_place(expected)
+    assert found.keys() == expected.keys() and len(found) >= 5
+    for place, one in expected.items():
+        for name in ("boxes", "status", "start", "seconds", "scores", "lost", "machine"):
+            np.testing.assert_array_equal(getattr(found[place], name), getattr(one, name), f"{place} {name}")
+
+
+def test_a_run_is_read_back_to_the_last_bit(store, tmp_path):
+    fill(store)
+    path = ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
+    assert path.name == store.folder.name + ".run.json.gz"
+    found, expected = open_results(path), results.load(store.folder)
+    same(found, expected)
+    assert (found[0].label["commit"], found[0].label["command"]) == ("abc", "jtrack eval")
+    assert found[0].label["digest"] == expected[0].label["digest"]
+    assert found[0].machines == expected[0].machines and MACHINE in found[0].machines.values()
+    before = path.read_bytes()
+    ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
+    assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
+
+
+def test_a_run_goes_on_where_it_stopped(store, tmp_path):
+    fill(store)
+    path = ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
+    folder = ledger.restore(path, tmp_path / "elsewhere")
+    same(results.load(folder), results.load(store.folder))
+    again = results.open_store(tmp_path / "elsewhere", LABEL, {}, {"Walk": "ab", "Run": "cd"}, MACHINE)
+    assert again.folder == folder  # what `jtrack eval` opens
+    newer = tracked(trial("Run"), 7)
+    again.write(OPE, trial("Run"), newer)
+    ledger.restore(path, tmp_path / "elsewhere")
+    kept = again.read(OPE, trial("Run"))
+    np.testing.assert_array_equal(kept.boxes, newer.boxes)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content.pop("trials"),
+        lambda content: content.pop("digest"),
+        lambda content: content.update(trials=[]),
+        lambda content: content["trials"].update(nonsense={}),
+        lambda content: content["trials"]["ope"].update({"../up": content["trials"]["ope"]["Walk"]}),
+        lambda content: content["trials"]["ope"]["Walk"][0].update(status="07111"),
+        lambda content: content["trials"]["ope"]["Walk"][0].update(status="1"),
+        lambda content: content["trials"]["ope"]["Walk"][0].update(machine="../../etc"),
+        lambda content: content["trials"]["ope"]["Walk"][0].update(scores=[1]),
+        lambda content: content["trials"]["ope"]["Walk"][0].update(dtype="object"),
+        lambda content: content["trials"]["ope"]["Walk"][0].update(boxes="what"),
+    ],
+)
+def test_a_damaged_file_is_refused(store, tmp_path, spoil):
+    fill(store)
+    path = ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    spoil(content)
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    for attempt in (open_results, lambda path: ledger.restore(path, tmp_path / "new")):
+        with pytest.raises(JtrackError, match=r"is not a run of a ledger .*get it again"):
+            attempt(path)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_cut_short_is_refused(store, tmp_path):
+    fill(store)
+    path = ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(JtrackError, match="is not a run of a ledger"):
+        ledger.read(path)
