@@ -37,8 +37,8 @@ def keep(run: str | Path, folder: str | Path, *, commit: str, command: str) -> P
     Args:
       run: the folder of a run, which may still be in work: what is there is kept.
       folder: the ledger's.
-      commit: of the code that made it.
-      command: that made it.
+      commit: of the code that made it, and
+      command: that made it, where its folder does not say.
 
     Returns:
       The file.
@@ -52,7 +52,7 @@ def keep(run: str | Path, folder: str | Path, *, commit: str, command: str) -> P
         of = trials.setdefault(found.protocol, {})
         for name, done in found.trajectories.items():
             of[name] = [_packed(trial) for trial in done]
-    content = results.read_label(run) | {"commit": commit, "command": command, "trials": trials}
+    content = {"commit": commit, "command": command} | results.read_label(run) | {"trials": trials}
     path = folder / (run.name + SUFFIX)
     try:
         folder.mkdir(parents=True, exist_ok=True)
