@@ -5,11 +5,12 @@
 Each contestant is a process of its own, so that no thread pool disturbs another's, and they take turns, so
 that whatever else the machine does meets all of them. A turn is one pass to warm the caches and three that
 are timed; the table gives medians over all turns, and the cosine of conv5_4 with jtrack's float32. All use
-the same random weights. PyTorch runs channels_last on as many threads as there are cores (`pip install
-"jtrack[bench]"`); without it, only jtrack is measured. A GPU is used by both where there is one.
+the same random weights. PyTorch runs channels_last on as many threads as there are cores; without it
+(the extra `bench`), only jtrack is measured. A GPU is used by both where there is one.
 """
 
 import argparse
+import importlib.metadata
 import os
 import statistics
 import subprocess
@@ -17,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack import backbones, devices
+from jtrack.errors import missing_extra
 
 TAP = "conv5_4"
 SIZE = (224, 224)
@@ -129,9 +130,11 @@ def main() -> None:
         return work(library, precision, options.batch, path)
 
     contestants = CONTESTANTS
-    if find_spec("torch") is None:
+    try:
+        importlib.metadata.version("torch")  # importing it here would take memory from those that are timed
+    except ImportError as error:
         contestants = [c for c in CONTESTANTS if c[0] != "torch"]
-        print('PyTorch is not installed, so only jtrack is measured: pip install "jtrack[bench]"\n')
+        print(f"Only jtrack is measured: {missing_extra('the comparison with PyTorch', 'bench', error)}\n")
     # Several processes share one GPU: none may take most of its memory at once.
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     processes, names, maps = [], [], []

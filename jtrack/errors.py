@@ -5,6 +5,18 @@ from collections.abc import Iterable
 
 LONGEST_LIST = 24  # names
 
+# The packages of the extras that messages name, as pyproject.toml has them.
+EXTRAS = {
+    "bench": ("torch",),
+    "got": ("got10k",),
+    "keras": ("h5py",),
+    "masks": ("pillow",),
+    "mat": ("h5py",),
+    "report": ("matplotlib", "jinja2", "plotly"),
+    "tfds": ("tensorflow-datasets", "array-record", "importlib-resources"),
+    "vot": ("vot-trax",),
+}
+
 
 class JtrackError(ValueError):
     """A wrong input, refused at the edge. The command line prints it as one line and exits with 2."""
@@ -27,3 +39,26 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> JtrackError:
     # A network has some hundred layers: of a long list the nearest few and its ends say enough.
     shown = choices if len(choices) <= LONGEST_LIST else [*near[1:], choices[0], "...", choices[-1]]
     return JtrackError(f"unknown {kind} {name!r}: {hint}known: {', '.join(shown)}")
+
+
+def missing_extra(what: str, extra: str, error: ImportError) -> JtrackError:
+    """Builds the error for packages that cannot be imported because an extra is not installed.
+
+    jtrack-jax is on no package index, so the commands name the checkout or the packages themselves. The
+    brackets are quoted because zsh would expand them.
+
+    Args:
+      what: what needs the packages, as the sentence should begin (`"a report"`).
+      extra: a key of `EXTRAS`.
+      error: what the import said.
+
+    Returns:
+      The error, to be raised by the caller.
+    """
+    *others, last = EXTRAS[extra]
+    packages, cannot = (f"{', '.join(others)} and {last}", "cannot all") if others else (last, "cannot")
+    return JtrackError(
+        f"{what} needs {packages}, which {cannot} be imported ({error}): run "
+        f"`python -m pip install -e '.[{extra}]'` in jtrack's checkout, or "
+        f"`python -m pip install {' '.join(EXTRAS[extra])}`"
+    )

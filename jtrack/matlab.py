@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jtrack.errors import JtrackError
+from jtrack.errors import missing_extra
 
 _INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -184,12 +184,11 @@ def hdf5_variable(path: Path, name: str, limit: int) -> Any:
       Damaged: if it is not such a file, is truncated, or needs more than `limit` or data outside of it.
     """
     try:
-        import h5py  # an extra, absent from most installations
-    except ImportError:
-        raise JtrackError(
-            f"reading {path}, of MATLAB 7.3, needs h5py: install it with the extra jtrack[mat], or save the "
-            "file in MATLAB with the option -v7"
-        ) from None
+        import h5py
+    except ImportError as error:
+        # MATLAB's older format needs nothing: whoever has MATLAB can save the file again.
+        what = f"reading {path}, which MATLAB saved with -v7.3 and not with -v7,"
+        raise missing_extra(what, "mat", error) from None
     try:
         with h5py.File(path, "r") as file:
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):

@@ -10,7 +10,6 @@ network is first asked for, into the user's own folder, and again when the file 
 
 import functools
 import hashlib
-import importlib.metadata
 import importlib.resources
 import json
 import os
@@ -28,7 +27,7 @@ import platformdirs
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from jtrack import backbones
+from jtrack import __version__, backbones
 from jtrack.backbones.convert import FORMATS, Layers, Source, check, convert
 from jtrack.errors import JtrackError, unknown_name
 
@@ -275,7 +274,7 @@ def made_from(path: Path, name: str, *, source: Source | None = None) -> tuple[L
         "source_sha256": file_digest(path, "sha256"),
         "source_checksum": checksum_state(path, source),
         "params_sha256": digest(layers),
-        "jtrack_version": importlib.metadata.version("jtrack"),
+        "jtrack_version": __version__,
         "preprocessing": json.dumps(about.preprocessing),
         "licence": about.licence,
         "layout": "kernels [h, w, in, out]; dense [in, out] over (row, column, channel); float32",

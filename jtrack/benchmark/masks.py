@@ -12,7 +12,7 @@ import numpy as np
 
 from jtrack.benchmark import metrics
 from jtrack.data.folder import is_truncated, natural_key
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, missing_extra
 
 SUFFIXES = frozenset({".png", ".bmp", ".pgm", ".pbm", ".tif", ".tiff"})  # none that loses what it stores
 _LARGEST = 1 << 26  # pixels
@@ -153,7 +153,7 @@ def _values(path: Path) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError as error:
-        raise JtrackError("masks are read with Pillow: pip install jtrack[masks]") from error
+        raise missing_extra(f"reading mask {path}", "masks", error) from None
     try:
         data = path.read_bytes()
         if is_truncated(data):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jtrack import devices
+from jtrack import __version__, devices
 from jtrack.backbones import store
 from jtrack.cli import outputs
 from jtrack.cli.track import CACHE_WARNING
@@ -21,7 +21,7 @@ from jtrack.trackers import default_backbone
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
 
-PACKAGES = ("jtrack", "jax", "jaxlib", "flax", "optax", "numpy", "opencv-python", "opencv-python-headless")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "opencv-python", "opencv-python-headless")
 
 app = typer.Typer(add_completion=False)
 
@@ -33,7 +33,8 @@ def doctor() -> None:
     flags = devices.configure_cpu()
     cache = devices.enable_compilation_cache()
     say("system", f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPU cores")
-    say("packages", ", ".join(f"{name} {found}" for name in PACKAGES if (found := installed(name))))
+    found = [("jtrack", __version__)] + [(name, installed(name)) for name in PACKAGES]
+    say("packages", ", ".join(f"{name} {number}" for name, number in found if number))
     say("devices", ", ".join(f"{device.device_kind} ({device.platform})" for device in jax.devices()))
     say("XLA_FLAGS", os.environ.get("XLA_FLAGS", "") or "none")
     unknown = set(devices.CPU_FLAGS) - set(flags)

@@ -325,7 +325,9 @@ def check_display(need: str) -> None:
         cv2.namedWindow("jtrack")
         cv2.destroyWindow("jtrack")
     except cv2.error:
-        raise JtrackError(f"this OpenCV cannot open windows (pip install opencv-python): {need}") from None
+        raise JtrackError(
+            f"this OpenCV cannot open windows (run `python -m pip install opencv-python`): {need}"
+        ) from None
 
 
 def pick(frames: FrameSource) -> np.ndarray:

@@ -28,14 +28,14 @@ from jtrack.data.dataset import Dataset
 from jtrack.data.folder import decode_image, is_truncated
 from jtrack.data.sequence import Annotation, FrameError, FrameSource, Sequence, check_size
 from jtrack.data.text import check_name
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError, missing_extra, unknown_name
 
 try:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
     from tensorflow_datasets.core.sequential_writer import SequentialWriter
 except ImportError as error:
-    raise JtrackError(f"packed datasets need the extra jtrack[tfds] ({error})") from None
+    raise missing_extra("a packed dataset", "tfds", error) from None
 
 NAME, VERSION = "jtrack_sot", "1.1.0"
 SHARD = 64  # sequences in a file

@@ -1,4 +1,4 @@
-"""jtrack's trackers in the GOT-10k toolkit (`pip install jtrack[got]`).
+"""jtrack's trackers in the GOT-10k toolkit (the extra `got`).
 
 from got10k.experiments import ExperimentGOT10k
 from jtrack.integrations.got10k import GotTracker
@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from jtrack.benchmark.adapters import Contestant, Session, contestant
-from jtrack.errors import JtrackError
+from jtrack.errors import missing_extra
 
 try:
     from got10k.trackers import Tracker
 except ImportError as error:
-    raise JtrackError(f"the GOT-10k toolkit cannot be imported ({error}): pip install jtrack[got]") from None
+    raise missing_extra("running inside the GOT-10k toolkit", "got", error) from None
 
 
 class GotTracker(Tracker):

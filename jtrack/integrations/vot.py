@@ -1,4 +1,4 @@
-"""jtrack's trackers in the VOT toolkit, which talks to them by TraX (`pip install jtrack[vot]`).
+"""jtrack's trackers in the VOT toolkit, which talks to them by TraX (the extra `vot`).
 
     jtrack vot entry --backbone googlenet --root data/vot2015 >> workspace/trackers.ini
     vot evaluate --workspace workspace hcft_default_googlenet
@@ -21,7 +21,7 @@ import numpy as np
 
 from jtrack.benchmark.adapters import Contestant, Said, Session
 from jtrack.data.folder import decode_image, read_image
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, missing_extra
 from jtrack.run.stream import canvas_of
 
 TIMEOUT = 300  # seconds the toolkit shall wait for an answer
@@ -71,7 +71,7 @@ def serve(found: Contestant, *, seed: int = 0) -> None:
     try:
         from trax import Image, Rectangle, Region, Server, TraxException, TraxStatus
     except ImportError as error:
-        raise JtrackError(f"TraX cannot be imported ({error}): pip install jtrack[vot]") from None
+        raise missing_extra("answering the VOT toolkit", "vot", error) from None
 
     sessions: list[Session] = []  # one a target
     seeds = count(seed)

@@ -29,7 +29,7 @@ import numpy as np
 from jtrack.data.dataset import open_dataset
 from jtrack.data.folder import decode_image, is_image, natural_key, read_image
 from jtrack.data.text import parse_row, read_text
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError, missing_extra, unknown_name
 
 SEQUENCES = ("otb", "vot", "got")  # kinds of `jtrack.data` whose frames are taken as images
 KINDS = ("tfds", "folder", *SEQUENCES, "scenes")
@@ -112,7 +112,7 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
     try:
         from tensorflow_datasets.core import constants, decode, read_only_builder
     except ImportError as error:
-        raise JtrackError(f"data of tfds:{name} need the extra jtrack[tfds] ({error})") from None
+        raise missing_extra(f"reading tfds:{name}", "tfds", error) from None
     where = Path(constants.DATA_DIR if root is None else root).expanduser()
     place = _prepared(name, where)
     try:

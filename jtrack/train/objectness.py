@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jtrack import backbones
+from jtrack import __version__, backbones
 from jtrack.backbones import objectness, store
 from jtrack.backbones.convert import Layers
 from jtrack.data.sequence import prefetch
@@ -350,7 +350,7 @@ def keep(path: Path, done: Trained, *, command: str) -> None:
       JtrackError: it cannot be written.
     """
     head = {layer: getattr(done.head, layer)._asdict() for layer in objectness.HEAD}
-    versions = {name: importlib.metadata.version(name) for name in ("jtrack", "jax", "optax")}
+    versions = {"jtrack": __version__} | {name: importlib.metadata.version(name) for name in ("jax", "optax")}
     about = {
         "trained_for": "objectness",
         "data": done.data.name,

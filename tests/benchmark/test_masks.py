@@ -1,6 +1,7 @@
 """Overlap of masks by counting, and folders of mask images as users have them."""
 
 import struct
+import sys
 import zlib
 
 import cv2
@@ -164,6 +165,12 @@ def test_files_that_are_no_masks(tmp_path):
         masks.read(tmp_path / "frame.png")
     with pytest.raises(JtrackError, match=r"none.png is not a readable mask"):
         masks.read(tmp_path / "none.png")
+
+
+def test_without_the_extra_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(JtrackError, match=r"^reading mask .*a\.png needs pillow, .* -e '\.\[masks\]'"):
+        masks.read(tmp_path / "a.png")
 
 
 def test_pictures_too_large_are_not_decoded(tmp_path):

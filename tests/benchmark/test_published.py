@@ -279,7 +279,7 @@ def test_hdf5_that_leads_elsewhere_is_refused(tmp_path):
 def test_hdf5_without_h5py_names_the_extra(tmp_path, monkeypatch):
     write_hdf5(tmp_path / "Walk_CT.mat", [entry()])
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
-    with pytest.raises(JtrackError, match=r"install it with the extra jtrack\[mat\]"):
+    with pytest.raises(JtrackError, match=r"^reading .*CT\.mat, .* needs h5py, .* -e '\.\[mat\]'"):
         published.read(tmp_path)
 
 

@@ -430,7 +430,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_earlier_report(quick, compare
 
 def test_missing_packages_are_one_sentence(monkeypatch, compared, dataset, tmp_path):
     monkeypatch.setitem(sys.modules, "plotly", None)
-    with pytest.raises(JtrackError, match=r"package plotly, .* pip install jtrack\[report\]"):
+    with pytest.raises(JtrackError, match=r"^a report needs .* plotly, .* -e '\.\[report\]'"):
         report.write(compared[:1], tmp_path / "r", dataset=dataset)
 
 

@@ -103,7 +103,7 @@ def test_divergence_stops_with_1_and_keeps_the_checkpoint(jtrack, photos, tmp_pa
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(jtrack, tmp_path, monkeypatch, options, said):
     if "tfds" in options[1]:
-        pytest.importorskip("tensorflow_datasets", reason="needs the extra jtrack[tfds]")
+        pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
     monkeypatch.setenv("JTRACK_WEIGHTS", str(tmp_path))
     options = [option.format(tmp_path=tmp_path) for option in options]
     out = ["--data-dir", tmp_path, "--out", tmp_path / "out"]

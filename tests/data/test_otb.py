@@ -227,7 +227,7 @@ def test_a_wheel_carries_it(tmp_path):
         "--no-index",
     ]
     subprocess.run([*line, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("jtrack-*.whl")
+    (wheel,) = tmp_path.glob("jtrack_jax-*.whl")
     packed = zipfile.ZipFile(wheel).read("jtrack/data/otb.toml")
     assert packed == (ROOT / "jtrack" / "data" / "otb.toml").read_bytes()
 

@@ -13,7 +13,7 @@ from jtrack.data import Annotation, FrameError, Sequence, from_arrays, open_data
 from jtrack.data.dataset import Dataset
 from jtrack.errors import JtrackError
 
-pytest.importorskip("tensorflow_datasets", reason="needs the extra jtrack[tfds]")
+pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
 tfds = pytest.importorskip("jtrack.data.tfds")
 
 

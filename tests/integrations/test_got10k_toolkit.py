@@ -102,4 +102,4 @@ def test_without_the_toolkit_it_says_so():
     code = "import sys; sys.modules['got10k'] = None; import jtrack.integrations.got10k"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install jtrack[got]" in done.stderr.splitlines()[-1]
+    assert "-e '.[got]'` in" in done.stderr.splitlines()[-1]

@@ -61,7 +61,7 @@ def test_warming_up_compiles_what_frames_of_that_size_need():
 
 def test_without_trax_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "trax", None)
-    with pytest.raises(JtrackError, match=r"pip install jtrack\[vot\]"):
+    with pytest.raises(JtrackError, match=r"needs vot-trax, .* -e '\.\[vot\]'"):
         vot.serve(contestant("hcft", backbone="hog"))
 
 

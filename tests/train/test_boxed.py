@@ -20,7 +20,7 @@ from jtrack.train.boxed import joined, open_boxed
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A folder with both configs of the set, prepared as array records."""
-    pytest.importorskip("tensorflow_datasets", reason="needs the extra jtrack[tfds]")
+    pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
     from boxed_set import Scenes
 
     root = tmp_path_factory.mktemp("prepared")
@@ -107,7 +107,7 @@ def test_a_set_that_cannot_be_used_is_refused(prepared, tmp_path):
 
 def test_without_the_extra_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets.core", None)
-    with pytest.raises(JtrackError, match=r"data of tfds:voc/2007 need the extra jtrack\[tfds\]"):
+    with pytest.raises(JtrackError, match=r"^reading tfds:voc/2007 needs .* -e '\.\[tfds\]'"):
         open_boxed("tfds:voc/2007")
 
 

@@ -74,7 +74,7 @@ def test_keras_hostile_files(tmp_path, net):
 
 def test_keras_without_h5py(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(JtrackError, match=r"jtrack\[keras\]"):
+    with pytest.raises(JtrackError, match=r"needs h5py, .* -e '\.\[keras\]'"):
         keras_h5.read(tmp_path / "net.h5", LIMIT)
 
 

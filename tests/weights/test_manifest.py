@@ -89,7 +89,7 @@ def test_an_installed_wheel_reads_it_outside_the_checkout(tmp_path):
         str(ROOT),
     ]
     subprocess.run([*pip, *build], check=True, cwd=tmp_path)
-    (wheel,) = wheels.glob("jtrack-*.whl")
+    (wheel,) = wheels.glob("jtrack_jax-*.whl")
     subprocess.run(
         [*pip, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, missing_extra
 
 _DEEPEST = 4  # groups within a layer's group: links could make a circle
 
@@ -31,9 +31,9 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
       JtrackError: h5py is not installed, or the file is not such a file, truncated, or larger than `limit`.
     """
     try:
-        import h5py  # an extra, absent from most installations
-    except ImportError:
-        raise JtrackError(f"reading {path} needs h5py: install it with the extra jtrack[keras]") from None
+        import h5py
+    except ImportError as error:
+        raise missing_extra(f"reading {path}", "keras", error) from None
 
     layers: dict[str, dict[str, np.ndarray]] = {}
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jtrack.benchmark.score import Scored
 from jtrack.data import Annotation, Dataset, FrameSource
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, missing_extra
 
 PAGE, FIGURES, TABLES = "report.html", "figures", "tables"
 PICTURES = 6 << 20  # bytes of all pictures of a page, about
@@ -55,9 +55,7 @@ def write(
 
         from jtrack.benchmark.report import figures, filmstrip, page, sections, tables
     except ImportError as error:
-        raise JtrackError(
-            f"a report needs the package {error.name}, which is not installed: pip install jtrack[report]"
-        ) from None
+        raise missing_extra("a report", "report", error) from None
     out = Path(out)
     check(out, overwrite=overwrite)
     datasets = [dataset] * len(scored) if isinstance(dataset, Dataset) else dataset
