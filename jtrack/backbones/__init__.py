@@ -8,7 +8,7 @@
 
 from jtrack.backbones import alexnet, googlenet, hog, none, squeezenet, tiny, vgg
 from jtrack.backbones.base import Backbone, Params, Preprocessing, Topology
-from jtrack.errors import unknown_name
+from jtrack.names import match
 
 __all__ = ["PRECISIONS", "Backbone", "Params", "Preprocessing", "get", "names"]
 
@@ -52,9 +52,7 @@ def get(name: str, *, precision: str = "float32") -> Backbone:
     Raises:
       JtrackError: an unknown network or precision.
     """
-    if name not in _NETS:
-        raise unknown_name("backbone", name, _NETS)
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    name = match("backbone", name, _NETS)
+    precision = match("precision", precision, PRECISIONS)
     topology, preprocessing = _NETS[name]
     return Backbone(name, precision, preprocessing, topology)

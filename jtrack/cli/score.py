@@ -19,10 +19,11 @@ from jtrack.benchmark.results import Results
 from jtrack.benchmark.score import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
 from jtrack.cli import outputs
-from jtrack.data.dataset import Dataset, open_dataset
+from jtrack.data.dataset import KINDS, Dataset, open_dataset
 from jtrack.data.sequence import Annotation as Truth
 from jtrack.data.text import split_names
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError
+from jtrack.names import match
 
 app = typer.Typer(add_completion=False)
 
@@ -219,12 +220,10 @@ def of_protocol(paths: list[Path], protocol: str | None) -> list[Results]:
       JtrackError: if there are none, or they cannot be read.
     """
     found = [each for path in paths for each in open_results(path)]
-    kept = [each for each in found if protocol in (None, each.protocol)]
-    if not kept:
-        raise unknown_name(
-            "protocol of these results", str(protocol), sorted({each.protocol for each in found})
-        )
-    return kept
+    if protocol is None:
+        return found
+    wanted = match("protocol of these results", protocol, sorted({each.protocol for each in found}))
+    return [each for each in found if each.protocol == wanted]
 
 
 def source(results: Results, kind: str | None, root: Path | None, subset: str | None) -> Place:
@@ -239,6 +238,7 @@ def source(results: Results, kind: str | None, root: Path | None, subset: str | 
     if folder is None:
         raise JtrackError(f"it is not known where the annotations of {results.tracker} are: give --root DIR")
     # Measures are called by the kind of dataset they come from.
+    kind = match("kind of dataset", kind, KINDS) if kind else None
     kind = kind or results.label.get("dataset") or protocols.load(results.protocol).measures
     if root is None and kind in ("vot", "got"):
         subset = subset or results.label.get("list")

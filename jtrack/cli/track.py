@@ -26,11 +26,14 @@ from rich.progress import (
 from rich.text import Text
 
 from jtrack import devices, draw, run
+from jtrack.backbones import PRECISIONS
 from jtrack.cli import outputs
 from jtrack.data import FrameSource
 from jtrack.errors import JtrackError
+from jtrack.names import match
 from jtrack.run import Track, segmentation
-from jtrack.run.stream import OnFrame, build, check_boxes, open_frames
+from jtrack.run.inputs import check_boxes, open_frames
+from jtrack.run.stream import OnFrame, build
 from jtrack.trackers import Built
 from jtrack.types import Output
 
@@ -176,9 +179,13 @@ def informed(built: Built, maps: Path | None, masks: Path | None) -> Built:
 
 
 def prepare(precision: str) -> None:
-    """Readies JAX before it touches a device. Without a cache that can be written, it compiles anew."""
+    """Readies JAX before it touches a device. Without a cache that can be written, it compiles anew.
+
+    Raises:
+      JtrackError: there is no such precision.
+    """
     devices.keep_memory()
-    if precision == "bfloat16":
+    if match("precision", precision, PRECISIONS) == "bfloat16":
         # Only then: XLA cannot keep programs that call oneDNN, which would be compiled in every run.
         devices.configure_cpu()
     warnings.filterwarnings("ignore", CACHE_WARNING)

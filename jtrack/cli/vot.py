@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from jtrack.backbones import PRECISIONS
 from jtrack.backbones.store import SUFFIX
 from jtrack.benchmark.adapters import Contestant, contestant
 from jtrack.cli.track import Weights, prepare
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
 from jtrack.integrations import vot
+from jtrack.names import match
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Run jtrack's trackers inside the VOT toolkit."
@@ -78,8 +80,9 @@ def find(
     """A tracker, and the options that say which it is."""
     chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     options = {"tracker": tracker}
-    if chosen.built is not None:
-        options |= {"profile": profile, "backbone": chosen.built.backbone.name, "precision": precision}
+    if (built := chosen.built) is not None:
+        options = {"tracker": built.name, "profile": built.profile, "backbone": built.backbone.name}
+        options["precision"] = match("precision", precision, PRECISIONS)
     if weights is not None:  # the toolkit starts trackers in a folder of its own
         options["weights"] = str(Path(weights).resolve()) if weights.endswith(SUFFIX) else weights
     return chosen, options

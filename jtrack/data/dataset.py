@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.errors import LONGEST_LIST, JtrackError, unknown_name
+from jtrack.names import match
 
 # kind -> module of jtrack.data
 KINDS = {
@@ -62,8 +63,7 @@ def open_dataset(
       JtrackError: an unknown kind, subset or sequence; a folder that is missing, holds no sequence, or lacks
         a sequence that is wanted.
     """
-    if kind not in KINDS:
-        raise unknown_name("kind of dataset", kind, KINDS)
+    kind = match("kind of dataset", kind, KINDS)
     if root is None and kind != "synthetic":
         raise JtrackError(f"a dataset of kind {kind!r} needs its folder as root")
     root = Path() if root is None else Path(root).expanduser()

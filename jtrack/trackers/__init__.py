@@ -18,7 +18,8 @@ import numpy as np
 
 from jtrack import backbones
 from jtrack.backbones import Backbone, objectness, store
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError
+from jtrack.names import match
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Tracker
 
@@ -102,9 +103,11 @@ def create(
     Raises:
       JtrackError: an unknown name, weights that are not there, or weights that the tracker would not use.
     """
-    module = _module(name)
-    if profile not in module.PROFILES:
-        raise unknown_name(f"profile of {name}", profile, module.PROFILES)
+    name = match("tracker", name, _MODULES)
+    module = _MODULES[name]
+    profile = match(f"profile of {name}", profile, module.PROFILES)
+    if backbone is not None:
+        backbone = match("backbone", backbone, backbones.names())
     entry = None if weights is None else objectness.load(weights)
     trained = Path(weights).name.removesuffix(store.SUFFIX) if weights is not None else None
     if entry is not None and backbone not in (None, entry.backbone):
@@ -153,6 +156,4 @@ def default_backbone(name: str = "hcft") -> str:
 
 
 def _module(name: str) -> ModuleType:
-    if name not in _MODULES:
-        raise unknown_name("tracker", name, _MODULES)
-    return _MODULES[name]
+    return _MODULES[match("tracker", name, _MODULES)]
