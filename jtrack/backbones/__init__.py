@@ -10,7 +10,7 @@ from jtrack.backbones import alexnet, googlenet, hog, none, squeezenet, tiny, vg
 from jtrack.backbones.base import Backbone, Params, Preprocessing, Topology
 from jtrack.names import match
 
-__all__ = ["PRECISIONS", "Backbone", "Params", "Preprocessing", "get", "names"]
+__all__ = ["PRECISIONS", "Backbone", "Params", "Preprocessing", "describe", "get", "names"]
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -36,6 +36,16 @@ _NETS: dict[str, tuple[Topology, Preprocessing]] = {
 def names() -> list[str]:
     """The networks there are."""
     return list(_NETS)
+
+
+def describe(name: str) -> str:
+    """What a network is, in one line.
+
+    Raises:
+      JtrackError: there is no network of this name.
+    """
+    topology, _ = _NETS[match("backbone", name, _NETS)]
+    return (topology.__doc__ or "").partition("\n")[0]
 
 
 def get(name: str, *, precision: str = "float32") -> Backbone:

@@ -52,6 +52,10 @@ class Evaluation:
     kept: int  # trials that were there before
     failures: Mapping[str, Path]  # sequence -> the file that says why
 
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} sequences failed" if self.failures else ""
+        return f"Evaluation({self.made} trials run, {self.kept} kept{failed}, in {str(self.folder)!r})"
+
 
 type OnProgress = Callable[[Progress], object]
 

@@ -57,6 +57,11 @@ class Trajectory:
     polygons: np.ndarray | None = None  # [T, P, 2] float64, 0-based, of a tracker that gives polygons; then
     # `boxes` are about them
 
+    def __repr__(self) -> str:
+        failed = int((self.status == FAILED).sum())
+        failures = f", {failed} failure{'s' * (failed != 1)}" if failed else ""
+        return f"Trajectory({len(self.boxes)} frames from frame {self.start}{failures})"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -68,6 +73,13 @@ class Results:
     profile: str | None = None
     label: Mapping[str, Any] = field(default_factory=dict)  # what `run.json` says: digest, versions, device
     failures: Mapping[str, str] = field(default_factory=dict)  # sequence -> why it has none
+
+    def __repr__(self) -> str:
+        trials = sum(len(each) for each in self.trajectories.values())
+        name = f"{self.tracker} {self.profile}" if self.profile else self.tracker
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        of = f"{trials} trials of {len(self.trajectories)} sequences"
+        return f"Results({name!r}, {self.protocol}: {of}{failed})"
 
 
 def load(folder: str | Path) -> list[Results]:

@@ -19,6 +19,13 @@ from jtrack.benchmark.results import Results
 from jtrack.benchmark.score import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
 from jtrack.cli import outputs
+from jtrack.cli.dataset_options import (
+    KindOfResults,
+    ProtocolOfResults,
+    RootOfResults,
+    Sequences,
+    Subset,
+)
 from jtrack.data.dataset import KINDS, Dataset, open_dataset
 from jtrack.data.sequence import Annotation as Truth
 from jtrack.data.text import split_names
@@ -74,24 +81,11 @@ def score(
         ),
     ],
     *,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the dataset, or of its annotations alone.", show_default="of the run"),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="Its kind: otb, vot, got, folder, tfds.", show_default="by the protocol"),
-    ] = None,
-    subset: Annotated[
-        str | None,
-        typer.Option("--list", help="One of its lists: cvpr13, tb50, tb100.", show_default="all there are"),
-    ] = None,
-    sequences: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="Only results of this protocol: ope, tre, sre ...", show_default="all")
-    ] = None,
+    root: RootOfResults = None,
+    dataset: KindOfResults = None,
+    subset: Subset = None,
+    sequences: Sequences = None,
+    protocol: ProtocolOfResults = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here too; replaced if it is there.")
     ] = None,

@@ -44,7 +44,7 @@ def objectness(
             show_default=False,
         ),
     ],
-    backbone: Annotated[str, typer.Option(help="Which network.")] = "alexnet",
+    backbone: Annotated[str, typer.Option(help=f"Which network: {', '.join(entries.FEATURES)}.")] = "alexnet",
     out: Annotated[
         Path | None,
         typer.Option(

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from jtrack import trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.backbones.store import SUFFIX
 from jtrack.benchmark.adapters import Contestant, contestant
-from jtrack.cli.track import Weights, prepare
+from jtrack.cli.track import prepare
+from jtrack.cli.tracker_options import Backbone, Precision, Profile, Weights, either
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
 from jtrack.integrations import vot
@@ -21,12 +23,9 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Run jtrack's trackers inside the VOT toolkit."
 )
 
-Tracker = Annotated[str, typer.Option(help="A tracker, as `jtrack eval` takes it.")]
-Profile = Annotated[str, typer.Option(help="Which of its profiles.")]
-Backbone = Annotated[
-    str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
+Tracker = Annotated[
+    str, typer.Option(help=f"{either(trackers.names())}; or another that `jtrack eval` takes.")
 ]
-Precision = Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")]
 Sizes = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="WxH", help="A size of frames to compile for beforehand; repeat it."),

@@ -39,6 +39,13 @@ class Dataset:
     sequence: Callable[[str], Sequence]
     missing: frozenset[str] = frozenset()  # names on the list that are not under `root`
 
+    def __repr__(self) -> str:
+        parts = [f"{len(self.names)} sequences"]
+        parts += [f"list {self.subset!r}"] if self.subset else []
+        parts += [f"{len(self.missing)} of the list missing"] if self.missing else []
+        parts += [f"in {str(self.root)!r}"] if self.kind != "synthetic" else []
+        return f"Dataset({self.kind!r}, {', '.join(parts)})"
+
 
 def open_dataset(
     kind: str,

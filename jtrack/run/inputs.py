@@ -160,8 +160,8 @@ def _images(source: Any) -> Iterable[np.ndarray]:
         )
     if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
         raise JtrackError(
-            f"a {type(source).__name__} of paths is no source of frames: give one of {KINDS_OF_SOURCE}; "
-            "track_batch tracks through several"
+            f"a {type(source).__name__} of paths is no source of frames: give {KINDS_OF_SOURCE}; "
+            "track_batch takes several videos"
         )
     shape = getattr(source, "shape", None)
     if shape is not None and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):

@@ -44,6 +44,18 @@ class Track:
     stopped: str | None = None  # why tracking ended before the frames did
     label: dict[str, Any] = field(default_factory=dict)  # what identifies the result: profile, digest, ...
 
+    def __repr__(self) -> str:
+        targets = "" if self.boxes.ndim == 2 else f" of {self.boxes.shape[1]} targets"
+        lost = int(self.lost.reshape(len(self.lost), -1).any(axis=1).sum())
+        parts = [f"{len(self.boxes)} frames{targets}", f"lost in {lost}"]
+        if {"tracker", "profile", "backbone"} <= self.label.keys():
+            parts.append("{tracker} {profile} on {backbone}".format_map(self.label))
+        if self.fps is not None:
+            parts.append(f"{self.fps:.1f} frames a second")
+        if self.stopped is not None:
+            parts.append(f"stopped: {self.stopped}")
+        return f"Track({', '.join(parts)})"
+
 
 class Executable(NamedTuple):
     """A tracker compiled for one target or for lanes of targets; `learn` is part of `step`."""
