@@ -2,10 +2,12 @@
 
 A tracker is a few pure functions over pytrees, as optax writes an optimiser:
 
-    tracker       = jtrack.trackers.hcft(backbone, config)
+    tracker       = jtrack.trackers.hcft.hcft(backbone, config)
     state         = tracker.init(params, key, frame, box)
     state, output = tracker.step(params, state, frame)
     state         = tracker.learn(params, state)        # only when `state.due`; None for HCFT
+
+`jtrack.advance(tracker, params, state, frame)` is the last two together.
 
 Nothing inside is jitted, does I/O, reads a clock or keeps hidden state. Randomness is a `key` carried in
 the state. `jtrack.run` decides how a tracker is executed: jit for one stream, vmap over targets and
