@@ -24,7 +24,7 @@ from jtrack.cli.track import prepare
 from jtrack.data import synthetic
 from jtrack.learning import incremental_svm
 from jtrack.run import segmentation
-from jtrack.run.stream import canvas_of, to_frame
+from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import Built, cnn_svm
 
 

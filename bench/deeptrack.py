@@ -23,7 +23,7 @@ from jtrack import data, run, trackers
 from jtrack.cli.track import prepare
 from jtrack.data import synthetic
 from jtrack.learning import structural_loss
-from jtrack.run.stream import canvas_of, to_frame
+from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import deeptrack
 from jtrack.types import Output
 

@@ -28,7 +28,7 @@ from jtrack.benchmark import metrics
 from jtrack.cli.track import prepare
 from jtrack.data import Sequence, synthetic
 from jtrack.learning import heat_map_net, map_selection
-from jtrack.run.stream import canvas_of, to_frame
+from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import fcnt
 from jtrack.types import Box, Frame
 

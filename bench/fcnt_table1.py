@@ -20,7 +20,7 @@ from jtrack import backbones
 from jtrack.backbones import store
 from jtrack.data import otb
 from jtrack.learning import feature_analysis
-from jtrack.run.stream import canvas_of, to_frame
+from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import fcnt
 from jtrack.vision import heat_map
 from jtrack.vision.crop import crop

@@ -18,7 +18,7 @@ from bench import timing
 from jtrack import backbones, devices
 from jtrack.cli.track import prepare
 from jtrack.data import synthetic
-from jtrack.run.stream import canvas_of, to_frame
+from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import gdt
 
 

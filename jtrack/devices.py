@@ -21,7 +21,8 @@ import jaxlib
 import numpy as np
 from jax import lax
 
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError
+from jtrack.names import match
 from jtrack.types import Array
 
 # oneDNN convolutions are what makes bfloat16 fast on CPU (and float32 faster). Without YNN fusions
@@ -197,8 +198,7 @@ def usable_precision(requested: str) -> str:
     Raises:
       JtrackError: another precision was requested.
     """
-    if requested not in ("float32", "bfloat16"):
-        raise unknown_name("precision", requested, ("float32", "bfloat16"))
+    requested = match("precision", requested, ("float32", "bfloat16"))
     return requested if requested == "float32" or _bf16_works() else "float32"
 
 

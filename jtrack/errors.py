@@ -34,7 +34,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> JtrackError:
       The error, to be raised by the caller.
     """
     choices = list(known)
-    near = difflib.get_close_matches(name, choices, n=5, cutoff=0.5)
+    folded = {choice.casefold(): choice for choice in choices}  # a name is not far off for its case
+    near = [folded[each] for each in difflib.get_close_matches(name.casefold(), folded, n=5, cutoff=0.5)]
     hint = f"did you mean {near[0]!r}? " if near else ""
     # A network has some hundred layers: of a long list the nearest few and its ends say enough.
     shown = choices if len(choices) <= LONGEST_LIST else [*near[1:], choices[0], "...", choices[-1]]

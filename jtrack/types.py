@@ -2,10 +2,12 @@
 
 A tracker is a few pure functions over pytrees, as optax writes an optimiser:
 
-    tracker       = jtrack.trackers.hcft(backbone, config)
+    tracker       = jtrack.trackers.hcft.hcft(backbone, config)
     state         = tracker.init(params, key, frame, box)
     state, output = tracker.step(params, state, frame)
     state         = tracker.learn(params, state)        # only when `state.due`; None for HCFT
+
+`jtrack.advance(tracker, params, state, frame)` is the last two together.
 
 Nothing inside is jitted, does I/O, reads a clock or keeps hidden state. Randomness is a `key` carried in
 the state. `jtrack.run` decides how a tracker is executed: jit for one stream, vmap over targets and
@@ -24,6 +26,7 @@ Conventions:
     vmap and differentiated without recompiling. What is learnt per target lives in the state.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -45,6 +48,9 @@ class Frame(NamedTuple):
     pixels: Array  # [H, W, 3] RGB 0..255; uint8, or float32 when differentiated with respect to it
     size: Array  # [2] int32: height and width of the valid part
 
+    def __repr__(self) -> str:
+        return f"Frame(pixels={_brief(self.pixels)}, size={_brief(self.size)})"
+
 
 class Output(NamedTuple):
     """What every tracker says about a frame."""
@@ -54,6 +60,11 @@ class Output(NamedTuple):
     lost: Array  # () bool: the target is believed to be out of view or the box not to be trusted
     info: dict[str, Array]  # the tracker's own diagnostics; empty unless its config asks for them
 
+    def __repr__(self) -> str:
+        info = ", ".join(f"{name}: {_brief(value)}" for name, value in self.info.items())
+        box, score, lost = _brief(self.box), _brief(self.score), _brief(self.lost)
+        return f"Output(box={box}, score={score}, lost={lost}, info={{{info}}})"
+
 
 class Tracker(NamedTuple):
     """The pure functions that make a tracker."""
@@ -61,3 +72,20 @@ class Tracker(NamedTuple):
     init: Callable[[Any, Key, Frame, Box], Any]  # (params, key, frame, box) -> state
     step: Callable[[Any, Any, Frame], tuple[Any, Output]]  # (params, state, frame) -> state, output
     learn: Callable[[Any, Any], Any] | None  # (params, state) -> state; applied only when `state.due`
+
+    def __repr__(self) -> str:
+        functions = ("init", "step") if self.learn is None else ("init", "step", "learn")
+        module = getattr(getattr(self.init, "func", self.init), "__module__", "")
+        return f"Tracker({', '.join(functions)} of {module})"
+
+
+def _brief(value: Any) -> str:
+    """A few numbers as they are, another array as its dtype and shape, anything else as Python says it."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        return repr(value)
+    if math.prod(value.shape) <= 4 and not isinstance(value, jax.core.Tracer):
+        try:
+            return repr(value.tolist())
+        except (AttributeError, RuntimeError):
+            pass  # a shape alone, or an array that was donated
+    return f"{value.dtype}{list(value.shape)}"

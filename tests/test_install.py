@@ -45,7 +45,8 @@ def probe(names, *, before="", environment=None):
 
 def test_import_jtrack_loads_nothing_heavy():
     found = probe("jtrack")
-    assert {"jax", "jtrack"} <= set(found["modules"])
+    assert "jtrack" in found["modules"]
+    assert "jax" not in found["modules"]  # a second, and the command's help needs none of it
     assert not HEAVY & set(found["modules"])
 
 

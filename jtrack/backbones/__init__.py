@@ -8,9 +8,9 @@
 
 from jtrack.backbones import alexnet, googlenet, hog, none, squeezenet, tiny, vgg
 from jtrack.backbones.base import Backbone, Params, Preprocessing, Topology
-from jtrack.errors import unknown_name
+from jtrack.names import match
 
-__all__ = ["PRECISIONS", "Backbone", "Params", "Preprocessing", "get", "names"]
+__all__ = ["PRECISIONS", "Backbone", "Params", "Preprocessing", "describe", "get", "names"]
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -38,6 +38,16 @@ def names() -> list[str]:
     return list(_NETS)
 
 
+def describe(name: str) -> str:
+    """What a network is, in one line.
+
+    Raises:
+      JtrackError: there is no network of this name.
+    """
+    topology, _ = _NETS[match("backbone", name, _NETS)]
+    return (topology.__doc__ or "").partition("\n")[0]
+
+
 def get(name: str, *, precision: str = "float32") -> Backbone:
     """A network by name.
 
@@ -52,9 +62,7 @@ def get(name: str, *, precision: str = "float32") -> Backbone:
     Raises:
       JtrackError: an unknown network or precision.
     """
-    if name not in _NETS:
-        raise unknown_name("backbone", name, _NETS)
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    name = match("backbone", name, _NETS)
+    precision = match("precision", precision, PRECISIONS)
     topology, preprocessing = _NETS[name]
     return Backbone(name, precision, preprocessing, topology)

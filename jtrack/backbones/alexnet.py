@@ -73,9 +73,10 @@ def alexnet() -> Iterator[Layer]:
 
 
 def alexnet_torchvision() -> Iterator[Layer]:
-    """The one-column AlexNet (Krizhevsky, 2014): no groups, no norm, pooling that rounds down.
+    """AlexNet in one column (Krizhevsky, 2014), as torchvision has it.
 
-    torchvision's adaptive pooling before fc6 is the identity at 224 x 224, the only size fc6 is offered for.
+    No groups, no norm, pooling that rounds down. torchvision's adaptive pooling before fc6 is the identity at
+    224 x 224, the only size fc6 is offered for.
     """
     yield Layer("conv1", Conv(3, 64, 11, stride=4, padding=2))
     yield Layer("relu1", Relu())

@@ -48,6 +48,7 @@ def fetch(name: str, *, progress: Progress = lambda file, done, total: None) -> 
       JtrackError: no address gave the right file; the sentence says what happened at each, and what to do
         offline. Nothing is installed then.
     """
+    name = store.entry(name).name
     folder = store.destination()
     failures = []
     silent = []  # why an address could not be reached

@@ -49,7 +49,10 @@ def _inception(block: str, source: str, inputs: int, widths: tuple[int, ...]) ->
 
 
 def googlenet() -> Iterator[Layer]:
-    """Nine inception blocks; "inception_3b" is "inception_3b/output"."""
+    """GoogLeNet (Inception v1): nine inception blocks.
+
+    "inception_3b" is "inception_3b/output".
+    """
     yield Layer("conv1/7x7_s2", Conv(3, 64, 7, stride=2, padding=3))
     yield Layer("conv1/relu_7x7", Relu())
     yield Layer("pool1/3x3_s2", MaxPool(3, 2))

@@ -20,5 +20,5 @@ class Hog(nnx.Module):
 
 
 def hog() -> Iterator[Layer]:
-    """The one layer "hog"."""
+    """No network: histograms of oriented gradients, the one layer "hog"."""
     yield Layer("hog", Hog())

@@ -8,5 +8,5 @@ PREPROCESSING = Preprocessing("RGB", (0, 0, 0), (1, 1, 1), (224, 224))
 
 
 def none() -> Iterator[Layer]:
-    """No layers."""
+    """No network, for trackers that learn their own from the video."""
     yield from ()

@@ -19,7 +19,10 @@ def _fire(block: str, inputs: int, squeeze: int, expand: int) -> Iterator[Layer]
 
 
 def squeezenet() -> Iterator[Layer]:
-    """Eight fire blocks; "fire2" is "fire2/concat"."""
+    """SqueezeNet 1.1: eight fire blocks.
+
+    "fire2" is "fire2/concat".
+    """
     yield Layer("conv1", Conv(3, 64, 3, stride=2))
     yield Layer("relu_conv1", Relu())
     yield Layer("pool1", MaxPool(3, 2))

@@ -29,7 +29,8 @@ from safetensors.numpy import save_file
 
 from jtrack import __version__, backbones
 from jtrack.backbones.convert import FORMATS, Layers, Source, check, convert
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError
+from jtrack.names import match
 
 SUFFIX = ".safetensors"
 
@@ -74,9 +75,7 @@ def _source(fields: dict[str, Any]) -> Source:
 
 def entry(name: str) -> Entry:
     """What the manifest says of a network; a JtrackError for a name it does not have."""
-    if name not in manifest():
-        raise unknown_name("network with weights", name, manifest())
-    return manifest()[name]
+    return manifest()[match("network with weights", name, manifest())]
 
 
 # --- folders ----------------------------------------------------------------------------------------------
@@ -118,8 +117,8 @@ def locate(name: str) -> Path | None:
     Raises:
       JtrackError: an unknown network.
     """
+    name = backbones.get(name).name
     if name not in manifest():
-        backbones.get(name)  # an unknown name; a known one has no files
         return None
     names = [name + SUFFIX, *(source.file for source in entry(name).sources)]
     return next((path for folder in folders() for file in names if (path := folder / file).is_file()), None)
@@ -147,6 +146,7 @@ def load(name: str) -> Layers:
       JtrackError: an unknown network, weights that are absent, damaged or another network's.
     """
     backbone = backbones.get(name)
+    name = backbone.name
     if name == "tiny":
         return backbone.random_params(0)
     if not backbone.template():
@@ -295,6 +295,7 @@ def convert_file(path: Path, name: str) -> Path:
     Raises:
       JtrackError: an unreadable file, another network's, or a folder that cannot be written.
     """
+    name = entry(name).name
     layers, header = made_from(path, name)
     stored = destination() / (name + SUFFIX)
     write(stored, layers, header)
@@ -343,6 +344,7 @@ def verify(name: str) -> list[str]:
       JtrackError: the weights are absent, damaged, another network's, changed since they were stored, or made
         from a file that differs from the published one.
     """
+    name = backbones.get(name).name
     path = locate(name)
     if path is None:
         raise _absent(name) if name in manifest() else JtrackError(f"{name} has no weights to verify")

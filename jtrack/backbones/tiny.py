@@ -9,7 +9,10 @@ PREPROCESSING = Preprocessing("RGB", (123.68, 116.779, 103.939), (58, 58, 58), (
 
 
 def tiny() -> Iterator[Layer]:
-    """One convolution a block, named as VGG-19's last: relu3_4, relu4_4, relu5_4 at strides 4, 8, 16."""
+    """A small network with random weights, for tests.
+
+    One convolution a block, named as VGG-19's last: relu3_4, relu4_4, relu5_4 at strides 4, 8, 16.
+    """
     inputs = 3
     for block, (last, width) in enumerate(((2, 4), (2, 8), (4, 8), (4, 12), (4, 16)), start=1):
         yield Layer(f"conv{block}_{last}", Conv(inputs, width, 3, padding=1))

@@ -32,17 +32,17 @@ def _vgg(depths: tuple[int, ...], *, ceil: bool) -> Iterator[Layer]:
 
 
 def vgg16() -> Iterator[Layer]:
-    """13 convolutions; Caffe's pooling, which rounds up."""
+    """VGG-16 as Caffe has it: 13 convolutions, pooling that rounds up."""
     return _vgg((2, 2, 3, 3, 3), ceil=True)
 
 
 def vgg19() -> Iterator[Layer]:
-    """16 convolutions; Caffe's pooling, which rounds up."""
+    """VGG-19 as Caffe has it: 16 convolutions, pooling that rounds up."""
     return _vgg((2, 2, 4, 4, 4), ceil=True)
 
 
 def vgg16_torchvision() -> Iterator[Layer]:
-    """13 convolutions; torchvision's pooling, which rounds down.
+    """VGG-16 as torchvision has it: 13 convolutions, pooling that rounds down.
 
     Its adaptive pooling before fc6 is the identity at 224 x 224, the only size fc6 is offered for.
     """
@@ -50,7 +50,7 @@ def vgg16_torchvision() -> Iterator[Layer]:
 
 
 def vgg19_torchvision() -> Iterator[Layer]:
-    """16 convolutions; pooling as `vgg16_torchvision`."""
+    """VGG-19 as torchvision has it: 16 convolutions, pooling that rounds down."""
     return _vgg((2, 2, 4, 4, 4), ceil=False)
 
 

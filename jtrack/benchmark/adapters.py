@@ -43,7 +43,9 @@ import jtrack
 from jtrack import trackers
 from jtrack.benchmark import machine
 from jtrack.errors import JtrackError, unknown_name
-from jtrack.run.stream import Executable, build, canvas_of, check_boxes, executable, make_tracker, to_frame
+from jtrack.names import match
+from jtrack.run.inputs import canvas_of, check_boxes, to_frame
+from jtrack.run.stream import Executable, build, executable, make_tracker
 from jtrack.trackers import Built
 from jtrack.types import Array, Frame, PyTree, Tracker
 
@@ -135,7 +137,7 @@ def contestant(
             "--weights"
         )
     where, _, name = tracker.rpartition(":")
-    if where == "opencv":
+    if where.casefold() == "opencv":
         return opencv(name, models)
     if models:
         raise JtrackError(
@@ -317,8 +319,7 @@ def opencv(name: str, models: Sequence[str | Path] = ()) -> Contestant:
     Raises:
       JtrackError: there is no such tracker in this OpenCV, or its files are missing or of no use.
     """
-    if name not in OPENCV:
-        raise unknown_name("tracker of OpenCV", name, OPENCV)
+    name = match("tracker of OpenCV", name, OPENCV)
     kind, files = OPENCV[name]
     paths = [Path(model) for model in models]
     if len(paths) != len(files):

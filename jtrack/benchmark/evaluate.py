@@ -31,7 +31,7 @@ from jtrack.data.identity import digest
 from jtrack.data.otb import omitted
 from jtrack.errors import JtrackError
 from jtrack.run.batch import track_batch
-from jtrack.run.stream import canvas_of
+from jtrack.run.inputs import canvas_of
 
 
 class Progress(NamedTuple):
@@ -50,6 +50,10 @@ class Evaluation:
     made: int  # trials run now
     kept: int  # trials that were there before
     failures: Mapping[str, Path]  # sequence -> the file that says why
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} sequences failed" if self.failures else ""
+        return f"Evaluation({self.made} trials run, {self.kept} kept{failed}, in {str(self.folder)!r})"
 
 
 type OnProgress = Callable[[Progress], object]

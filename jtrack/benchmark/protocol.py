@@ -18,6 +18,7 @@ import numpy as np
 from jtrack.data import Annotation, Sequence
 from jtrack.data.otb import ORIGIN
 from jtrack.errors import JtrackError, unknown_name
+from jtrack.names import match
 
 _SHORTEST = 20  # frames of a segment, as the OTB toolkit has it
 
@@ -69,8 +70,7 @@ def load(name: str) -> Protocol:
     Raises:
       JtrackError: there is none of this name.
     """
-    if name not in names():
-        raise unknown_name("protocol", name, names())
+    name = match("protocol", name, names())
     return parse(name, (_folder() / f"{name}.toml").read_text("utf-8"))
 
 

@@ -59,6 +59,11 @@ class Trajectory:
     # `boxes` are about them
     machine: str | None = None  # which made it, of those that its run knows
 
+    def __repr__(self) -> str:
+        failed = int((self.status == FAILED).sum())
+        failures = f", {failed} failure{'s' * (failed != 1)}" if failed else ""
+        return f"Trajectory({len(self.boxes)} frames from frame {self.start}{failures})"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -71,6 +76,13 @@ class Results:
     label: Mapping[str, Any] = field(default_factory=dict)  # what `run.json` says: digest, versions
     failures: Mapping[str, str] = field(default_factory=dict)  # sequence -> why it has none
     machines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # see `jtrack.benchmark.machine`
+
+    def __repr__(self) -> str:
+        trials = sum(len(each) for each in self.trajectories.values())
+        name = f"{self.tracker} {self.profile}" if self.profile else self.tracker
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        of = f"{trials} trials of {len(self.trajectories)} sequences"
+        return f"Results({name!r}, {self.protocol}: {of}{failed})"
 
 
 def load(folder: str | Path) -> list[Results]:

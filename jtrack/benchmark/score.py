@@ -49,6 +49,9 @@ class SequenceScore(NamedTuple):
     curves: Mapping[str, np.ndarray]  # "success" [21], "precision" [51], "normalised_precision" [51]
     weights: Mapping[str, float] = {}  # of measures and curves in the overall mean, where it is not 1
 
+    def __repr__(self) -> str:
+        return f"SequenceScore({self.frames} frames: {_brief(self.measures)})"
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -74,6 +77,14 @@ class Scored:
     def fps(self) -> float | None:
         """Frames a second over all that were timed; None where none was, or on several machines."""
         return next(iter(self.speeds.values())) if len(self.speeds) == 1 else None
+
+    def __repr__(self) -> str:
+        where = f"{self.results.protocol}, {self.subset}, {len(self.sequences)} sequences"
+        return f"Scored({self.results.tracker!r}, {where}: {_brief(self.measures)})"
+
+
+def _brief(measures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in measures.items())
 
 
 def annotations(dataset: Dataset) -> dict[str, Annotation]:

@@ -25,9 +25,12 @@ COMMANDS = {
     "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",
     "demo": "Track a made-up clip with known ground truth and show what comes out.",
     "train": "Train a network to tell objects from background, as GDT does first.",
+    "list": "List trackers, profiles, networks, datasets and protocols.",
     "weights": "List, fetch, convert and verify the weights of the networks.",
     "doctor": "Say what is installed and run the numeric self-tests.",
 }
+# The file of a command that is not called as it: a module `list` would hide Python's own in this package.
+FILES = {"list": "listing"}
 
 
 class Commands(TyperGroup):
@@ -46,7 +49,8 @@ class Commands(TyperGroup):
         if args[0] not in COMMANDS:
             raise unknown_name("command", args[0], COMMANDS)
         name, _, rest = super().resolve_command(ctx, args)
-        return name, typer.main.get_command(import_module(f"jtrack.cli.{name}").app), rest
+        file = FILES.get(args[0], args[0])
+        return name, typer.main.get_command(import_module(f"jtrack.cli.{file}").app), rest
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
@@ -60,7 +64,13 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all commands
+)
 
 
 def _print_version(wanted: bool) -> None:

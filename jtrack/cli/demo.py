@@ -11,6 +11,7 @@ from jtrack import draw, run, trackers
 from jtrack.benchmark import metrics
 from jtrack.cli import outputs
 from jtrack.cli.track import prepare, progress, summary
+from jtrack.cli.tracker_options import Backbone, Profile, Tracker
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError
 from jtrack.types import Output
@@ -21,11 +22,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for what comes out.")] = Path("demo"),
-    tracker: Annotated[str, typer.Option(help="Which tracker; deeptrack, too, needs no weights.")] = "hcft",
-    profile: Annotated[str, typer.Option(help="Which of its profiles.")] = "default",
-    backbone: Annotated[
-        str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
-    ] = None,
+    tracker: Tracker = "hcft",
+    profile: Profile = "default",
+    backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Tracks a made-up clip with known ground truth; writes a video, boxes and hcft's response maps."""

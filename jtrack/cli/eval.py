@@ -12,14 +12,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
 from jtrack.benchmark import score as scoring
-from jtrack.benchmark.adapters import contestant
+from jtrack.benchmark.adapters import OPENCV, contestant
 from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
-from jtrack.cli.track import Rate, Weights, prepare
+from jtrack.cli.dataset_options import Kind, Sequences, Subset
+from jtrack.cli.track import Rate, prepare
+from jtrack.cli.tracker_options import Backbone, Precision, Profile, Weights, either
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 
@@ -38,10 +41,7 @@ app = typer.Typer(add_completion=False)
 @app.command("eval")
 def run(
     *,
-    dataset: Annotated[
-        str,
-        typer.Option(help="Kind of dataset: otb, vot, got, folder, tfds or synthetic.", show_default=False),
-    ],
+    dataset: Kind,
     results: Annotated[Path, typer.Option(help="The folder of all results.", show_default=False)],
     root: Annotated[
         Path | None, typer.Option(help="The dataset's folder; synthetic needs none.", show_default=False)
@@ -49,26 +49,20 @@ def run(
     tracker: Annotated[
         str,
         typer.Option(
-            help="A tracker of jtrack; opencv:mil, opencv:vit or opencv:nano; or file.py:NAME or module:NAME "
-            "of one of your own, whose code is run."
+            help=f"A tracker of jtrack: {either(trackers.names())}; one of OpenCV: "
+            f"{either([f'opencv:{name}' for name in OPENCV])}; or one of your own, whose code is run: "
+            "file.py:NAME or module:NAME."
         ),
     ] = "hcft",
-    profile: Annotated[str, typer.Option(help="Which profile of jtrack's tracker.")] = "default",
-    backbone: Annotated[
-        str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
+    profile: Profile = "default",
+    backbone: Backbone = None,
+    precision: Precision = "float32",
     weights: Weights = None,
     model: Annotated[
         list[Path] | None, typer.Option(help="A model file of OpenCV's tracker; nano needs two.")
     ] = None,
-    subset: Annotated[
-        str | None,
-        typer.Option("--list", help="One of the benchmark's lists: cvpr13, tb50, tb100.", show_default="all"),
-    ] = None,
-    sequences: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
-    ] = None,
+    subset: Subset = None,
+    sequences: Sequences = None,
     protocol: Annotated[
         str | None,
         typer.Option(

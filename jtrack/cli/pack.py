@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jtrack.cli.dataset_options import Kind, Sequences, Subset
 from jtrack.data import open_dataset
-from jtrack.data.dataset import KINDS
 from jtrack.data.text import split_names
 
 app = typer.Typer(add_completion=False)
@@ -16,16 +16,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def pack(
-    dataset: Annotated[str, typer.Option(help=f"Its layout: {', '.join(KINDS)}.", show_default=False)],
+    dataset: Kind,
     out: Annotated[Path, typer.Option(help="The folder for the pack.", show_default=False)],
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.", show_default=False)] = None,
-    subset: Annotated[
-        str | None,
-        typer.Option("--list", help="One of its lists or splits: cvpr13, val.", show_default="all there are"),
-    ] = None,
-    sequences: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
-    ] = None,
+    subset: Subset = None,
+    sequences: Sequences = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pack that is there.")] = False,
 ) -> None:
     """Packs a dataset into array records, read by tfds.builder("jtrack_sot", data_dir=OUT)."""

@@ -7,6 +7,13 @@ import typer
 from rich.console import Console
 
 from jtrack.benchmark import report as reports
+from jtrack.cli.dataset_options import (
+    KindOfResults,
+    ProtocolOfResults,
+    RootOfResults,
+    Sequences,
+    Subset,
+)
 from jtrack.cli.score import of_protocol, score_all
 from jtrack.data import open_dataset
 
@@ -25,30 +32,17 @@ def report(
     ],
     *,
     out: Annotated[Path, typer.Option(help="The folder for the report.", show_default=False)],
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the dataset, or of its annotations alone.", show_default="of the run"),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="Its kind: otb, vot, got, folder, tfds.", show_default="by the protocol"),
-    ] = None,
+    root: RootOfResults = None,
+    dataset: KindOfResults = None,
     images: Annotated[
         Path | None,
         typer.Option(
             help="Folder to take frames from, if --root has annotations alone.", show_default="root"
         ),
     ] = None,
-    subset: Annotated[
-        str | None,
-        typer.Option("--list", help="One of its lists: cvpr13, tb50, tb100.", show_default="all there are"),
-    ] = None,
-    sequences: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="Only results of this protocol: ope, tre, sre ...", show_default="all")
-    ] = None,
+    subset: Subset = None,
+    sequences: Sequences = None,
+    protocol: ProtocolOfResults = None,
     title: Annotated[str | None, typer.Option(help="Of the page.", show_default="the dataset")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report.")] = False,
 ) -> None:

@@ -19,10 +19,18 @@ from jtrack.benchmark.results import Results
 from jtrack.benchmark.score import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
 from jtrack.cli import outputs
-from jtrack.data.dataset import Dataset, open_dataset
+from jtrack.cli.dataset_options import (
+    KindOfResults,
+    ProtocolOfResults,
+    RootOfResults,
+    Sequences,
+    Subset,
+)
+from jtrack.data.dataset import KINDS, Dataset, open_dataset
 from jtrack.data.sequence import Annotation as Truth
 from jtrack.data.text import split_names
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError
+from jtrack.names import match
 
 app = typer.Typer(add_completion=False)
 
@@ -73,24 +81,11 @@ def score(
         ),
     ],
     *,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the dataset, or of its annotations alone.", show_default="of the run"),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="Its kind: otb, vot, got, folder, tfds.", show_default="by the protocol"),
-    ] = None,
-    subset: Annotated[
-        str | None,
-        typer.Option("--list", help="One of its lists: cvpr13, tb50, tb100.", show_default="all there are"),
-    ] = None,
-    sequences: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="Only results of this protocol: ope, tre, sre ...", show_default="all")
-    ] = None,
+    root: RootOfResults = None,
+    dataset: KindOfResults = None,
+    subset: Subset = None,
+    sequences: Sequences = None,
+    protocol: ProtocolOfResults = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here too; replaced if it is there.")
     ] = None,
@@ -219,12 +214,10 @@ def of_protocol(paths: list[Path], protocol: str | None) -> list[Results]:
       JtrackError: if there are none, or they cannot be read.
     """
     found = [each for path in paths for each in open_results(path)]
-    kept = [each for each in found if protocol in (None, each.protocol)]
-    if not kept:
-        raise unknown_name(
-            "protocol of these results", str(protocol), sorted({each.protocol for each in found})
-        )
-    return kept
+    if protocol is None:
+        return found
+    wanted = match("protocol of these results", protocol, sorted({each.protocol for each in found}))
+    return [each for each in found if each.protocol == wanted]
 
 
 def source(results: Results, kind: str | None, root: Path | None, subset: str | None) -> Place:
@@ -239,6 +232,7 @@ def source(results: Results, kind: str | None, root: Path | None, subset: str | 
     if folder is None:
         raise JtrackError(f"it is not known where the annotations of {results.tracker} are: give --root DIR")
     # Measures are called by the kind of dataset they come from.
+    kind = match("kind of dataset", kind, KINDS) if kind else None
     kind = kind or results.label.get("dataset") or protocols.load(results.protocol).measures
     if root is None and kind in ("vot", "got"):
         subset = subset or results.label.get("list")

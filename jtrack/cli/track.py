@@ -26,24 +26,20 @@ from rich.progress import (
 from rich.text import Text
 
 from jtrack import devices, draw, run
+from jtrack.backbones import PRECISIONS
 from jtrack.cli import outputs
+from jtrack.cli.tracker_options import Backbone, Precision, Profile, Tracker, Weights
 from jtrack.data import FrameSource
 from jtrack.errors import JtrackError
+from jtrack.names import match
 from jtrack.run import Track, segmentation
-from jtrack.run.stream import OnFrame, build, check_boxes, open_frames
+from jtrack.run.inputs import check_boxes, open_frames
+from jtrack.run.stream import OnFrame, build
 from jtrack.trackers import Built
 from jtrack.types import Output
 
 # XLA has one for every program: of a full disk, a folder that is read only, or oneDNN (`configure_cpu`).
 CACHE_WARNING = "Error (reading|writing) persistent compilation cache entry"
-
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
-        show_default="the network's own",
-    ),
-]
 
 app = typer.Typer(add_completion=False)
 
@@ -65,12 +61,10 @@ def track(
     one_based: Annotated[
         bool, typer.Option("--one-based", help="Boxes read and written count pixels from 1, as OTB's do.")
     ] = False,
-    tracker: Annotated[str, typer.Option(help="Which tracker.")] = "hcft",
-    profile: Annotated[str, typer.Option(help="Which of its profiles.")] = "default",
-    backbone: Annotated[
-        str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")] = "float32",
+    tracker: Tracker = "hcft",
+    profile: Profile = "default",
+    backbone: Backbone = None,
+    precision: Precision = "float32",
     weights: Weights = None,
     out: Annotated[
         Path | None, typer.Option(help="Boxes, as .csv, .txt (as OTB's files, one a target) or .json.")
@@ -176,9 +170,13 @@ def informed(built: Built, maps: Path | None, masks: Path | None) -> Built:
 
 
 def prepare(precision: str) -> None:
-    """Readies JAX before it touches a device. Without a cache that can be written, it compiles anew."""
+    """Readies JAX before it touches a device. Without a cache that can be written, it compiles anew.
+
+    Raises:
+      JtrackError: there is no such precision.
+    """
     devices.keep_memory()
-    if precision == "bfloat16":
+    if match("precision", precision, PRECISIONS) == "bfloat16":
         # Only then: XLA cannot keep programs that call oneDNN, which would be compiled in every run.
         devices.configure_cpu()
     warnings.filterwarnings("ignore", CACHE_WARNING)

@@ -15,6 +15,7 @@ from jtrack.backbones import objectness as entries
 from jtrack.backbones import store
 from jtrack.cli.track import interruptible, prepare
 from jtrack.errors import JtrackError
+from jtrack.names import match
 from jtrack.train import objectness as training
 from jtrack.train.boxed import joined, open_boxed
 from jtrack.train.descent import CAFFE, Descent
@@ -43,7 +44,7 @@ def objectness(
             show_default=False,
         ),
     ],
-    backbone: Annotated[str, typer.Option(help="Which network.")] = "alexnet",
+    backbone: Annotated[str, typer.Option(help=f"Which network: {', '.join(entries.FEATURES)}.")] = "alexnet",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -82,6 +83,7 @@ def objectness(
 
     A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
     """
+    backbone = match("network for objectness", backbone, entries.FEATURES)
     path = entry_path(out, backbone)
     folder = path.with_suffix("")
     settings = training.Settings(
@@ -97,7 +99,6 @@ def objectness(
         steps=steps,
         keep_every=keep_every,
     )
-    entries.feature_of(backbone)
     if overwrite:
         for name in (training.CHECKPOINT, training.LOG):
             (folder / name).unlink(missing_ok=True)

@@ -8,23 +8,24 @@ from typing import Annotated
 
 import typer
 
+from jtrack import trackers
+from jtrack.backbones import PRECISIONS
 from jtrack.backbones.store import SUFFIX
 from jtrack.benchmark.adapters import Contestant, contestant
-from jtrack.cli.track import Weights, prepare
+from jtrack.cli.track import prepare
+from jtrack.cli.tracker_options import Backbone, Precision, Profile, Weights, either
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
 from jtrack.integrations import vot
+from jtrack.names import match
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Run jtrack's trackers inside the VOT toolkit."
 )
 
-Tracker = Annotated[str, typer.Option(help="A tracker, as `jtrack eval` takes it.")]
-Profile = Annotated[str, typer.Option(help="Which of its profiles.")]
-Backbone = Annotated[
-    str | None, typer.Option(help="Which network.", show_default="googlenet if installed, else hog")
+Tracker = Annotated[
+    str, typer.Option(help=f"{either(trackers.names())}; or another that `jtrack eval` takes.")
 ]
-Precision = Annotated[str, typer.Option(help="float32 or bfloat16, of the network.")]
 Sizes = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="WxH", help="A size of frames to compile for beforehand; repeat it."),
@@ -78,8 +79,9 @@ def find(
     """A tracker, and the options that say which it is."""
     chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     options = {"tracker": tracker}
-    if chosen.built is not None:
-        options |= {"profile": profile, "backbone": chosen.built.backbone.name, "precision": precision}
+    if (built := chosen.built) is not None:
+        options = {"tracker": built.name, "profile": built.profile, "backbone": built.backbone.name}
+        options["precision"] = match("precision", precision, PRECISIONS)
     if weights is not None:  # the toolkit starts trackers in a folder of its own
         options["weights"] = str(Path(weights).resolve()) if weights.endswith(SUFFIX) else weights
     return chosen, options

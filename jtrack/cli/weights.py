@@ -51,6 +51,7 @@ def fetch(name: Name) -> None:
     """Fetches a network from the addresses in the manifest, verifies and stores it."""
     from jtrack.backbones.fetch import fetch as fetch_network
 
+    name = store.entry(name).name
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     with Progress(
@@ -76,6 +77,7 @@ def convert(
     name: Annotated[str, typer.Option("--as", help="The network it holds.", show_default=False)],
 ) -> None:
     """Converts a file fetched elsewhere and stores the network."""
+    name = store.entry(name).name
     stored = store.convert_file(file, name)
     _, header = store.read(stored, name)
     typer.echo(f"{name}: stored as {stored}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.errors import LONGEST_LIST, JtrackError, unknown_name
+from jtrack.names import match
 
 # kind -> module of jtrack.data
 KINDS = {
@@ -37,6 +38,13 @@ class Dataset:
     annotation: Callable[[str], Annotation]  # reads no image, but VOT's first one for its size
     sequence: Callable[[str], Sequence]
     missing: frozenset[str] = frozenset()  # names on the list that are not under `root`
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.names)} sequences"]
+        parts += [f"list {self.subset!r}"] if self.subset else []
+        parts += [f"{len(self.missing)} of the list missing"] if self.missing else []
+        parts += [f"in {str(self.root)!r}"] if self.kind != "synthetic" else []
+        return f"Dataset({self.kind!r}, {', '.join(parts)})"
 
 
 def open_dataset(
@@ -62,8 +70,7 @@ def open_dataset(
       JtrackError: an unknown kind, subset or sequence; a folder that is missing, holds no sequence, or lacks
         a sequence that is wanted.
     """
-    if kind not in KINDS:
-        raise unknown_name("kind of dataset", kind, KINDS)
+    kind = match("kind of dataset", kind, KINDS)
     if root is None and kind != "synthetic":
         raise JtrackError(f"a dataset of kind {kind!r} needs its folder as root")
     root = Path() if root is None else Path(root).expanduser()

@@ -62,6 +62,17 @@ class Annotation:
     size: tuple[int, int] | None = None  # (height, width) of the frames, where it is known
     category: str = ""  # of the target, as the benchmark calls it ("dog"); empty where it does not say
 
+    def __repr__(self) -> str:
+        size = "" if self.size is None else f" of {self.size[1]}x{self.size[0]} pixels"
+        return f"Annotation({self.name!r}, {len(self.boxes)} frames{size}{self._about()})"
+
+    def _about(self) -> str:
+        """What is annotated beside boxes, without the arrays."""
+        parts = [self.category, "" if self.polygons is None else "polygons"]
+        for what, names in (("attributes", self.attributes), ("events", self.events)):
+            parts.append(f"{what} {' '.join(names)}" if names else "")
+        return "".join(f", {part}" for part in parts if part)
+
     @property
     def absent(self) -> np.ndarray:
         """[T] bool: frames whose target is not to be seen.
@@ -81,6 +92,12 @@ class Sequence(Annotation):
     """An annotation with the frames it belongs to: `frames` may be more than the rows."""
 
     frames: FrameSource
+
+    def __repr__(self) -> str:
+        length = "unknown" if self.frames.length is None else self.frames.length
+        height, width = self.frames.size
+        boxes = f", boxes of {len(self.boxes)}"
+        return f"Sequence({self.name!r}, {length} frames of {width}x{height} pixels{boxes}{self._about()})"
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ import numpy as np
 from jtrack.benchmark.adapters import Contestant, Said, Session
 from jtrack.data.folder import decode_image, read_image
 from jtrack.errors import JtrackError, missing_extra
-from jtrack.run.stream import canvas_of
+from jtrack.run.inputs import canvas_of
 
 TIMEOUT = 300  # seconds the toolkit shall wait for an answer
 

@@ -6,7 +6,7 @@ has ended is frozen until the longest has: sequences are sorted by length, so th
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,17 +17,10 @@ from jax.typing import ArrayLike
 
 from jtrack import data
 from jtrack.data import FrameError, FrameSource
-from jtrack.run.stream import (
-    Source,
-    Track,
-    build,
-    canvas_of,
-    check_boxes,
-    learn_where_due,
-    make_tracker,
-    open_frames,
-    select_lanes,
-)
+from jtrack.errors import JtrackError
+from jtrack.run.advance import advance_lanes
+from jtrack.run.inputs import Source, canvas_of, check_boxes, open_frames
+from jtrack.run.stream import Track, build, make_tracker
 from jtrack.trackers import Built
 from jtrack.types import Array, Frame, Key, Output, PyTree, Tracker
 
@@ -69,14 +62,23 @@ def track_batch(
       not).
 
     Raises:
-      JtrackError: for a source that cannot be opened, a box that cannot be tracked, or an unknown name.
+      JtrackError: for anything but pairs, a source that cannot be opened, a box that cannot be tracked, or an
+        unknown name.
     """
+    pairs = _checked(sequences)
+    if lanes < 1:
+        raise JtrackError(f"the number of lanes is {lanes}: give 1 or more")
     built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     groups: dict[tuple[Tracker, tuple[int, int]], list[int]] = defaultdict(list)
     jobs = []
-    for index, (source, given) in enumerate(sequences):
+    for index, (source, given) in enumerate(pairs):
         frames = open_frames(source)
-        box = check_boxes(given, frames.size, inside=False).reshape(4)
+        box = check_boxes(given, frames.size, inside=False)
+        if box.ndim != 1:
+            raise JtrackError(
+                f"sequence {index} has {len(box)} boxes: track_batch tracks one target in each sequence; "
+                "repeat the pair with every box, or use track"
+            )
         made = make_tracker(built.make, built.backbone, built.for_target(box, frames.size))
         jobs.append(Job(frames, box, made))
         groups[made, canvas_of(frames.size)].append(index)
@@ -93,6 +95,22 @@ def track_batch(
     return [tracks[index] for index in range(len(jobs))]
 
 
+def _checked(sequences: Any) -> list[tuple[Source, Any]]:
+    """Refuses what is not a list of pairs; the rest of the work would say it less clearly."""
+    need = 'give a list of pairs (source, box), such as [("a.mp4", (x, y, w, h)), ("b.mp4", (x, y, w, h))]'
+    single = isinstance(sequences, str | Path | FrameSource | data.Sequence | np.ndarray)
+    if single or not isinstance(sequences, Iterable):
+        raise JtrackError(f"track_batch got a {type(sequences).__name__} for its sequences: {need}")
+    pairs = list(sequences)
+    if not pairs:
+        raise JtrackError(f"track_batch got no sequences: {need}")
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            what = repr(pair) if isinstance(pair, str | Path | tuple) else f"a {type(pair).__name__}"
+            raise JtrackError(f"sequence {index} is {what:.80}, which is no pair: {need}")
+    return pairs
+
+
 class LaneExecutable(NamedTuple):
     """A tracker compiled for lanes that each have their own frame."""
 
@@ -105,11 +123,9 @@ class LaneExecutable(NamedTuple):
 @functools.lru_cache(maxsize=32)
 def lane_executable(tracker: Tracker) -> LaneExecutable:
     """Jits a tracker for lanes of sequences; lanes that are not active keep their state bitwise."""
-    step_lanes = jax.vmap(tracker.step, (None, 0, 0))
 
     def step(params: PyTree, state: PyTree, frame: Frame, active: Array) -> tuple[PyTree, Output]:
-        stepped, output = step_lanes(params, state, frame)
-        return learn_where_due(tracker.learn, params, select_lanes(active, stepped, state)), output
+        return advance_lanes(tracker, params, state, frame, active)
 
     return LaneExecutable(jax.jit(jax.vmap(tracker.init, (None, 0, 0, 0))), jax.jit(step, donate_argnums=1))
 

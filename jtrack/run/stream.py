@@ -10,30 +10,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from jtrack import data, devices, trackers
 from jtrack.backbones import Backbone
-from jtrack.data import FrameError, FrameSource
-from jtrack.data.folder import check_range
+from jtrack.data import FrameError
 from jtrack.errors import JtrackError
+from jtrack.run.advance import advance, advance_lanes
+from jtrack.run.inputs import Source, canvas_of, check_boxes, open_frames, to_frame
 from jtrack.trackers import Built
-from jtrack.types import Array, Frame, Key, Output, PyTree, Tracker
-
-# Canvas sides are multiples of this. It wastes 7 % of a 1920 x 1080 frame and puts every size within 127
-# pixels on one compilation; only crops are ever read, so that the waste is in sending the frame alone.
-CANVAS_STEP = 128
+from jtrack.types import Frame, Key, Output, PyTree, Tracker
 
 type OnFrame = Callable[[int, np.ndarray, list[Output]], bool | None]
-type Source = str | Path | int | FrameSource | data.Sequence | Iterable[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,67 +44,17 @@ class Track:
     stopped: str | None = None  # why tracking ended before the frames did
     label: dict[str, Any] = field(default_factory=dict)  # what identifies the result: profile, digest, ...
 
-
-def canvas_of(size: tuple[int, int]) -> tuple[int, int]:
-    """The canvas (height, width) of frames of a size: each side rounded up to a multiple of `CANVAS_STEP`."""
-    height, width = (-(-side // CANVAS_STEP) * CANVAS_STEP for side in size)
-    return height, width
-
-
-def to_frame(image: np.ndarray, canvas: tuple[int, int]) -> Frame:
-    """Puts a uint8 [h, w, 3] image in the top-left corner of a canvas (height, width) and on the device."""
-    height, width = image.shape[:2]
-    if (height, width) == canvas:
-        pixels = image
-    else:
-        pixels = np.zeros((*canvas, 3), np.uint8)
-        pixels[:height, :width] = image
-    return Frame(jax.device_put(pixels), jax.device_put(np.array([height, width], np.int32)))
-
-
-def check_boxes(
-    boxes: np.ndarray | Sequence[Any], size: tuple[int, int], *, inside: bool, origin: int = 0
-) -> np.ndarray:
-    """Refuses boxes that cannot be tracked.
-
-    Args:
-      boxes: [..., 4] x, y, w, h in pixels, 0-based.
-      size: (height, width) of the frame.
-      inside: whether boxes must lie inside the frame, up to the one pixel annotators disagree by; otherwise
-        they need only overlap it.
-      origin: what the user calls the first pixel; boxes are said so in errors.
-
-    Returns:
-      The boxes as float32.
-
-    Raises:
-      JtrackError: for another shape, for values that are not finite, for a side under two pixels, and for
-        boxes outside the frame.
-    """
-    array = np.asarray(boxes, np.float64)
-    if array.ndim not in (1, 2) or array.shape[-1] != 4 or not array.size:
-        raise JtrackError(f"a box is four numbers x, y, w, h, or [N, 4] for N targets: got {boxes!r}")
-    height, width = size
-    for box in array.reshape(-1, 4):
-        x, y, w, h = box
-        shown = ",".join(f"{value:g}" for value in (x + origin, y + origin, w, h))
-        if not np.isfinite(box).all():
-            raise JtrackError(f"box {shown} (x,y,w,h) is not finite: give four numbers")
-        if min(w, h) < 2:
-            raise JtrackError(
-                f"box {shown} (x,y,w,h) is too small: width and height must be 2 pixels or more"
-            )
-        left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-        if left >= right or top >= bottom:
-            raise JtrackError(
-                f"box {shown} (x,y,w,h) lies outside the frame, which is {width}x{height} pixels"
-            )
-        if inside and (min(x, y) < -1 or x + w > width + 1 or y + h > height + 1):
-            raise JtrackError(
-                f"box {shown} (x,y,w,h) lies partly outside the frame, which is {width}x{height} pixels: "
-                f"the part inside is {left + origin:g},{top + origin:g},{right - left:g},{bottom - top:g}"
-            )
-    return array.astype(np.float32)
+    def __repr__(self) -> str:
+        targets = "" if self.boxes.ndim == 2 else f" of {self.boxes.shape[1]} targets"
+        lost = int(self.lost.reshape(len(self.lost), -1).any(axis=1).sum())
+        parts = [f"{len(self.boxes)} frames{targets}", f"lost in {lost}"]
+        if {"tracker", "profile", "backbone"} <= self.label.keys():
+            parts.append("{tracker} {profile} on {backbone}".format_map(self.label))
+        if self.fps is not None:
+            parts.append(f"{self.fps:.1f} frames a second")
+        if self.stopped is not None:
+            parts.append(f"stopped: {self.stopped}")
+        return f"Track({', '.join(parts)})"
 
 
 class Executable(NamedTuple):
@@ -120,39 +64,14 @@ class Executable(NamedTuple):
     step: Callable[[PyTree, PyTree, Frame], tuple[PyTree, Output]]  # donates the state
 
 
-def learn_where_due(
-    learn: Callable[[PyTree, PyTree], PyTree] | None, params: PyTree, state: PyTree
-) -> PyTree:
-    """Applies `learn` to a state, or to lanes of states, where `state.due`.
-
-    A vmapped cond would run `learn` on every lane of every frame. Here it runs only on frames where a lane
-    needs it, and a lane that does not is left bitwise unchanged.
-    """
-    if learn is None:
-        return state
-    if state.due.ndim == 0:
-        return jax.lax.cond(state.due, learn, lambda _, state: state, params, state)
-
-    def learn_lanes(params: PyTree, state: PyTree) -> PyTree:
-        return select_lanes(state.due, jax.vmap(learn, (None, 0))(params, state), state)
-
-    return jax.lax.cond(state.due.any(), learn_lanes, lambda _, state: state, params, state)
-
-
-def select_lanes(mask: Array, new: PyTree, old: PyTree) -> PyTree:
-    """Takes, lane by lane (the first axis of every leaf), `new` where the mask holds and `old` elsewhere."""
-    return jax.tree.map(lambda a, b: jnp.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, old)
-
-
 @functools.lru_cache(maxsize=32)
 def executable(tracker: Tracker, *, lanes: bool) -> Executable:
     """Jits a tracker for one target, or for several targets (lanes) that share each frame."""
     init = jax.vmap(tracker.init, (None, 0, None, 0)) if lanes else tracker.init
-    step = jax.vmap(tracker.step, (None, 0, None)) if lanes else tracker.step
+    run = advance_lanes if lanes else advance
 
     def step_and_learn(params: PyTree, state: PyTree, frame: Frame) -> tuple[PyTree, Output]:
-        state, output = step(params, state, frame)
-        return learn_where_due(tracker.learn, params, state), output
+        return run(tracker, params, state, frame)
 
     return Executable(jax.jit(init), jax.jit(step_and_learn, donate_argnums=1))
 
@@ -261,20 +180,6 @@ def _receive(
     return image, [by_target[index] for index in range(len(by_target))]
 
 
-def open_frames(source: Source, *, start: int | None = None, end: int | None = None) -> FrameSource:
-    """Opens whatever `track` accepts as a source, from frame `start` to before frame `end`."""
-    if isinstance(source, str | Path | int):
-        return data.open_source(source, start=start, end=end)
-    if isinstance(source, data.Sequence):
-        source = source.frames
-    frames = source if isinstance(source, FrameSource) else data.from_arrays(source)
-    if start is None and end is None:
-        return frames
-    first, last = check_range(frames.name, start, end, frames.length)
-    length = None if last is None else last - first
-    return replace(frames, length=length, read=lambda: islice(frames, first, last))
-
-
 def build(
     tracker: str | Built,
     *,
@@ -286,6 +191,11 @@ def build(
     """`trackers.create`, in a precision that this machine computes rightly; what is built stays as it is."""
     if isinstance(tracker, Built):
         return tracker
+    if isinstance(tracker, Tracker):
+        raise JtrackError(
+            "a Tracker alone has no weights and numbers: give a tracker's name, or what "
+            "jtrack.trackers.create built"
+        )
     usable = devices.usable_precision(precision)
     return trackers.create(tracker, profile=profile, backbone=backbone, precision=usable, weights=weights)
 

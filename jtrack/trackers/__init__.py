@@ -7,8 +7,10 @@ For the parts themselves: `hcft.hcft(backbone, config)` makes the pure functions
 """
 
 import hashlib
+import tomllib
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -18,7 +20,8 @@ import numpy as np
 
 from jtrack import backbones
 from jtrack.backbones import Backbone, objectness, store
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError
+from jtrack.names import match
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Tracker
 
@@ -41,6 +44,12 @@ class Built(NamedTuple):
     params: dict[str, Any]  # {"backbone": weights, "tracker": numbers}
     make: Callable[[Backbone, Any], Tracker]
     trained: str | None = None  # the entry that a network and its head, trained for objectness, are of
+
+    def __repr__(self) -> str:
+        count = sum(np.size(leaf) for leaf in jax.tree.leaves(self.params["backbone"]))
+        trained = "" if self.trained is None else f" of {self.trained}"
+        network = f"{self.backbone.name} ({self.backbone.precision}, {count:,} weights{trained})"
+        return f"Built({self.name} {self.profile} on {network})"
 
     def for_target(self, box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) -> Any:
         """The config with all shapes fixed for a first box (x, y, w, h) and frames of (height, width)."""
@@ -80,6 +89,35 @@ def profiles(name: str) -> list[str]:
     return list(_module(name).PROFILES)
 
 
+def describe(name: str) -> str:
+    """What a tracker is, in one line: its name and paper.
+
+    Raises:
+      JtrackError: there is no tracker of this name.
+    """
+    return (_module(name).__doc__ or "").partition("\n")[0]
+
+
+def describe_profiles(name: str) -> dict[str, str]:
+    """The profiles of a tracker, with what each is in one line.
+
+    Raises:
+      JtrackError: there is no tracker of this name.
+    """
+    name = match("tracker", name, _MODULES)
+    known = tomllib.loads((resources.files(__name__) / "profiles.toml").read_text("utf-8"))[name]
+    return {profile: known[profile] for profile in profiles(name)}
+
+
+def networks(name: str) -> list[str]:
+    """The networks a tracker can stand on, of `jtrack.backbones.names()`.
+
+    Raises:
+      JtrackError: there is no tracker of this name.
+    """
+    return list(_module(name).BACKBONES)
+
+
 def create(
     name: str = "hcft",
     *,
@@ -102,9 +140,11 @@ def create(
     Raises:
       JtrackError: an unknown name, weights that are not there, or weights that the tracker would not use.
     """
-    module = _module(name)
-    if profile not in module.PROFILES:
-        raise unknown_name(f"profile of {name}", profile, module.PROFILES)
+    name = match("tracker", name, _MODULES)
+    module = _MODULES[name]
+    profile = match(f"profile of {name}", profile, module.PROFILES)
+    if backbone is not None:
+        backbone = match("backbone", backbone, backbones.names())
     entry = None if weights is None else objectness.load(weights)
     trained = Path(weights).name.removesuffix(store.SUFFIX) if weights is not None else None
     if entry is not None and backbone not in (None, entry.backbone):
@@ -153,6 +193,4 @@ def default_backbone(name: str = "hcft") -> str:
 
 
 def _module(name: str) -> ModuleType:
-    if name not in _MODULES:
-        raise unknown_name("tracker", name, _MODULES)
-    return _MODULES[name]
+    return _MODULES[match("tracker", name, _MODULES)]

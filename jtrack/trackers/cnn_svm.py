@@ -24,9 +24,9 @@ import numpy as np
 from jax import lax
 
 from jtrack.backbones import Backbone
-from jtrack.errors import unknown_name
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency, scale_following
 from jtrack.learning.scale_filter import ScaleFilter
+from jtrack.names import match
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes, pooling
 from jtrack.vision.crop import crop
@@ -231,10 +231,8 @@ def profile(name: str, backbone: str) -> Profile:
     Raises:
       JtrackError: no such profile, or a network whose features are not known.
     """
-    if name not in PROFILES:
-        raise unknown_name("profile of cnn_svm", name, PROFILES)
-    if backbone not in FEATURES:
-        raise unknown_name("backbone of cnn_svm", backbone, FEATURES)
+    name = match("profile of cnn_svm", name, PROFILES)
+    backbone = match("backbone of cnn_svm", backbone, FEATURES)
     return PROFILES[name](backbone)
 
 

@@ -23,11 +23,11 @@ import numpy as np
 from jax import lax
 
 from jtrack.backbones import Backbone
-from jtrack.errors import unknown_name
 from jtrack.learning import cue_network, iterative_sgd, sample_pool, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
 from jtrack.learning.sample_pool import Pool
+from jtrack.names import match
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes
 from jtrack.vision.colour import grey, hsv
@@ -238,10 +238,8 @@ def profile(name: str, backbone: str = "none") -> Profile:
     Raises:
       JtrackError: no such profile, or a network: this tracker learns its own.
     """
-    if name not in PROFILES:
-        raise unknown_name("profile of deeptrack", name, PROFILES)
-    if backbone not in BACKBONES:
-        raise unknown_name("backbone of deeptrack, which learns its own network,", backbone, BACKBONES)
+    name = match("profile of deeptrack", name, PROFILES)
+    match("backbone of deeptrack, which learns its own network,", backbone, BACKBONES)
     return PROFILES[name]()
 
 

@@ -24,11 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack.backbones import Backbone
-from jtrack.errors import unknown_name
 from jtrack.learning import caffe_sgd, heat_map_net, map_selection, scale_following
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.heat_map_net import HeatMapNet, Samples
 from jtrack.learning.scale_filter import ScaleFilter
+from jtrack.names import match
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes, heat_map
 from jtrack.vision.crop import crop
@@ -347,10 +347,8 @@ def profile(name: str, backbone: str) -> Profile:
     Raises:
       JtrackError: no such profile, or a network whose taps are not known.
     """
-    if name not in PROFILES:
-        raise unknown_name("profile of fcnt", name, PROFILES)
-    if backbone not in TAPS:
-        raise unknown_name("backbone of fcnt", backbone, TAPS)
+    name = match("profile of fcnt", name, PROFILES)
+    backbone = match("backbone of fcnt", backbone, TAPS)
     return PROFILES[name](*TAPS[backbone])
 
 

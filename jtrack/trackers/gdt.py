@@ -37,11 +37,11 @@ from jax import lax
 
 from jtrack.backbones import Backbone
 from jtrack.backbones.objectness import FEATURES, Feature
-from jtrack.errors import unknown_name
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED, Dense
 from jtrack.learning.gaussian_layer import Gaussian
+from jtrack.names import match
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision import boxes, roi
 from jtrack.vision.crop import crop
@@ -247,10 +247,8 @@ def profile(name: str, backbone: str) -> Profile:
     Raises:
       JtrackError: no such profile, or a network whose features are not known.
     """
-    if name not in PROFILES:
-        raise unknown_name("profile of gdt", name, PROFILES)
-    if backbone not in FEATURES:
-        raise unknown_name("backbone of gdt", backbone, FEATURES)
+    name = match("profile of gdt", name, PROFILES)
+    backbone = match("backbone of gdt", backbone, FEATURES)
     return PROFILES[name](FEATURES[backbone])
 
 

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack.backbones import Backbone
-from jtrack.errors import unknown_name
 from jtrack.learning import correlation_filter, peak, scale_filter
 from jtrack.learning.correlation_filter import Filter, blend
 from jtrack.learning.scale_filter import ScaleFilter
+from jtrack.names import match
 from jtrack.types import Array, Box, Frame, Key, Output, Tracker
 from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
@@ -251,10 +251,8 @@ def profile(name: str, backbone: str) -> Profile:
     Raises:
       JtrackError: no such profile, or a network whose taps are not known.
     """
-    if name not in PROFILES:
-        raise unknown_name("profile of hcft", name, PROFILES)
-    if backbone not in TAPS:
-        raise unknown_name("backbone of hcft", backbone, TAPS)
+    name = match("profile of hcft", name, PROFILES)
+    backbone = match("backbone of hcft", backbone, TAPS)
     config, chosen = PROFILES[name](*TAPS[backbone])
     if backbone in CONFIDENCE:
         chosen = chosen._replace(confidence=_float32(CONFIDENCE[backbone]))

@@ -69,6 +69,7 @@ def open_boxed(spec: str, *, split: str = "train", root: str | Path | None = Non
         boxes.
     """
     kind, _, where = spec.partition(":")
+    kind = kind.casefold()
     if kind not in KINDS or not where:
         known = "tfds:voc/2007, tfds:coco/2017, folder:DIR, otb:DIR, vot:DIR, got:DIR or scenes:COUNT"
         raise JtrackError(f"data {spec!r} is not understood: give {known}")

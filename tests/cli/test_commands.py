@@ -1,6 +1,8 @@
 """The other commands, help and version."""
 
 import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -8,9 +10,13 @@ import pytest
 from cli_tools import read_video
 
 import jtrack as package
-from jtrack.benchmark import metrics
+from jtrack import backbones, trackers
+from jtrack.backbones import objectness
+from jtrack.benchmark import metrics, protocol
+from jtrack.benchmark.adapters import OPENCV
 from jtrack.cli import COMMANDS, doctor
 from jtrack.data import synthetic
+from jtrack.data.dataset import KINDS
 
 
 def test_version_and_help(jtrack):
@@ -19,6 +25,61 @@ def test_version_and_help(jtrack):
     assert all(name in help_text for name in COMMANDS)
     for name in COMMANDS:
         assert "Usage" in jtrack(name, "--help").stdout
+
+
+def test_h_is_help_of_every_command(jtrack):
+    assert jtrack("-h").stdout == jtrack("--help").stdout
+    for name in COMMANDS:
+        assert "Usage" in jtrack(name, "-h").stdout
+    for names in (("train", "objectness"), ("vot", "serve"), ("weights", "fetch"), ("list", "profiles")):
+        assert "Usage" in jtrack(*names, "-h").stdout
+
+
+def test_help_comes_without_waiting_for_jax():
+    code = "import sys; from jtrack.cli import app; app(['-h'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in done.stdout
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "jtrack.cli" in loaded and not {"jax", "cv2", "numpy"} & set(loaded)
+
+
+def choices(jtrack, *command):
+    """The words of each option's help, by the option."""
+    text = re.sub("[│╭╮╰╯─]", " ", jtrack(*command, "-h").stdout)
+    parts = re.split(r"\n[ *]+(--[a-z-]+) ", text)
+    return {
+        option: set(re.findall(r"[\w:-]+", words))
+        for option, words in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    "command", [("track",), ("demo",), ("eval",), ("vot", "serve"), ("vot", "entry")], ids=" ".join
+)
+def test_help_shows_the_trackers_profiles_and_networks(jtrack, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = choices(jtrack, *command)
+    assert set(trackers.names()) <= shown["--tracker"]
+    assert {profile for name in trackers.names() for profile in trackers.profiles(name)} <= shown["--profile"]
+    assert set(backbones.names()) <= shown["--backbone"]
+    if command != ("demo",):
+        assert set(backbones.PRECISIONS) <= shown["--precision"]
+    if command == ("eval",):
+        assert {f"opencv:{name}" for name in OPENCV} <= shown["--tracker"]
+
+
+@pytest.mark.parametrize("command", ["eval", "score", "report", "pack"])
+def test_help_shows_the_datasets_and_protocols(jtrack, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = choices(jtrack, command)
+    assert set(KINDS) <= shown["--dataset"]
+    if command != "pack":
+        assert set(protocol.names()) <= shown["--protocol"]
+
+
+def test_help_of_training_shows_its_networks(jtrack, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert set(objectness.FEATURES) <= choices(jtrack, "train", "objectness")["--backbone"]
 
 
 def test_unknown_command_is_a_usage_error(process):

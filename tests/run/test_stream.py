@@ -11,7 +11,9 @@ import pytest
 
 from jtrack.data import FrameError, FrameSource, Sequence, from_arrays
 from jtrack.errors import JtrackError
-from jtrack.run.stream import canvas_of, check_boxes, learn_where_due, stream, to_frame, track
+from jtrack.run.advance import learn_where_due
+from jtrack.run.inputs import canvas_of, check_boxes, to_frame
+from jtrack.run.stream import stream, track
 from jtrack.types import Array
 
 RNG = np.random.default_rng(0)

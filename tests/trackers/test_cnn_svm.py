@@ -13,7 +13,7 @@ from jtrack import backbones
 from jtrack.backbones import store
 from jtrack.errors import JtrackError
 from jtrack.learning import incremental_svm
-from jtrack.run.stream import learn_where_due
+from jtrack.run.advance import learn_where_due
 from jtrack.trackers import cnn_svm
 from jtrack.types import Frame
 from jtrack.vision import boxes

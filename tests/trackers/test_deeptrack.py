@@ -12,7 +12,8 @@ from scipy import stats
 from jtrack import trackers
 from jtrack.errors import JtrackError
 from jtrack.learning import sample_pool, structural_loss
-from jtrack.run.stream import executable, learn_where_due
+from jtrack.run.advance import learn_where_due
+from jtrack.run.stream import executable
 from jtrack.trackers import deeptrack
 from jtrack.types import Frame
 from jtrack.vision import boxes

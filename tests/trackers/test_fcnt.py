@@ -11,7 +11,8 @@ import pytest
 
 from jtrack import backbones
 from jtrack.errors import JtrackError
-from jtrack.run.stream import executable, learn_where_due
+from jtrack.run.advance import learn_where_due
+from jtrack.run.stream import executable
 from jtrack.trackers import fcnt
 from jtrack.types import Frame
 

@@ -12,7 +12,7 @@ from jtrack import backbones, trackers
 from jtrack.backbones import objectness, store
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head, gaussian_layer
-from jtrack.run.stream import learn_where_due
+from jtrack.run.advance import learn_where_due
 from jtrack.trackers import gdt
 from jtrack.types import Frame
 from jtrack.vision import boxes

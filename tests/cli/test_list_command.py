@@ -1,0 +1,71 @@
+"""`jtrack list`: what there is to choose from, for people and in a pipe."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from jtrack import backbones, trackers
+from jtrack.backbones import store
+from jtrack.benchmark import protocol
+from jtrack.cli.listing import LAYOUTS
+from jtrack.data.dataset import KINDS
+
+NAMES = {
+    "trackers": trackers.names(),
+    "backbones": backbones.names(),
+    "datasets": list(KINDS),
+    "protocols": protocol.names(),
+    "profiles": [profile for name in trackers.names() for profile in trackers.profiles(name)],
+}
+
+
+def lines(jtrack, *arguments):
+    """The columns of each line."""
+    return [line.split("\t") for line in jtrack("list", *arguments).stdout.splitlines()]
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_a_line_each_with_the_name_first_and_what_it_is_last(jtrack, what):
+    found = lines(jtrack, what)
+    assert [line[0] for line in found] == NAMES[what]
+    assert len({len(line) for line in found}) == 1
+    assert all(len(line[-1]) > 10 for line in found)
+
+
+def test_profiles_of_one_tracker(jtrack):
+    found = lines(jtrack, "profiles", "CNN-SVM")
+    assert [line[:2] for line in found] == [[name, "cnn_svm"] for name in trackers.profiles("cnn_svm")]
+    assert "unknown tracker 'hctf': did you mean 'hcft'" in jtrack("list", "profiles", "hctf", code=2).stderr
+
+
+def test_networks_say_whether_their_weights_are_here_and_who_takes_them(jtrack, monkeypatch, tmp_path):
+    monkeypatch.setenv("JTRACK_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(store, "user_folder", lambda: tmp_path)
+    (tmp_path / "googlenet.safetensors").touch()
+    found = {name: (weights, takers) for name, weights, takers, _ in lines(jtrack, "backbones")}
+    assert found["googlenet"][0] == "here" and found["vgg19"][0] == "not here"
+    assert found["none"] == ("needs none", "deeptrack")
+    assert found["hog"] == ("needs none", "hcft fcnt cnn_svm gdt")
+
+
+def test_every_tracker_profile_dataset_and_network_is_described():
+    assert LAYOUTS.keys() == KINDS.keys()
+    for name in trackers.names():
+        assert list(trackers.describe_profiles(name)) == trackers.profiles(name)
+        assert trackers.networks(name)
+        assert trackers.describe(name).partition(":")[0].casefold() == name.replace("_", "-")
+    assert backbones.describe("VGG19").startswith("VGG-19")
+
+
+def test_a_terminal_shows_a_table(environment):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "jtrack.cli", "list", "protocols"]
+    done = subprocess.run(command, stdout=theirs, env=environment | {"COLUMNS": "100"}, check=False)
+    os.close(theirs)
+    text = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert "what it is" in text and "one-pass evaluation" in text and "\t" not in text
