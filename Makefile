@@ -5,14 +5,28 @@ PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint accuracy bench clean
+.PHONY: demo quick test ci lint accuracy bench clean
 
 demo: .venv/demo.done
 	$(BIN)/jtrack demo --out demo --overwrite
 
 # A file stays in one process, which compiles for all its tests.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# What compiles little: images, data, measures, results, names and messages, and each tracker's default.
+QUICK := tests/vision tests/data tests/weights tests/benchmark tests/test_errors.py tests/test_names.py \
+	tests/test_public.py tests/test_packaging.py tests/test_readme.py tests/trackers/test_profiles.py
+
+# 90 seconds: the fixed subset above.
+quick: .venv/test.done
+	$(PYTEST) $(QUICK)
+
+# 8 minutes on two quiet cores: lint, format, types, and all tests but the slow ones.
 test: .venv/test.done lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
+	$(PYTEST) --durations=20
+
+# 45 minutes at most: the whole check, with notebooks, browser, toolkits, kills and README's commands.
+ci: .venv/test.done lint
+	$(PYTEST) -m "not accuracy" --durations=40
 
 lint: .venv/test.done
 	$(BIN)/ruff check .

@@ -85,6 +85,7 @@ def test_calibration_by_hand():
     assert "precision 0.50 (1 of 2), recall 0.50 (1 of 2)" in text
 
 
+@pytest.mark.slow
 def test_trackers_prints_its_table(data, tmp_path):
     choice = ("--rounds", 1, "--frames", 4, "--contestants", "tiny:float32")
     text = command("trackers.py", *choice, "--sequence", data / "otb" / "Walk")

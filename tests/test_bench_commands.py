@@ -72,6 +72,7 @@ def test_table_1_tells_faces_by_maps_they_share_and_whose_by_maps_they_do_not():
     assert fcnt_table1.which_face(alike, 0.05) == 0.5
 
 
+@pytest.mark.slow
 def test_table_1_of_real_faces(data_folder, weights_folder, tmp_path):
     missing = [name for name in SEQUENCES if not (data_folder / "otb" / name).is_dir()]
     if missing:
@@ -89,6 +90,7 @@ def test_table_1_of_real_faces(data_folder, weights_folder, tmp_path):
     assert float(found[1][2]) > 0.7  # a deep layer knows a face from a pedestrian
 
 
+@pytest.mark.slow
 def test_speeds_are_printed():
     text = command("fcnt.py", "--contestants", "tiny:float32", "--frames", 4)
     first, parts = rows(text)[2], rows(text)[5:]
@@ -104,6 +106,7 @@ def test_speeds_are_printed():
     assert all(float(row[1]) >= 0 for row in parts)
 
 
+@pytest.mark.slow
 def test_layers_are_compared(walk):
     where = ("--data", walk, "--sequences", "Walk", "--every", 2)
     _, _, row = rows(command("fcnt.py", "--taps", "tiny", "--layers", "relu4_4", *where))
@@ -112,6 +115,7 @@ def test_layers_are_compared(walk):
     assert 0 <= float(row[4]) <= 1 and 0 <= float(row[5]) < 5
 
 
+@pytest.mark.slow
 def test_parts_of_a_frame_are_timed():
     found = rows(
         command("gdt.py", "--nets", "tiny", "--profiles", "default", "--precisions", "float32", "--turns", 1)
@@ -128,12 +132,14 @@ def test_parts_of_a_frame_are_timed():
     assert all(float(row[1]) >= 0 for row in found[2:]) and float(found[-1][1]) > 0
 
 
+@pytest.mark.slow
 def test_masks_stand_beside_boxes():
     clip = ("--clips", 1, "--clip-frames", 3, "--backbone", "tiny")
     *_, found = rows(command("cnn_svm.py", "--nets", "", *clip))
     assert found[0] == "0" and all(0 <= float(cell) <= 1 for cell in found[1:])
 
 
+@pytest.mark.slow
 def test_ablations_are_kept_and_not_made_twice(walk, tmp_path):
     where = ("--data", walk, "--sequences", "Walk", "--out", tmp_path)
     what = ("fcnt", "--backbone", "tiny", "--repeats", 2, "--profiles")

@@ -639,6 +639,7 @@ def whole(out):
     assert not loaded.failures and not list(out.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_killed_it_loses_at_most_the_sequence_in_flight(slow):
     start, begun, out = slow
     process = start()
@@ -657,6 +658,7 @@ def test_killed_it_loses_at_most_the_sequence_in_flight(slow):
     whole(out)
 
 
+@pytest.mark.slow
 def test_two_at_once_share_the_work(slow):
     start, begun, out = slow
     processes = [start(), start()]
@@ -667,6 +669,7 @@ def test_two_at_once_share_the_work(slow):
     whole(out)
 
 
+@pytest.mark.slow
 def test_interrupted_it_keeps_what_is_done(slow):
     start, begun, out = slow
     process = start()

@@ -10,10 +10,13 @@ from jtrack.benchmark import report
 from jtrack.benchmark.report import figures
 
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER),
-    reason="no chromium and chromedriver on the PATH (apt-get install chromium-driver)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (BROWSER and DRIVER),
+        reason="no chromium and chromedriver on the PATH (apt-get install chromium-driver)",
+    ),
+]
 OPTIONS = (
     "--headless",
     "--no-sandbox",

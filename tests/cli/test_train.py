@@ -124,6 +124,7 @@ def test_data_without_boxes(jtrack, photos, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(process, jtrack, photos, tmp_path):
     options = ["train", "objectness", "--data", f"folder:{photos}", *QUICK, "--out", tmp_path / "stopped"]
     # The same bits need the same code: the process that is interrupted compiles as this one does.

@@ -12,6 +12,8 @@ from jtrack.benchmark import adapters, got
 from jtrack.data import open_dataset, synthetic
 from tests.run import fake
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("GOT-10k_Val_000001", "GOT-10k_Val_000002")
 
 

@@ -17,6 +17,8 @@ from jtrack.data import synthetic
 from jtrack.errors import JtrackError
 from jtrack.integrations import vot
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clip(tmp_path):

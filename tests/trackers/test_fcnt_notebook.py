@@ -8,6 +8,8 @@ from nbclient import NotebookClient
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 PROBE = "print(network, float(fits['general']), float(fits['specific']), scored.auc)"
 
 

@@ -12,6 +12,8 @@ from jtrack.backbones import objectness, store
 from jtrack.train.boxed import open_boxed
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_prints_a_row_a_network_and_keeps_the_entries(tmp_path):
     options = ["--backbone", "tiny", "--data", "scenes:12", "--steps", "3", "--batch", "8", "--held-out", "3"]
