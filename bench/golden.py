@@ -12,8 +12,9 @@ are equal to the bit, or what differs most, and from which frame on (0 is the fi
 only if all rows are equal, or within `--tolerance`: in pixels for boxes, and the same number for scores.
 Flags must be equal.
 
-The two processes run side by side, one of them from the last row to the first, and share what they compile.
-To keep that for the next comparison, name a folder by JAX_COMPILATION_CACHE_DIR.
+Nearly all the time goes into compilation. The two processes run side by side, one of them from the last row
+to the first, and share what they compile; it is kept in the user's cache folder (or in the one that
+JAX_COMPILATION_CACHE_DIR names), so that the next comparison compiles only what has changed.
 """
 
 import argparse
@@ -28,13 +29,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from platformdirs import user_cache_path
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "trackers" / "golden.json"
 RECORDER = Path(__file__).with_name("golden_rows.py")
 KEPT = 8  # frames of the golden boxes: later ones may part at a threshold from one machine to another
 WEIGHTS = ROOT.parent / "shared" / "weights"  # unless JTRACK_WEIGHTS names another folder
-DATA = Path(os.environ.get("JTRACK_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("JTRACK_DATA", ROOT.parent / "shared" / "data")).resolve()
 REAL = Path("otb") / "Crossing"
 
 type Recorded = dict[str, Any]  # a row's boxes, scores and flags, or {"error": why there are none}
@@ -112,16 +114,12 @@ def checkout(revision: str) -> Iterator[Path]:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+        raise SystemExit(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
 def commit_of(revision: str) -> str:
-    """The commit that a revision names, short; "." is the working tree.
-
-    Raises:
-      SystemExit: git knows no such commit.
-    """
+    """The commit that a revision names, short; "." is the working tree."""
     if revision == ".":
         return "the working tree"
     return _git("rev-parse", "--short", "--verify", "--end-of-options", f"{revision}^{{commit}}")
@@ -140,14 +138,15 @@ class Recording:
         self.folder = folder.resolve()
         self.out = scratch / "recorded.json"
         environment = os.environ | {"PYTHONPATH": str(folder), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
-        environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(scratch.parent / "compiled"))
+        compiled = user_cache_path("jtrack", appauthor=False) / "xla"
+        environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
         environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         if "--real" not in choice:
             environment.pop("JTRACK_WEIGHTS", None)  # GDT would begin with what was trained for `tiny`
         elif WEIGHTS.is_dir():
             environment.setdefault("JTRACK_WEIGHTS", str(WEIGHTS))
         command = [sys.executable, str(RECORDER), str(self.out), *choice]
-        self.process = subprocess.Popen(command, env=environment, cwd=folder)
+        self.process = subprocess.Popen(command, env=environment)
 
     def rows(self) -> dict[str, Recorded]:
         """Waits for the rows.

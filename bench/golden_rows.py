@@ -24,7 +24,7 @@ from jtrack.trackers import Built
 # Long trainings cut short, and learning within the few frames of a clip: fields of a tracker's config, or of
 # a part of it. "new|old" is a field that was renamed, so that commits from before and after can be compared.
 REDUCED: dict[str, dict[str, int]] = {
-    "deeptrack": {"candidates": 100, "first_budget": 100, "budget": 2, "batch": 32},
+    "deeptrack": {"candidates": 100, "first_budget": 20, "budget": 2, "batch": 32},
     "fcnt": {"input_size": 96, "hidden": 4, "selection_iterations": 5, "interval": 4},
     "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8}
     | {"grid": 96, "template": 24, "filters": 5},
