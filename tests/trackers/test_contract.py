@@ -1,6 +1,5 @@
 """What every tracker and every profile keeps: one table, the same checks."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bench import golden_clip
+from bench.golden_rows import REDUCED, Row, reduced
 from jtrack import backbones, trackers
 from jtrack.trackers import deeptrack, gdt
 from jtrack.types import Frame
+from tests.trackers import golden
 
 # Profiles that differ from one in the table by a number or a switch of the training; GDT's `obj_general_only`
 # follows nothing but what a head was taught beforehand, and here there is none.
@@ -27,21 +29,6 @@ TABLE = [
     for profile in trackers.profiles(name)
     if (name, profile) not in ALIKE
 ]
-# Long trainings cut short.
-QUICK = {
-    "deeptrack": {"candidates": 100, "first_budget": 100, "budget": 2, "batch": 32},
-    "fcnt": {"input_size": 96, "hidden": 4, "selection_iterations": 5},
-    "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8}
-    | {"grid": 96, "template": 24, "filters": 5},
-    "gdt": {
-        "hidden": 32,
-        "units": 24,
-        "candidates": 60,
-        "first_iterations": 40,
-        "batch": 32,
-        "turned_positives": 10,
-    },
-}
 # How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
 STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0, "gdt": 4.0}
 CANVAS = (128, 160)
@@ -54,16 +41,24 @@ def frame(seed=0, shift=(0, 0), size=SIZE):
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (26, 32, 3)).astype(np.uint8)
     image = np.kron(coarse, np.ones((5, 5, 1), np.uint8))[: size[0], : size[1]]
+    return on_canvas(np.roll(image, shift, (0, 1)))
+
+
+def on_canvas(image):
     pixels = np.zeros((*CANVAS, 3), np.uint8)
-    pixels[: size[0], : size[1]] = np.roll(image, shift, (0, 1))
-    return Frame(jnp.asarray(pixels), jnp.asarray(size, jnp.int32))
+    pixels[: image.shape[0], : image.shape[1]] = image
+    return Frame(jnp.asarray(pixels), jnp.asarray(image.shape[:2], jnp.int32))
+
+
+def backbone_of(name):
+    return "none" if name == "deeptrack" else "tiny"
 
 
 @functools.cache
 def build(name, profile):
     """A tracker on the small network, its shapes fixed for BOX, with its functions jitted."""
-    made = trackers.create(name, profile=profile, backbone="none" if name == "deeptrack" else "tiny")
-    made = made._replace(config=dataclasses.replace(made.config, **QUICK.get(name, {})))
+    made = trackers.create(name, profile=profile, backbone=backbone_of(name))
+    made = made._replace(config=reduced(made.config, REDUCED.get(name, {})))
     tracker = made.make(made.backbone, made.for_target(BOX, SIZE))
     return tracker, made.params, jax.jit(tracker.init), jax.jit(tracker.step)
 
@@ -107,7 +102,7 @@ def test_state_keeps_its_shapes_and_output_is_common(built):
         assert signature(jax.jit(tracker.learn)(params, following)) == signature(state)
 
 
-# With the printed learning rates 100 cycles teach too little, and 300 for each test take too long.
+# With the printed learning rates 20 cycles teach too little, and 300 for each test take too long.
 TAUGHT = [row for row in TABLE if row != ("deeptrack", "paper")]
 
 
@@ -203,6 +198,26 @@ def test_what_lies_outside_the_valid_part_is_never_read(built):
         state = init(params, KEY, first, box)
         outputs.append(step(params, state, first))
     assert same(*outputs)
+
+
+@pytest.mark.parametrize(("name", "profile"), TABLE, ids=map("-".join, TABLE))
+def test_boxes_are_the_golden_ones(name, profile):
+    """With learning; shapes are those of the other tests, so that nothing is compiled for this one."""
+    tracker, params, init, step = build(name, profile)
+    learn = tracker.learn and jax.jit(tracker.learn)
+    clip = golden_clip.clip()
+    state = init(params, KEY, on_canvas(clip.frames[0]), jnp.asarray(clip.box))
+    boxes, scores, lost, learnt = [clip.box], [1.0], [False], 0
+    for image in clip.frames[1 : golden.KEPT]:
+        state, output = step(params, state, on_canvas(image))
+        if learn is not None and state.due:
+            state = learn(params, state)
+            learnt += 1
+        boxes.append(output.box)
+        scores.append(output.score)
+        lost.append(output.lost)
+    assert learnt > 0 or learn is None
+    golden.check(Row(name, profile, backbone_of(name)), boxes, scores, lost)
 
 
 def test_backbones_are_named():
