@@ -35,8 +35,10 @@ import numpy as np
 import jtrack
 from jtrack import backbones, devices
 from jtrack.data import synthetic
+from jtrack.run.advance import learn_where_due
 from jtrack.run.batch import lane_executable  # no public name: one frame of many lanes
-from jtrack.run.stream import canvas_of, learn_where_due, make_tracker, to_frame
+from jtrack.run.inputs import canvas_of, to_frame
+from jtrack.run.stream import make_tracker
 from jtrack.trackers import Built
 from jtrack.types import Frame, PyTree, Tracker
 
