@@ -102,7 +102,7 @@ def kept(name: str, protocol: str) -> Results:
 
 def made_on(found: Results) -> str:
     """The machines of a run, in a few words."""
-    return "; ".join(sorted({machine.title(facts) for facts in found.machines.values()})) or "–"
+    return "; ".join(sorted(map(machine.title, found.machines))) or "–"
 
 
 type Scores = dict[str, list[tuple[float, float]]]  # sequence -> (precision, AUC) of each seed

@@ -146,7 +146,7 @@ def test_ablations_are_kept_and_not_made_twice(walk, tmp_path):
     first = command("ablations.py", *what, "general", *where)
     _, _, row = rows(first)
     assert row[0] == "general" and all(re.fullmatch(r"[01]\.\d{3} ± 0\.\d{3}", cell) for cell in row[1:3])
-    (folder,) = tmp_path.iterdir()
+    (folder,) = tmp_path.glob("fcnt-*")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")}
     assert before and command("ablations.py", *what, "general", *where) == first
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")} == before

@@ -80,7 +80,7 @@ def read(path: str | Path) -> list[Results]:
             {name: [_unpacked(trial) for trial in done] for name, done in of.items()},
             label.get("profile"),
             label,
-            machines=label.get("machines", {}),
+            machines=label.get("machines", ()),
         )
         for protocol, of in trials.items()
     ]
@@ -175,7 +175,7 @@ def _unpacked(trial: Mapping[str, Any]) -> Trajectory:
     columns = (trial["scores"], lost, seconds)
     if any(column is not None and len(column) != len(status) for column in columns):
         raise ValueError("a trial's columns do not belong together")
-    if machine is not None and not re.fullmatch("[0-9a-f]{8}", machine):
+    if machine is not None and not (type(machine) is int and 0 <= machine < 2**31):
         raise ValueError(f"a trial's machine is {str(machine)[:40]!r}")
     return Trajectory(
         boxes,

@@ -6,7 +6,7 @@ The same program gives the same boxes on two processors, up to the last digits; 
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,12 @@ def title(facts: Mapping[str, Any]) -> str:
         *(f"{name}={value}" for name, value in (limits if isinstance(limits, Mapping) else {}).items()),
     )
     return ", ".join(part for part in parts if part)
+
+
+def called(machines: Sequence[Any], number: int) -> str:
+    """The title of a run's machine; of one that the run does not know, which a damaged one has, that."""
+    facts = machines[number] if number < len(machines) else None
+    return title(facts if isinstance(facts, Mapping) else {})
 
 
 def _flags() -> list[str]:

@@ -18,7 +18,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,14 +35,15 @@ VERSION = 2  # of the folder's layout: 1 took the processor for a part of what i
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
 TRACKED, INITIALISED, FAILED, SKIPPED = range(4)
 
-_COLUMNS = "frame,status,x,y,w,h,score,lost,seconds"  # of a trial's file; boxes 0-based, NaN: not known
-_MACHINE = "# machine {}"  # the line before them: which made it
+# Of a trial's file. Boxes are 0-based; `machine` counts in run.json's `machines`, from 0; NaN: not known.
+_COLUMNS = "frame,status,x,y,w,h,score,lost,seconds,machine"
+_BEFORE = _COLUMNS.removesuffix(",machine")  # of layout 1
 _LARGEST = 1 << 28  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
 # What is used of run.json: key -> type.
 _TYPES: dict[str, type] = dict.fromkeys(
     ("tracker", "profile", "backbone", "digest", "identity", "dataset", "root", "list"), str
-) | {"limit_frames": int, "sequences": dict, "machines": dict}
+) | {"limit_frames": int, "sequences": dict, "machines": list}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class Trajectory:
     lost: np.ndarray | None = None  # [T] bool, the tracker's own
     polygons: np.ndarray | None = None  # [T, P, 2] float64, 0-based, of a tracker that gives polygons; then
     # `boxes` are about them
-    machine: str | None = None  # which made it, of those that its run knows
+    machine: int | None = None  # which made it, of those that its run knows
 
     def __repr__(self) -> str:
         failed = int((self.status == FAILED).sum())
@@ -75,7 +76,7 @@ class Results:
     profile: str | None = None
     label: Mapping[str, Any] = field(default_factory=dict)  # what `run.json` says: digest, versions
     failures: Mapping[str, str] = field(default_factory=dict)  # sequence -> why it has none
-    machines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # see `jtrack.benchmark.machine`
+    machines: Sequence[Mapping[str, Any]] = ()  # that made it, as `jtrack.benchmark.machine` describes them
 
     def __repr__(self) -> str:
         trials = sum(len(each) for each in self.trajectories.values())
@@ -138,7 +139,6 @@ def open_store(
     from filelock import FileLock
 
     results, sequences = Path(results), dict(sequences or {})
-    made_on = {} if machine is None else {digest(machine)[:8]: dict(machine)}
     name = "-".join(
         re.sub(r"[^A-Za-z0-9_.+]+", "-", str(label[what])).strip("-.")
         for what in ("tracker", "profile", "backbone")
@@ -152,12 +152,14 @@ def open_store(
                 content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
             content["digest"] = folder.name.rpartition("-")[2]
             content["sequences"] = content.get("sequences", {}) | sequences
-            content["machines"] = content.get("machines", {}) | made_on
+            machines = content["machines"] = content.get("machines", [])
+            if machine is not None and machine not in machines:
+                machines.append(dict(machine))
             (folder / ".locks").mkdir(parents=True, exist_ok=True)
             _replace(folder / "run.json", json.dumps(content, indent=1) + "\n")
         with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
-    return Store(folder, next(iter(made_on), None))
+    return Store(folder, None if machine is None else machines.index(machine))
 
 
 def _begun(
@@ -188,7 +190,7 @@ class Store:
     """Where the trials of one run are kept. A sequence is worked on under its lock only."""
 
     folder: Path
-    machine: str | None = None  # which writes, of those that the run knows
+    machine: int | None = None  # which writes, of those that the run knows
 
     @contextmanager
     def lock(self, protocol: Protocol, sequence: str, *, wait: bool) -> Generator[bool]:
@@ -314,7 +316,7 @@ def read_label(run: Path) -> dict[str, Any]:
 
 
 def read_trajectory(path: Path) -> Trajectory:
-    """Reads a trial's own file: perhaps a line of its machine, then the columns `_COLUMNS`, a row a frame.
+    """Reads a trial's own file, with a row a frame and the columns of `_COLUMNS`.
 
     Raises:
       JtrackError: it holds something else.
@@ -324,21 +326,23 @@ def read_trajectory(path: Path) -> Trajectory:
             raise ValueError(f"{size} bytes are too many for a trial")
         with path.open(encoding="utf-8") as file:
             first = file.readline().rstrip("\n")
-            made_on = re.fullmatch(_MACHINE.format("([0-9a-f]{8})"), first)
-            if (file.readline().rstrip("\n") if made_on else first) != _COLUMNS:
+            if first not in (_COLUMNS, _BEFORE):
                 raise ValueError(f"its first line is not {_COLUMNS}")
             lines = file.readlines()
         rows = np.loadtxt(lines or ["nothing"], delimiter=",", ndmin=2, comments=None)
-        if rows.shape[1:] != (9,) or not len(rows):
-            raise ValueError("it has not nine numbers in every line")
+        if rows.shape[1:] != (first.count(",") + 1,) or not len(rows):
+            raise ValueError(f"it has not {first.count(',') + 1} numbers in every line")
         frames, status = rows[:, 0], rows[:, 1]
         if not np.array_equal(frames, frames[0] + np.arange(len(rows))) or not 0 <= frames[0] < 2**31:
             raise ValueError("its frames are not consecutive")
         if not np.isin(status, range(4)).all():
             raise ValueError("it has a status other than 0 to 3")
+        machine = rows[0, 9] if first == _COLUMNS else np.nan
+        if not (np.isnan(machine) or (0 <= machine < 2**31 and (rows[:, 9] == machine).all())):
+            raise ValueError("its machine is not one number")
     except (OSError, ValueError) as error:
         raise JtrackError(f"{path} is not a trial's file ({error}): remove it, and it is run again") from None
-    scores, lost, seconds = (None if np.isnan(column).all() else column for column in rows[:, 6:].T)
+    scores, lost, seconds = (None if np.isnan(column).all() else column for column in rows[:, 6:9].T)
     return Trajectory(
         rows[:, 2:6],
         status.astype(np.uint8),
@@ -346,7 +350,7 @@ def read_trajectory(path: Path) -> Trajectory:
         seconds,
         scores,
         None if lost is None else lost > 0,
-        machine=made_on and made_on[1],
+        machine=None if np.isnan(machine) else int(machine),
     )
 
 
@@ -363,8 +367,9 @@ def _load_run(run: Path) -> list[Results]:
         failures = {path.stem: _last_line(path) for path in filter(_is_plain, sorted(folder.glob("*.error")))}
         if trials or failures:
             name, profile = str(label.get("tracker", run.name)), label.get("profile")
-            machines = {key: facts for key, facts in label.get("machines", {}).items() if type(facts) is dict}
-            found.append(Results(name, folder.name, trials, profile, label, failures, machines))
+            found.append(
+                Results(name, folder.name, trials, profile, label, failures, label.get("machines", ()))
+            )
     return found
 
 
@@ -394,11 +399,10 @@ def _lines(done: Trajectory) -> Iterable[str]:
         nothing if c is None else np.asarray(c, np.float64) for c in (done.scores, done.lost, done.seconds)
     ]
     numbers = np.column_stack([np.asarray(done.boxes, np.float64), *columns])
-    if done.machine is not None:
-        yield _MACHINE.format(done.machine)
+    machine = "nan" if done.machine is None else done.machine
     yield _COLUMNS
     for t, (status, row) in enumerate(zip(done.status.tolist(), numbers.tolist(), strict=True)):
-        yield f"{done.start + t},{status},{','.join(map(_number, row))}"
+        yield f"{done.start + t},{status},{','.join(map(_number, row))},{machine}"
 
 
 def _number(value: float) -> str:

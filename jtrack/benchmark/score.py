@@ -71,7 +71,7 @@ class Scored:
     def machines(self) -> tuple[str, ...]:
         """Those that made the trials, in a few words each; none where that is not known."""
         keys = {trial.machine for trials in self.results.trajectories.values() for trial in trials}
-        return tuple(sorted({machine.title(self.results.machines.get(key, {})) for key in keys if key}))
+        return tuple(sorted({machine.called(self.results.machines, key) for key in keys if key is not None}))
 
     @property
     def fps(self) -> float | None:
@@ -317,11 +317,11 @@ def _speed(trials: Iterable[Trajectory]) -> float | None:
     return metrics.speed([trial.seconds for trial in trials if trial.seconds is not None])
 
 
-def speeds(trials: Sequence[Trajectory], machines: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def speeds(trials: Sequence[Trajectory], machines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Frames a second by the machine, in a few words, that made them: those of two machines have no mean."""
     parts: dict[str, list[Trajectory]] = {}
     for trial in trials:
-        called = "" if trial.machine is None else machine.title(machines.get(trial.machine, {}))
+        called = "" if trial.machine is None else machine.called(machines, trial.machine)
         parts.setdefault(called, []).append(trial)
     found = {called: _speed(part) for called, part in parts.items()}
     return {called: speed for called, speed in found.items() if speed is not None}

@@ -173,7 +173,8 @@ def test_our_trackers_say_what_they_draw():
 def test_our_label_holds_what_shapes_the_numbers():
     label = contestant("hcft", backbone="hog").label
     assert {"profile", "backbone", "precision", "weights", "configuration"} <= set(label)
-    assert {"code", "jtrack", "jax", "device"} <= set(label)
+    assert {"code", "jtrack", "jax", "jaxlib"} <= set(label)
+    assert "device" not in label  # nor anything else of the machine
     about = contestant("hcft", backbone="hog").about
     assert about["numbers"]["learning_rate"] == pytest.approx(0.01)
 

@@ -480,7 +480,7 @@ def test_how_parallel_it_computes_is_not(tmp_path, monkeypatch):
         done.append(evaluate(adapters.ours(fake.build()), dataset(moving("a", 3)), OPE, tmp_path))
     assert done[0].folder == done[1].folder and done[1].kept == 1
     (loaded,) = results.load(tmp_path)
-    assert "device_count=8" in str(list(loaded.machines.values())[-1]["limits"])
+    assert "device_count=8" in str(loaded.machines[-1]["limits"])
 
 
 @pytest.fixture(scope="module")
@@ -552,7 +552,7 @@ def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
     many = evaluate(contestant, data, rules, tmp_path / "many", lanes=3)
     assert one.made == many.made == trials_of_all and one.folder.name == many.folder.name
     (one,), (many,) = results.load(one.folder), results.load(many.folder)
-    assert [facts["lanes"] for facts in many.machines.values()] == [3]
+    assert [facts["lanes"] for facts in many.machines] == [3]
     for sequence_name, expected in one.trajectories.items():
         for found, want in zip(many.trajectories[sequence_name], expected, strict=True):
             np.testing.assert_array_equal(found.boxes, want.boxes)

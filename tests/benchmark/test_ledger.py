@@ -74,7 +74,7 @@ def test_a_run_is_read_back_to_the_last_bit(store, tmp_path):
     same(found, expected)
     assert (found[0].label["commit"], found[0].label["command"]) == ("abc", "jtrack eval")
     assert found[0].label["digest"] == expected[0].label["digest"]
-    assert found[0].machines == expected[0].machines and MACHINE in found[0].machines.values()
+    assert found[0].machines == expected[0].machines and found[0].machines == [MACHINE]
     before = path.read_bytes()
     ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
     assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1

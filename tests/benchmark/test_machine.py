@@ -38,6 +38,7 @@ def test_speeds_of_two_machines_are_kept_apart():
     def trial(seconds, key):
         return Trajectory(np.ones((4, 4)), np.full(4, TRACKED, np.uint8), 0, np.full(4, seconds), machine=key)
 
-    machines = {"a": {"processor": "Slow"}, "b": {"processor": "Quick"}}
-    found = score.speeds([trial(0.5, "a"), trial(0.1, "b"), trial(0.5, "a"), trial(1.0, None)], machines)
+    machines = [{"processor": "Slow"}, {"processor": "Quick"}]
+    found = score.speeds([trial(0.5, 0), trial(0.1, 1), trial(0.5, 0), trial(1.0, None)], machines)
     assert found == pytest.approx({"Slow": 2, "Quick": 10, "": 1})
+    assert score.speeds([trial(0.5, 7)], ["what"]) == {"unknown machine": 2}
