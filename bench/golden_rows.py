@@ -33,6 +33,9 @@ REDUCED: dict[str, dict[str, int]] = {
 }
 # HCFT's ablations leave layers out, of which HOG has one: there they equal `release2016`.
 ON_HOG = {"hcft": ("default", "paper", "release2016", "release2018")}
+# A network in training jumps where a ReLU or a maximum turns over. With some seeds DeepTrack's `paper` comes
+# so near to such a place that the last bit decides; with this one no row does.
+SEED = 3
 REAL_FRAMES = 12
 
 
@@ -129,7 +132,7 @@ def record(built: Built, frames: np.ndarray, box: np.ndarray) -> dict[str, Any]:
     Returns:
       {"boxes": [T][4], "scores": [T], "lost": [T] of 0 and 1}.
     """
-    track = jtrack.track(frames, box, tracker=built)
+    track = jtrack.track(frames, box, tracker=built, seed=SEED)
     return {
         "boxes": track.boxes.tolist(),
         "scores": track.scores.tolist(),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import golden_clip
-from bench.golden_rows import REDUCED, Row, reduced
+from bench.golden_rows import REDUCED, SEED, Row, reduced
 from jtrack import backbones, trackers
 from jtrack.trackers import deeptrack, gdt
 from jtrack.types import Frame
@@ -206,7 +206,7 @@ def test_boxes_are_the_golden_ones(name, profile):
     tracker, params, init, step = build(name, profile)
     learn = tracker.learn and jax.jit(tracker.learn)
     clip = golden_clip.clip()
-    state = init(params, KEY, on_canvas(clip.frames[0]), jnp.asarray(clip.box))
+    state = init(params, jax.random.key(SEED), on_canvas(clip.frames[0]), jnp.asarray(clip.box))
     boxes, scores, lost, learnt = [clip.box], [1.0], [False], 0
     for image in clip.frames[1 : golden.KEPT]:
         state, output = step(params, state, on_canvas(image))
