@@ -26,13 +26,14 @@ from jtrack.learning import incremental_svm
 from jtrack.run import segmentation
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import Built, cnn_svm
+from jtrack.types import as_arrays
 
 
 def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, float]:
     """Milliseconds of each part of a frame."""
     net = backbones.get(name, precision=devices.usable_precision(precision))
     config, values = cnn_svm.profile(profile, name)
-    numbers = jax.tree.map(jnp.asarray, values)
+    numbers = jax.tree.map(jnp.asarray, as_arrays(values))
     params = {"backbone": net.random_params(0, taps=(config.tap,)), "tracker": numbers}
     tracker = cnn_svm.cnn_svm(net, config)
     clip = synthetic.clip(frames=2)

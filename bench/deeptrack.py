@@ -25,7 +25,7 @@ from jtrack.data import synthetic
 from jtrack.learning import structural_loss
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import deeptrack
-from jtrack.types import Output
+from jtrack.types import Output, as_arrays
 
 CYCLES = 10
 FRAMES = 40  # of the clip that are tracked
@@ -34,7 +34,7 @@ FRAMES = 40  # of the clip that are tracked
 def parts(profile: str) -> None:
     """Prints the time of each part of a frame."""
     config, values = deeptrack.profile(profile)
-    numbers = jax.tree.map(jnp.asarray, values)
+    numbers = jax.tree.map(jnp.asarray, as_arrays(values))
     clip = synthetic.clip(frames=2)
     image = next(iter(clip.frames))
     frame, box = to_frame(image, canvas_of(clip.frames.size)), jnp.asarray(clip.boxes[0], jnp.float32)

@@ -30,7 +30,7 @@ from jtrack.data import Sequence, synthetic
 from jtrack.learning import heat_map_net, map_selection
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import fcnt
-from jtrack.types import Box, Frame
+from jtrack.types import Box, Frame, as_arrays
 
 CONTESTANTS = "vgg16:bfloat16,vgg19_slim:float32,googlenet:float32"
 CANDIDATE_TAPS = {
@@ -59,7 +59,7 @@ def speed(contestants: list[str], profile: str, frames: int) -> None:
         backbone = backbones.get(name, precision=devices.usable_precision(precision))
         config, values = fcnt.profile(profile, name)
         weights, found = weights_of(backbone)
-        params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, values)}
+        params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, as_arrays(values))}
         tracker = fcnt.fcnt(backbone, config)
         assert tracker.learn is not None
         init, step, learn = jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
@@ -97,7 +97,7 @@ def speed(contestants: list[str], profile: str, frames: int) -> None:
         print(f"| {row} |", " | ".join(f"{rows[row]:.0f}" for _, rows in parts), "|")
 
 
-def profile_of_learning(config: fcnt.Config, numbers: fcnt.Numbers, state: fcnt.State) -> dict[str, float]:
+def profile_of_learning(config: fcnt.Config, numbers: fcnt.Hyper, state: fcnt.State) -> dict[str, float]:
     """Milliseconds of the parts that the small networks take."""
     head, memory = state.specific, state.memory
     assert head is not None and memory is not None
@@ -140,7 +140,7 @@ def taps(name: str, layers: list[str], profile: str, root: Path, sequences: list
         alone = dataclasses.replace(
             config, nets="general", general_tap=layer, specific_tap=layer, scaling="gated", info=True
         )
-        params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, values)}
+        params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, as_arrays(values))}
         tracker = fcnt.fcnt(backbone, alone)
         steps = jax.jit(tracker.init), jax.jit(tracker.step)
         found = [ask(steps, params, dataset.sequence(own), every) for own in dataset.names]

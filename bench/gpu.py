@@ -40,7 +40,7 @@ from jtrack.run.batch import lane_executable  # no public name: one frame of man
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.run.stream import make_tracker
 from jtrack.trackers import Built
-from jtrack.types import Frame, PyTree, Tracker
+from jtrack.types import Frame, PyTree, Tracker, as_arrays
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "trackers" / "golden.json"
 ALIKE = 0.05  # pixels: what the tests allow from one machine to another
@@ -247,7 +247,7 @@ def build(sizes: Sizes, tracker: str, network: str, precision: str) -> Built:
     # VGG's fully connected layers hold half a gigabyte, and HCFT asks for none.
     taps = ("relu5_4",) if network.startswith("vgg") else None
     weights = net.cast_params(net.random_params(0, taps=taps))
-    params = jax.device_put({"backbone": weights, "tracker": chosen.numbers})
+    params = jax.device_put({"backbone": weights, "tracker": as_arrays(chosen.hyper)})
     return Built(tracker, "default", net, config, params, getattr(module, tracker))
 
 

@@ -29,6 +29,7 @@ from jtrack.backbones import store
 from jtrack.cli.track import prepare
 from jtrack.data import otb, synthetic
 from jtrack.trackers import Built, hcft
+from jtrack.types import as_arrays
 
 CONTESTANTS = "vgg19:bfloat16,vgg19_slim:bfloat16,vgg19_slim:float32,googlenet:float32,hog:float32"
 TARGETS = {"vgg19": 6, "vgg19_slim": 25, "hog": 100}  # frames a second on two CPU cores
@@ -53,7 +54,7 @@ def build(name: str, precision: str) -> Built:
     chosen = hcft.profile("default", name)
     taps = tuple(tap for group in chosen.config.layers for tap in group)
     weights = store.load(name) if name in store.available() else backbone.random_params(0, taps=taps)
-    params = {"backbone": backbone.cast_params(weights), "tracker": chosen.numbers}
+    params = {"backbone": backbone.cast_params(weights), "tracker": as_arrays(chosen.hyper)}
     return Built("hcft", "default", backbone, chosen.config, params, hcft.hcft)
 
 

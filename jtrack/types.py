@@ -26,16 +26,23 @@ Conventions:
     vmap and differentiated without recompiling. What is learnt per target lives in the state.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+
+from jtrack.errors import JtrackError, unknown_name
 
 Array = jax.Array
 Box = Array  # [..., 4] float32: x, y, w, h
 Key = Array  # a typed PRNG key, `jax.random.key(seed)`
 PyTree = Any
+# Hyper-parameters: numbers in a profile, float32 arrays in `params["tracker"]`.
+Scalar = Any  # a float, or an array ()
+Vector = Any  # a tuple of floats, or an array [N]
 
 
 class Frame(NamedTuple):
@@ -89,3 +96,49 @@ def _brief(value: Any) -> str:
         except (AttributeError, RuntimeError):
             pass  # a shape alone, or an array that was donated
     return f"{value.dtype}{list(value.shape)}"
+
+
+class Profile[C, H](NamedTuple):
+    """A named choice: a tracker's structure and its numeric hyper-parameters."""
+
+    config: C  # a frozen dataclass, static under jit
+    hyper: H  # a NamedTuple with defaults: floats and tuples of floats
+
+    def replace(self, **changes: Any) -> "Profile[C, H]":
+        """The profile with other fields of its config or its hyper-parameters, by their names.
+
+        Raises:
+          JtrackError: neither has a field of this name, or the config refuses the value.
+        """
+        config = {field.name for field in dataclasses.fields(self.config)}  # type: ignore[arg-type]
+        hyper = set(self.hyper._fields)  # type: ignore[attr-defined]
+        for name in changes:
+            if name not in config | hyper:
+                raise unknown_name("field of the profile", name, sorted(config | hyper))
+        structure = {name: value for name, value in changes.items() if name in config}
+        numbers = {name: value for name, value in changes.items() if name in hyper}
+        return Profile(
+            dataclasses.replace(self.config, **structure),  # type: ignore[type-var]
+            self.hyper._replace(**numbers),  # type: ignore[attr-defined]
+        )
+
+
+def as_arrays[H](hyper: H) -> H:
+    """Hyper-parameters as `params["tracker"]` holds them: float32 arrays, of NumPy, which touches no device.
+
+    Args:
+      hyper: a NamedTuple of floats and tuples of floats.
+
+    Raises:
+      JtrackError: one is no number, or NaN.
+    """
+    fields: dict[str, Any] = hyper._asdict()  # type: ignore[attr-defined]
+    made = {}
+    for name, value in fields.items():
+        try:
+            made[name] = np.asarray(value, np.float32)
+        except (TypeError, ValueError):
+            raise JtrackError(f"{name} is {value!r}: it must be a number, or several") from None
+        if np.isnan(made[name]).any():
+            raise JtrackError(f"{name} is {value!r}: it must not be NaN")
+    return type(hyper)(**made)

@@ -9,7 +9,7 @@ For the parts themselves: `hcft.hcft(backbone, config)` makes the pure functions
 import hashlib
 import tomllib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,7 @@ from jtrack.backbones import Backbone, objectness, store
 from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
-from jtrack.types import Tracker
+from jtrack.types import Tracker, as_arrays
 
 _MODULES: dict[str, ModuleType] = {
     "hcft": hcft,
@@ -125,6 +125,7 @@ def create(
     backbone: str | None = None,
     precision: str = "float32",
     weights: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Built:
     """Puts a tracker together from names.
 
@@ -136,9 +137,11 @@ def create(
       weights: of GDT: a network trained for objectness and its head (`backbones.objectness`), by name or by
         the path of its file. None for the backbone's own entry, NETWORK_objectness, in the weights folders;
         where there is none, too, GDT starts from a random head, and says so once.
+      changes: fields of the profile's config and its hyper-parameters that are to be different.
 
     Raises:
-      JtrackError: an unknown name, weights that are not there, or weights that the tracker would not use.
+      JtrackError: an unknown name, a change that the tracker cannot work with, weights that are not there, or
+        weights that the tracker would not use.
     """
     name = match("tracker", name, _MODULES)
     module = _MODULES[name]
@@ -151,7 +154,7 @@ def create(
         raise JtrackError(f"{weights} holds {entry.backbone}, not {backbone}: leave the backbone away")
     wanted = entry.backbone if entry else backbone or default_backbone(name)
     net = backbones.get(wanted, precision=precision)
-    chosen = module.profile(profile, net.name)
+    chosen = module.profile(profile, net.name).replace(**(changes or {}))
     if getattr(chosen.config, "start", None) == "objectness":
         if entry is None and (entry := _trained_for_objectness(net.name)) is not None:
             trained = objectness.name_for(net.name)
@@ -163,7 +166,7 @@ def create(
     layers = net.cast_params(entry.layers if entry else store.load(net.name))
     if entry is not None:
         layers |= {f"{gdt.HEAD}{layer}": arrays for layer, arrays in entry.head.items()}
-    params = {"backbone": layers, "tracker": chosen.numbers}
+    params = {"backbone": layers, "tracker": as_arrays(chosen.hyper)}
     return Built(name, profile, net, chosen.config, params, getattr(module, name), trained)
 
 

@@ -23,11 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency, scale_following
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker
 from jtrack.vision import boxes, pooling
 from jtrack.vision.crop import crop
 from jtrack.vision.resize import resize
@@ -60,27 +61,47 @@ class Config:
     filters: int = 30  # m: of how many frames the template is the mean
     info: bool = False  # put saliency, prior, likelihood, posterior and candidates into `Output.info`
 
+    def __post_init__(self) -> None:
+        checks.choices(self)
+        checks.size(self, "input_size")
+        checks.at_least(1, self, "candidates", "first_samples", "budget", "back_projected", "filters")
+        checks.at_least(2, self, "samples", "grid", "template")
+        checks.require(
+            self.samples <= self.candidates + 2,
+            f"a frame of cnn_svm gives {self.candidates + 2} samples, so that {self.samples} of them cannot "
+            "be learnt: lower samples or raise candidates",
+        )
+        checks.require(
+            not self.shared or self.cells is not None,
+            "cnn_svm cuts candidates from a shared map by cells: give cells, or shared=False",
+        )
+        checks.require(
+            0 <= 2 * self.context < min(self.input_size),
+            f"context of cnn_svm is {self.context}: twice that must be less than the input_size "
+            f"{self.input_size}",
+        )
+
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
         """The same config: no shape follows the target."""
         del box, frame_size
         return self
 
 
-class Numbers(NamedTuple):
-    """Numeric hyper-parameters, all float32: traced, so they can be swept."""
+class Hyper(NamedTuple):
+    """Numeric hyper-parameters: traced, so they can be swept."""
 
-    spread: Array  # () standard deviation of the candidates over the target's side
-    region: Array  # () side of the window that maps cover, over the target's
-    reach: Array  # () what a shared region shows on either side of the target, over its side
-    overlap: Array  # () delta: candidates of less overlap with the target are background
-    threshold: Array  # () the least value of the decision function that makes a candidate the target
-    trust: Array  # () a frame is learnt whose best score exceeds this share of the usual one
-    habit: Array  # () rate at which the usual best score follows the last ones
-    cost: Array  # () C of the machine, for features of mean norm 1
-    motion: Array  # () pixels: the least standard deviation of the target's motion
-    confidence: Array  # () slope of the logistic curve from the target's margin to `Output.score`
-    scale_regularisation: Array  # () of the scale filter
-    scale_rate: Array  # () at which it learns
+    spread: Scalar = 0.5  # () standard deviation of the candidates over the target's side
+    region: Scalar = 6.0  # () side of the window that maps cover, over the target's
+    reach: Scalar = 1.5  # () what a shared region shows on either side of the target, over its side
+    overlap: Scalar = 0.3  # () delta: candidates of less overlap with the target are background
+    threshold: Scalar = 0.0  # () the least value of the decision function that makes a candidate the target
+    trust: Scalar = 0.0  # () a frame is learnt whose best score exceeds this share of the usual one
+    habit: Scalar = 0.05  # () rate at which the usual best score follows the last ones
+    cost: Scalar = 100.0  # () C of the machine, for features of mean norm 1
+    motion: Scalar = 1.0  # () pixels: the least standard deviation of the target's motion
+    confidence: Scalar = 2.0  # () slope of the logistic curve from the target's margin to `Output.score`
+    scale_regularisation: Scalar = 0.01  # () of the scale filter
+    scale_rate: Scalar = 0.025  # () at which it learns
 
 
 class State(NamedTuple):
@@ -102,13 +123,6 @@ class State(NamedTuple):
     offset: Array  # [2] float32 (row, column): cells from the posterior's middle to the target
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
-
-
-class Profile(NamedTuple):
-    """A named pair of structure and numbers."""
-
-    config: Config
-    numbers: Numbers
 
 
 class Feature(NamedTuple):
@@ -158,35 +172,9 @@ SHARED: dict[str, Feature] = {
 BACKBONES = tuple(FEATURES)
 
 
-def numbers(**changes: float) -> Numbers:
-    """The paper's numbers, and ours where it gives none; with changes by name."""
-    paper = {
-        "spread": 0.5,
-        "region": 6.0,
-        "reach": 1.5,
-        "overlap": 0.3,
-        "threshold": 0.0,
-        "trust": 0.0,
-        "habit": 0.05,
-        "cost": 100.0,
-        "motion": 1.0,
-        "confidence": 2.0,
-        "scale_regularisation": 0.01,
-        "scale_rate": 0.025,
-    }
-    unknown = changes.keys() - paper.keys()
-    assert not unknown, f"no such numbers: {unknown}"
-    # NumPy arrays: the module builds its profiles without touching a device.
-    return Numbers(**{name: _float32(value) for name, value in (paper | changes).items()})
-
-
-def _float32(value: float) -> Any:
-    return np.asarray(value, np.float32)
-
-
 def _paper(backbone: str, **structure: Any) -> Profile:
     feature = FEATURES[backbone]
-    return Profile(Config(feature.tap, feature.cells, feature.size, **structure), numbers())
+    return Profile(Config(feature.tap, feature.cells, feature.size, **structure), Hyper())
 
 
 def _default(backbone: str) -> Profile:
@@ -210,7 +198,7 @@ def _default(backbone: str) -> Profile:
         readout="subcell",
         back_projected=16,
     )
-    return Profile(config, numbers(threshold=-0.5, trust=0.75))
+    return Profile(config, Hyper(threshold=-0.5, trust=0.75))
 
 
 PROFILES: dict[str, Callable[[str], Profile]] = {
@@ -246,9 +234,9 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
 
     Returns:
       A `Tracker`. Its score is a logistic curve of the target's value of the decision function
-      (`Numbers.confidence`): 1/2 on the plane that parts it from the background. The target is lost while no
-      candidate is on its side of `Numbers.threshold`: then nothing but the key changes. A target may be
-      followed and yet not learnt (`Numbers.trust`).
+      (`Hyper.confidence`): 1/2 on the plane that parts it from the background. The target is lost while no
+      candidate is on its side of `Hyper.threshold`: then nothing but the key changes. A target may be
+      followed and yet not learnt (`Hyper.trust`).
     """
     return Tracker(
         init=functools.partial(_init, backbone, config),
@@ -265,10 +253,10 @@ class _View(NamedTuple):
 
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     key, near_key, far_key = jax.random.split(key, 3)
     centre, size = boxes.centre(box), box[2:]
-    near = _candidates(config, numbers, near_key, centre, size, frame)
+    near = _candidates(config, hyper, near_key, centre, size, frame)
     offsets = jax.random.uniform(far_key, (config.first_samples, 2), minval=-1.5, maxval=1.5)
     far = boxes.from_centre(
         jnp.clip(centre[None] + offsets * _side(size), 0, _extent(frame)[None]),
@@ -280,9 +268,9 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     unit = 1 / jnp.maximum(jnp.linalg.norm(features, axis=1).mean(), 1e-6)
     features = features * unit
     first = jnp.arange(both.shape[0]) == 0
-    labels = jnp.where(first, 1.0, _labels(numbers, both, box))
+    labels = jnp.where(first, 1.0, _labels(hyper, both, box))
     svm = incremental_svm.empty(config.budget + config.samples, features.shape[1])
-    svm = incremental_svm.add(svm, features, labels, numbers.cost, labels != 0)
+    svm = incremental_svm.add(svm, features, labels, hyper.cost, labels != 0)
     count = config.samples
     state = State(
         centre=centre,
@@ -295,7 +283,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
         labels=jnp.zeros(count, jnp.float32),
         filters=jnp.zeros((config.filters, config.template, config.template), jnp.float32),
         stored=jnp.zeros((), jnp.int32),
-        posterior=_first_posterior(config, numbers, size),
+        posterior=_first_posterior(config, hyper, size),
         offset=jnp.zeros(2, jnp.float32),
         key=key,
         due=jnp.zeros((), jnp.bool_),
@@ -303,39 +291,37 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     if config.localisation == "candidate":
         return state
     scores = incremental_svm.decide(state.svm, features)
-    salient = _saliency(
-        config, numbers, view, state, both, jnp.where(first, jnp.maximum(scores, 1e-6), scores)
-    )
-    return _remember(config, numbers, state, salient, centre)
+    salient = _saliency(config, hyper, view, state, both, jnp.where(first, jnp.maximum(scores, 1e-6), scores))
+    return _remember(config, hyper, state, salient, centre)
 
 
 def _step(
     backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     key, draw = jax.random.split(state.key)
-    candidates = _candidates(config, numbers, draw, state.centre, state.size, frame)
+    candidates = _candidates(config, hyper, draw, state.centre, state.size, frame)
     view = _view(backbone, config, params, frame, state.centre, state.size)
     features = view.describe(candidates) * state.unit
     scores = incremental_svm.decide(state.svm, features)
-    positive = scores > numbers.threshold
+    positive = scores > hyper.threshold
     highest = scores.max()
-    sure = highest > numbers.trust * state.usual
+    sure = highest > hyper.trust * state.usual
     found = positive.any()
     info: dict[str, Array] = {"candidates": candidates, "scores": scores}
-    moved = state._replace(usual=state.usual + numbers.habit * (jnp.clip(highest, 0, 1) - state.usual))
+    moved = state._replace(usual=state.usual + hyper.habit * (jnp.clip(highest, 0, 1) - state.usual))
     if config.localisation == "candidate":
         best = jnp.argmax(scores)
         centre, target = boxes.centre(candidates[best]), features[best]
     else:
-        salient = _saliency(config, numbers, view, state, candidates, scores)
-        prior, likelihood, posterior = _filter(config, numbers, state, candidates, scores, positive, salient)
+        salient = _saliency(config, hyper, view, state, candidates, scores)
+        prior, likelihood, posterior = _filter(config, hyper, state, candidates, scores, positive, salient)
         density = likelihood if config.localisation == "likelihood" else posterior
         at = _peak(config, density)
-        centre = jnp.clip(_place(config, numbers, state, at), 0, _extent(frame))
+        centre = jnp.clip(_place(config, hyper, state, at), 0, _extent(frame))
         target = view.describe(boxes.from_centre(centre, state.size)[None])[0] * state.unit
         moved = moved._replace(posterior=posterior, offset=at - config.grid // 2)
-        stored = _remember(config, numbers, moved, salient, centre)
+        stored = _remember(config, hyper, moved, salient, centre)
         moved = jax.tree.map(lambda new, old: jnp.where(sure, new, old), stored, moved)
         info |= {
             "saliency": salient,
@@ -343,13 +329,13 @@ def _step(
             "likelihood": likelihood,
             "posterior": posterior,
             "template": _template(config, state),
-            "window": _window(config, numbers, state.centre, state.size),
+            "window": _window(config, hyper, state.centre, state.size),
         }
     moved = moved._replace(centre=centre)
-    moved = _prepare(config, numbers, moved, candidates, scores, features, target)
+    moved = _prepare(config, hyper, moved, candidates, scores, features, target)
     value = jnp.where(found, incremental_svm.decide(state.svm, target[None])[0], highest)
-    score = jax.nn.sigmoid(numbers.confidence * value)
-    moved = _follow_scale(numbers, moved, frame, sure)
+    score = jax.nn.sigmoid(hyper.confidence * value)
+    moved = _follow_scale(hyper, moved, frame, sure)
     # Without a positive candidate nothing is known of this frame: all stays as it was.
     moved = jax.tree.map(
         lambda new, old: jnp.where(found, new, old), moved._replace(key=key), state._replace(key=key)
@@ -380,10 +366,10 @@ def _extent(frame: Frame) -> Array:
     return frame.size[::-1].astype(jnp.float32)
 
 
-def _candidates(config: Config, numbers: Numbers, key: Key, centre: Array, size: Array, frame: Frame) -> Box:
+def _candidates(config: Config, hyper: Hyper, key: Key, centre: Array, size: Array, frame: Frame) -> Box:
     """The last box and candidates around it, [1 + N, 4]; their centres stay in the frame."""
     noise = jax.random.normal(key, (config.candidates, 2))
-    offsets = jnp.concatenate([jnp.zeros((1, 2)), noise]) * numbers.spread * _side(size)
+    offsets = jnp.concatenate([jnp.zeros((1, 2)), noise]) * hyper.spread * _side(size)
     at = jnp.clip(centre[None] + offsets, 0, _extent(frame)[None])
     return boxes.from_centre(at, jnp.broadcast_to(size, at.shape))
 
@@ -462,34 +448,34 @@ def _in_batches(work: Callable[[Array], Array], images: Array, size: int) -> Arr
     return jnp.concatenate([work(images[start : start + size]) for start in starts])
 
 
-def _region(numbers: Numbers, centre: Array, size: Array) -> Box:
+def _region(hyper: Hyper, centre: Array, size: Array) -> Box:
     """What is described at once: the target and `reach` of its sides around it."""
-    return boxes.from_centre(centre, size + 2 * numbers.reach * _side(size))
+    return boxes.from_centre(centre, size + 2 * hyper.reach * _side(size))
 
 
-def _window(config: Config, numbers: Numbers, centre: Array, size: Array) -> Box:
+def _window(config: Config, hyper: Hyper, centre: Array, size: Array) -> Box:
     """The part of the frame that maps cover; its middle cell's own place is the last centre."""
-    cell = _cell(config, numbers, size)
+    cell = _cell(config, hyper, size)
     corner = centre - (config.grid // 2 + 0.5) * cell
     return jnp.concatenate([corner, jnp.full(2, config.grid, jnp.float32) * cell])
 
 
-def _cell(config: Config, numbers: Numbers, size: Array) -> Array:
+def _cell(config: Config, hyper: Hyper, size: Array) -> Array:
     """Side of a cell in pixels."""
-    return numbers.region * _side(size) / config.grid
+    return hyper.region * _side(size) / config.grid
 
 
 def _saliency(
-    config: Config, numbers: Numbers, view: _View, state: State, candidates: Box, scores: Array
+    config: Config, hyper: Hyper, view: _View, state: State, candidates: Box, scores: Array
 ) -> Array:
     """The target-specific saliency map [G, G] of the window around the last place."""
     best, chosen = lax.top_k(scores, min(config.back_projected, scores.shape[0]))
-    return view.salience(candidates[chosen], best > numbers.threshold, incremental_svm.weights(state.svm))
+    return view.salience(candidates[chosen], best > hyper.threshold, incremental_svm.weights(state.svm))
 
 
 def _filter(
     config: Config,
-    numbers: Numbers,
+    hyper: Hyper,
     state: State,
     candidates: Box,
     scores: Array,
@@ -497,22 +483,22 @@ def _filter(
     salient: Array,
 ) -> tuple[Array, Array, Array]:
     """Prior, likelihood and posterior [G, G] over the window around the last place."""
-    cell = _cell(config, numbers, state.size)
-    weight = jnp.maximum(scores - numbers.threshold, 0) if config.weighted else positive.astype(jnp.float32)
+    cell = _cell(config, hyper, state.size)
+    weight = jnp.maximum(scores - hyper.threshold, 0) if config.weighted else positive.astype(jnp.float32)
     share = weight / jnp.maximum(weight.sum(), 1e-6)
     places = (boxes.centre(candidates) - state.centre[None])[:, ::-1] / cell
     shift = jnp.sum(share[:, None] * places, axis=0)
     apart = places - shift[None]
     covariance = jnp.einsum("n,ni,nj->ij", share, apart, apart, precision="highest")
     # One positive candidate has no spread, two have none across.
-    least = jnp.maximum(numbers.motion / cell, 1.0) ** 2
+    least = jnp.maximum(hyper.motion / cell, 1.0) ** 2
     prior = bayes_filter.predict(state.posterior, shift - state.offset, covariance + least * jnp.eye(2))
-    likelihood = bayes_filter.correlate(_on_grid(config, numbers, state), salient)
+    likelihood = bayes_filter.correlate(_on_grid(config, hyper, state), salient)
     return prior, likelihood, bayes_filter.update(prior, likelihood)
 
 
-def _first_posterior(config: Config, numbers: Numbers, size: Array) -> Array:
-    deviation = jnp.maximum(numbers.motion / _cell(config, numbers, size), 1.0)
+def _first_posterior(config: Config, hyper: Hyper, size: Array) -> Array:
+    deviation = jnp.maximum(hyper.motion / _cell(config, hyper, size), 1.0)
     middle = jnp.full(2, config.grid // 2, jnp.float32)
     return bayes_filter.gaussian((config.grid, config.grid), middle, deviation**2 * jnp.eye(2))
 
@@ -524,9 +510,9 @@ def _peak(config: Config, density: Array) -> Array:
     return peak.refine(density, at) if config.readout == "subcell" else at
 
 
-def _place(config: Config, numbers: Numbers, state: State, at: Array) -> Array:
+def _place(config: Config, hyper: Hyper, state: State, at: Array) -> Array:
     """Where in the frame a place on the grid is, (x, y)."""
-    return state.centre + (at - config.grid // 2)[::-1] * _cell(config, numbers, state.size)
+    return state.centre + (at - config.grid // 2)[::-1] * _cell(config, hyper, state.size)
 
 
 def _template(config: Config, state: State) -> Array:
@@ -535,9 +521,9 @@ def _template(config: Config, state: State) -> Array:
     return state.filters.sum(axis=0) / there
 
 
-def _on_grid(config: Config, numbers: Numbers, state: State) -> Array:
+def _on_grid(config: Config, hyper: Hyper, state: State) -> Array:
     """The template as it lies on the grid with its middle on the middle cell, [G, G]."""
-    extent = state.size[::-1] / _cell(config, numbers, state.size)
+    extent = state.size[::-1] / _cell(config, hyper, state.size)
     corner = config.grid // 2 + 0.5 - extent / 2
     shape = (config.grid, config.grid)
     return jax.image.scale_and_translate(
@@ -545,10 +531,10 @@ def _on_grid(config: Config, numbers: Numbers, state: State) -> Array:
     )
 
 
-def _remember(config: Config, numbers: Numbers, state: State, salient: Array, centre: Array) -> State:
+def _remember(config: Config, hyper: Hyper, state: State, salient: Array, centre: Array) -> State:
     """Stores the target's saliency as the newest filter; `state.centre` is still the last place."""
-    cell = _cell(config, numbers, state.size)
-    window = _window(config, numbers, state.centre, state.size)
+    cell = _cell(config, hyper, state.size)
+    window = _window(config, hyper, state.centre, state.size)
     corner = ((centre - state.size / 2) - window[:2])[::-1] / cell
     scale = config.template * cell / state.size[::-1]
     shape = (config.template, config.template)
@@ -559,7 +545,7 @@ def _remember(config: Config, numbers: Numbers, state: State, salient: Array, ce
 
 def _prepare(
     config: Config,
-    numbers: Numbers,
+    hyper: Hyper,
     state: State,
     candidates: Box,
     scores: Array,
@@ -567,7 +553,7 @@ def _prepare(
     target: Array,
 ) -> State:
     """Lays the target and the background most like it ready to be learnt (equation 16)."""
-    labels = _labels(numbers, candidates, boxes.from_centre(state.centre, state.size))
+    labels = _labels(hyper, candidates, boxes.from_centre(state.centre, state.size))
     margin = jnp.where(labels == 0, jnp.inf, labels * scores)
     _, chosen = lax.top_k(-margin, config.samples - 1)
     return state._replace(
@@ -576,12 +562,12 @@ def _prepare(
     )
 
 
-def _labels(numbers: Numbers, candidates: Box, target: Box) -> Array:
+def _labels(hyper: Hyper, candidates: Box, target: Box) -> Array:
     """-1 what is background, 0 what overlaps the target by too much to be, [N]."""
-    return jnp.where(boxes.iou(candidates, target[None]) < numbers.overlap, -1.0, 0.0)
+    return jnp.where(boxes.iou(candidates, target[None]) < hyper.overlap, -1.0, 0.0)
 
 
-def _follow_scale(numbers: Numbers, state: State, frame: Frame, trusted: Array) -> State:
+def _follow_scale(hyper: Hyper, state: State, frame: Frame, trusted: Array) -> State:
     """The size at the new place, and what is learnt of it: nothing of a doubtful target."""
     if state.scale is None:
         return state
@@ -590,7 +576,7 @@ def _follow_scale(numbers: Numbers, state: State, frame: Frame, trusted: Array) 
         frame,
         boxes.from_centre(state.centre, state.size),
         trusted,
-        regularisation=numbers.scale_regularisation,
-        rate=numbers.scale_rate,
+        regularisation=hyper.scale_regularisation,
+        rate=hyper.scale_rate,
     )
     return state._replace(size=box[2:], scale=scale)

@@ -14,21 +14,22 @@ of network.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from jtrack import checks
 from jtrack.backbones import Backbone
+from jtrack.errors import unknown_name
 from jtrack.learning import cue_network, iterative_sgd, sample_pool, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
 from jtrack.learning.sample_pool import Pool
 from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
 from jtrack.vision import boxes
 from jtrack.vision.colour import grey, hsv
 from jtrack.vision.contrast import gradient_magnitude, local_contrast, stretch
@@ -82,9 +83,34 @@ class Config:
     info: bool = False  # put candidates, scores, cues, quality, loss and what is due into `Output.info`
 
     def __post_init__(self) -> None:
-        assert self.candidates % CHUNK == 0 and self.batch % 4 == 0
-        assert max(self.first_negatives, self.negatives_per_frame) <= self.negatives
-        assert len(self.grey_cues) == len(self.colour_cues)
+        checks.choices(self)
+        checks.at_least(1, self, "candidates", "positives", "negatives", "batch", "positives_per_frame")
+        checks.at_least(1, self, "negatives_per_frame", "first_positives", "first_negatives")
+        checks.at_least(0, self, "first_budget", "budget")  # 0 leaves the network as it is
+        checks.require(
+            self.candidates > 0 and self.candidates % CHUNK == 0,
+            f"deeptrack scores candidates {CHUNK} at a time: candidates must be a multiple of that, not "
+            f"{self.candidates}",
+        )
+        checks.require(
+            self.batch > 0 and self.batch % 4 == 0,
+            f"a batch of deeptrack is a quarter target, a quarter mirrored target and half background: batch "
+            f"must be a multiple of 4, not {self.batch}",
+        )
+        most = max(self.first_negatives, self.negatives_per_frame)
+        checks.require(
+            most <= self.negatives,
+            f"a frame of deeptrack may add {most} samples of the background, but its pool holds only "
+            f"{self.negatives}: raise negatives",
+        )
+        checks.require(
+            len(self.grey_cues) == len(self.colour_cues) > 0,
+            f"deeptrack has one network for grey and colour videos: it needs as many grey_cues "
+            f"({len(self.grey_cues)}) as colour_cues ({len(self.colour_cues)})",
+        )
+        for cue in (*self.grey_cues, *self.colour_cues):
+            if cue not in CUES:
+                raise unknown_name("cue of deeptrack", cue, CUES)
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
         """The same config: no shape follows the target."""
@@ -92,25 +118,30 @@ class Config:
         return self
 
 
-class Numbers(NamedTuple):
-    """Numeric hyper-parameters, all float32: traced, so they can be swept."""
+class Hyper(NamedTuple):
+    """Numeric hyper-parameters: traced, so they can be swept."""
 
-    position_limit: Array  # [2] pixels: the candidates' standard deviation in x and y at least and at most
-    position_share: Array  # () ... and, within these, over the target's height
-    scale_deviation: Array  # () of the logarithm of the candidates' scale
-    reach: Array  # () sides of the target: standard deviation of its step, by which scores are weighed
-    slope: Array  # () of the importance (`structural_loss.importance`)
-    beta: Array  # () squared errors up to it are cut; 0 cuts none
-    tightening: Array  # () u: on the target, those up to beta / (1 + u)
-    decay: Array  # () of the chance to draw the background of an earlier frame, per frame^2
-    near_best: Array  # () v: candidates above this share of the best score tell a frame's quality
-    tolerance: Array  # () epsilon: training ends at this loss, and starts above twice this
-    learning_rate: Array  # () r, of the cues
-    fusion_rate: Array  # () of the fusion layer
-    momentum: Array  # ()
-    longest_gradient: Array  # () norm to which a longer one is cut: the paper does not, and this never should
-    confidence: Array  # [2] slope and middle of the logistic curve from the best score's log to the output's
-    lost_below: Array  # () `Output.score` under which the target counts as lost
+    # [2] pixels: the candidates' standard deviation in x and y at least and at most
+    position_limit: Vector = (0.0, 10.0)
+    position_share: Scalar = 0.5  # () ... and, within these, over the target's height
+    # "0.01 h" on s = h / 32 would be a third of the size: taken as one percent of it.
+    scale_deviation: Scalar = 0.01  # () of the logarithm of the candidates' scale
+    reach: Scalar = 1e6  # () sides of the target: standard deviation of its step, by which scores are weighed
+    slope: Scalar = 1.0  # () of the importance (`structural_loss.importance`)
+    beta: Scalar = 0.0025  # () squared errors up to it are cut; 0 cuts none
+    tightening: Scalar = 3.0  # () u: on the target, those up to beta / (1 + u)
+    decay: Scalar = 10.0  # () of the chance to draw the background of an earlier frame, per frame^2
+    near_best: Scalar = 0.75  # () v: candidates above this share of the best score tell a frame's quality
+    tolerance: Scalar = 5e-3  # () epsilon: training ends at this loss, and starts above twice this
+    learning_rate: Scalar = 5e-2  # () r, of the cues
+    fusion_rate: Scalar = 5e-3  # () of the fusion layer
+    momentum: Scalar = 0.0  # ()
+    # () norm to which a longer one is cut: the paper does not, and this never should
+    longest_gradient: Scalar = 10.0
+    # Fitted to overlap above one half on real sequences, for `default`.
+    # [2] slope and middle of the logistic curve from the best score's log to the output's
+    confidence: Vector = (0.95, 0.03)
+    lost_below: Scalar = 0.2  # () `Output.score` under which the target counts as lost
 
 
 class State(NamedTuple):
@@ -126,47 +157,8 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-class Profile(NamedTuple):
-    """A named pair of structure and numbers."""
-
-    config: Config
-    numbers: Numbers
-
-
-def numbers(**changes: float | tuple[float, ...]) -> Numbers:
-    """The paper's numbers, its misprints resolved, and our score's; with changes by name."""
-    paper: dict[str, float | tuple[float, ...]] = {
-        "position_limit": (0.0, 10.0),
-        "position_share": 0.5,
-        # "0.01 h" on s = h / 32 would be a third of the size: taken as one percent of it.
-        "scale_deviation": 0.01,
-        "reach": 1e6,
-        "slope": 1.0,
-        "beta": 0.0025,
-        "tightening": 3.0,
-        "decay": 10.0,
-        "near_best": 0.75,
-        "tolerance": 5e-3,
-        "learning_rate": 5e-2,
-        "fusion_rate": 5e-3,
-        "momentum": 0.0,
-        "longest_gradient": 10.0,
-        # Fitted to overlap above one half on real sequences, for `default`.
-        "confidence": (0.95, 0.03),
-        "lost_below": 0.2,
-    }
-    unknown = changes.keys() - paper.keys()
-    assert not unknown, f"no such numbers: {unknown}"
-    return Numbers(**{name: _float32(value) for name, value in (paper | changes).items()})
-
-
-def _float32(value: float | tuple[float, ...]) -> Any:
-    """A NumPy array: the module builds its profiles without touching a device."""
-    return np.asarray(value, np.float32)
-
-
 def _paper() -> Profile:
-    return Profile(Config(), numbers())
+    return Profile(Config(), Hyper())
 
 
 def _default() -> Profile:
@@ -194,40 +186,34 @@ def _default() -> Profile:
     )
     return Profile(
         config,
-        numbers(reach=0.6, slope=10.0, decay=0.1, learning_rate=0.01, fusion_rate=0.01, momentum=0.9),
+        Hyper(reach=0.6, slope=10.0, decay=0.1, learning_rate=0.01, fusion_rate=0.01, momentum=0.9),
     )
 
 
-def _without(config: Mapping[str, Any], **changes: float) -> Callable[[], Profile]:
+def _without(**changes: Any) -> Callable[[], Profile]:
     """`default` with something else in the place of a part of the paper."""
-
-    def make() -> Profile:
-        base = _default()
-        values = {name: _float32(value) for name, value in changes.items()}
-        return Profile(dataclasses.replace(base.config, **config), base.numbers._replace(**values))
-
-    return make
+    return lambda: _default().replace(**changes)
 
 
 ABLATIONS: dict[str, Callable[[], Profile]] = {
     # Gradients alone instead of several cues.
-    "one-cue": _without({"grey_cues": ("gradient",), "colour_cues": ("gradient",)}),
+    "one-cue": _without(grey_cues=("gradient",), colour_cues=("gradient",)),
     # No structural importance: all samples count alike.
-    "uniform": _without({"importance": "uniform"}),
+    "uniform": _without(importance="uniform"),
     # Importance as printed.
-    "slope-1": _without({}, slope=1.0),
+    "slope-1": _without(slope=1.0),
     # Background by its age as printed: all but the last frame's is forgotten.
-    "sigma-10": _without({}, decay=10.0),
+    "sigma-10": _without(decay=10.0),
     # No truncation of small errors.
-    "untruncated": _without({}, beta=0.0),
+    "untruncated": _without(beta=0.0),
     # No temporal sampling: background is drawn whatever its age.
-    "ageless": _without({}, decay=0.0),
+    "ageless": _without(decay=0.0),
     # No label noise: all frames are trusted alike.
-    "trusting": _without({"trust": False}),
+    "trusting": _without(trust=False),
     # No lazy update: each frame trains.
-    "eager": _without({"lazy": False}),
+    "eager": _without(lazy=False),
     # All cues are trained at once on the fused loss.
-    "joint": _without({"schedule": "joint"}),
+    "joint": _without(schedule="joint"),
 }
 PROFILES: dict[str, Callable[[], Profile]] = {"default": _default, "paper": _paper, **ABLATIONS}
 
@@ -251,7 +237,7 @@ def deeptrack(backbone: Backbone, config: Config) -> Tracker:
       config: structure.
 
     Returns:
-      A `Tracker`. Its score is a logistic curve of the best candidate's (`Numbers.confidence`).
+      A `Tracker`. Its score is a logistic curve of the best candidate's (`Hyper.confidence`).
     """
 
     def init(params: dict, key: Key, frame: Frame, box: Box) -> State:
@@ -266,7 +252,7 @@ def deeptrack(backbone: Backbone, config: Config) -> Tracker:
     return Tracker(init, step, learn)
 
 
-def _init(config: Config, numbers: Numbers, key: Key, frame: Frame, box: Box) -> State:
+def _init(config: Config, hyper: Hyper, key: Key, frame: Frame, box: Box) -> State:
     key, weights_key, near_key, far_key = jax.random.split(key, 4)
     cues = len(config.grey_cues)
     shape = SIDE, SIDE, cues
@@ -286,64 +272,62 @@ def _init(config: Config, numbers: Numbers, key: Key, frame: Frame, box: Box) ->
     none = jnp.zeros(0, jnp.float32)
     nobody = jnp.broadcast_to(box, (0, 4))
     far = _background(config, config.first_negatives, far_key, box, nobody, none)
-    state = _remember(config, numbers, state, image, box, (positives, far), sure)
-    return _learn(config, numbers, state, config.first_budget)
+    state = _remember(config, hyper, state, image, box, (positives, far), sure)
+    return _learn(config, hyper, state, config.first_budget)
 
 
-def _step(
-    config: Config, precision: str, numbers: Numbers, state: State, frame: Frame
-) -> tuple[State, Output]:
+def _step(config: Config, precision: str, hyper: Hyper, state: State, frame: Frame) -> tuple[State, Output]:
     key, search_key, near_key, far_key, draw_key = jax.random.split(state.key, 5)
     image = _cues(config, frame, state.box, state.colour)
-    candidates = _candidates(config, numbers, search_key, state.box, frame)
+    candidates = _candidates(config, hyper, search_key, state.box, frame)
     outputs = _score(config, precision, state.network, image, candidates, state.box)
     scores = structural_loss.score(outputs)
     step = (boxes.centre(candidates) - boxes.centre(state.box)[None]) / jnp.sqrt(state.box[2:].prod())
-    likely = jnp.exp(-jnp.sum(step**2, axis=-1) / (2 * numbers.reach**2))
+    likely = jnp.exp(-jnp.sum(step**2, axis=-1) / (2 * hyper.reach**2))
     scores = scores * jnp.where(scores > 0, likely, 1)
     best = jnp.argmax(scores)
-    box = candidates[best] if config.readout == "best" else _mean(numbers, candidates, scores)
+    box = candidates[best] if config.readout == "best" else _mean(hyper, candidates, scores)
     overlap = boxes.iou(candidates, box[None])
-    quality = _quality(config, numbers, outputs, scores, overlap)
+    quality = _quality(config, hyper, outputs, scores, overlap)
 
     near = _foreground(near_key, box, config.positives_per_frame - 1)
     far = _background(config, config.negatives_per_frame, far_key, box, candidates, scores)
     state = state._replace(time=state.time + 1, key=key)
-    state = _remember(config, numbers, state, image, state.box, (near, far), quality)
-    loss = _loss(config, numbers, state, draw_key)
-    due = loss > 2 * numbers.tolerance if config.lazy else jnp.ones((), jnp.bool_)
+    state = _remember(config, hyper, state, image, state.box, (near, far), quality)
+    loss = _loss(config, hyper, state, draw_key)
+    due = loss > 2 * hyper.tolerance if config.lazy else jnp.ones((), jnp.bool_)
 
-    slope, middle = numbers.confidence
+    slope, middle = hyper.confidence
     score = jax.nn.sigmoid(slope * (jnp.log(jnp.maximum(scores[best], 0.01)) - middle))
     info = {}
     if config.info:
         info = {"candidates": candidates, "scores": scores, "cues": image}
         info |= {"quality": quality, "loss": loss, "due": due}
-    return state._replace(box=box, due=due), Output(box, score, score < numbers.lost_below, info)
+    return state._replace(box=box, due=due), Output(box, score, score < hyper.lost_below, info)
 
 
-def _learn(config: Config, numbers: Numbers, state: State, budget: int) -> State:
+def _learn(config: Config, hyper: Hyper, state: State, budget: int) -> State:
     key, train_key = jax.random.split(state.key)
     done = iterative_sgd.train(
         train_key,
         state.network,
-        lambda key: _draw(config, numbers, state, key),
-        _rates(numbers),
-        tolerance=numbers.tolerance,
+        lambda key: _draw(config, hyper, state, key),
+        _rates(hyper),
+        tolerance=hyper.tolerance,
         budget=budget,
         schedule=config.schedule,
     )
     return state._replace(network=done.network, key=key, due=jnp.zeros((), jnp.bool_))
 
 
-def _rates(numbers: Numbers) -> Rates:
+def _rates(hyper: Hyper) -> Rates:
     return Rates(
-        numbers.learning_rate,
-        numbers.fusion_rate,
-        numbers.momentum,
-        numbers.beta,
-        numbers.tightening,
-        numbers.longest_gradient,
+        hyper.learning_rate,
+        hyper.fusion_rate,
+        hyper.momentum,
+        hyper.beta,
+        hyper.tightening,
+        hyper.longest_gradient,
     )
 
 
@@ -409,12 +393,10 @@ def _patches(config: Config, image: Array, windows: Box, box: Box) -> Array:
     return jax.vmap(lambda window: crop(whole, window, (SIDE, SIDE)))(within)
 
 
-def _candidates(config: Config, numbers: Numbers, key: Key, box: Box, frame: Frame) -> Box:
+def _candidates(config: Config, hyper: Hyper, key: Key, box: Box, frame: Frame) -> Box:
     """Candidates [N, 4] around the last box, itself the first; their centres stay in the frame."""
-    deviation = jnp.clip(numbers.position_share * box[3], *numbers.position_limit)
-    drawn = gaussian_particles(
-        key, box, config.candidates, std_xy=deviation, std_scale=numbers.scale_deviation
-    )
+    deviation = jnp.clip(hyper.position_share * box[3], *hyper.position_limit)
+    drawn = gaussian_particles(key, box, config.candidates, std_xy=deviation, std_scale=hyper.scale_deviation)
     drawn = drawn.at[0].set(box)
     extent = frame.size[::-1].astype(jnp.float32)
     # A target of less than two pixels, or larger than the frame, could never grow or shrink back.
@@ -437,28 +419,26 @@ def _score(
     return lax.map(outputs, candidates.reshape(-1, CHUNK, 4)).reshape(-1, 2)
 
 
-def _importance(config: Config, numbers: Numbers, overlap: Array) -> Array:
+def _importance(config: Config, hyper: Hyper, overlap: Array) -> Array:
     if config.importance == "uniform":
         return jnp.ones_like(overlap)
-    return structural_loss.importance(overlap, numbers.slope)
+    return structural_loss.importance(overlap, hyper.slope)
 
 
-def _quality(config: Config, numbers: Numbers, outputs: Array, scores: Array, overlap: Array) -> Array:
+def _quality(config: Config, hyper: Hyper, outputs: Array, scores: Array, overlap: Array) -> Array:
     """How far the labels of this frame are trusted ()."""
     if not config.trust:
         return jnp.ones((), jnp.float32)
     label = structural_loss.label(overlap)
-    losses = structural_loss.truncated(
-        outputs - label, label, beta=numbers.beta, tightening=numbers.tightening
-    )
-    weights = _importance(config, numbers, overlap)
-    return structural_loss.quality(scores, losses, weights, share=numbers.near_best)
+    losses = structural_loss.truncated(outputs - label, label, beta=hyper.beta, tightening=hyper.tightening)
+    weights = _importance(config, hyper, overlap)
+    return structural_loss.quality(scores, losses, weights, share=hyper.near_best)
 
 
-def _mean(numbers: Numbers, candidates: Box, scores: Array) -> Box:
+def _mean(hyper: Hyper, candidates: Box, scores: Array) -> Box:
     """The mean box [4] of the candidates that score nearly as high as the best."""
     best = scores.max()
-    weights = jnp.maximum(scores - numbers.near_best * jnp.abs(best), 0)
+    weights = jnp.maximum(scores - hyper.near_best * jnp.abs(best), 0)
     weights = jnp.where(weights.sum() > 0, weights, (scores == best).astype(jnp.float32))
     weights = weights / weights.sum()
     size = jnp.exp(weights @ jnp.log(candidates[:, 2:]))
@@ -497,7 +477,7 @@ def _background(config: Config, count: int, key: Key, box: Box, candidates: Box,
 
 def _remember(
     config: Config,
-    numbers: Numbers,
+    hyper: Hyper,
     state: State,
     image: Array,
     region_of: Box,
@@ -508,7 +488,7 @@ def _remember(
 
     Args:
       config: structure.
-      numbers: hyper-parameters.
+      hyper: hyper-parameters.
       state: whose `time` is the frame's.
       image: the cues [R, R, K].
       region_of: the box they are around.
@@ -518,19 +498,19 @@ def _remember(
     target = samples[0][0]
     pools = []
     for pool, windows in zip((state.positives, state.negatives), samples, strict=True):
-        weight = _importance(config, numbers, boxes.iou(windows, target[None]))
+        weight = _importance(config, hyper, boxes.iou(windows, target[None]))
         patches = _patches(config, image, windows, region_of)
         pools.append(sample_pool.add(pool, patches, weight, quality, state.time))
     return state._replace(positives=pools[0], negatives=pools[1])
 
 
-def _draw(config: Config, numbers: Numbers, state: State, key: Key) -> Batch:
+def _draw(config: Config, hyper: Hyper, state: State, key: Key) -> Batch:
     """A batch: a quarter of the target, the same mirrored, and half of the background."""
     positive_key, negative_key = jax.random.split(key)
     quarter, half = config.batch // 4, config.batch // 2
     ages = sample_pool.weights(state.positives, state.time, 0.0)
     of_target = sample_pool.draw(positive_key, ages, quarter)
-    ages = sample_pool.weights(state.negatives, state.time, numbers.decay)
+    ages = sample_pool.weights(state.negatives, state.time, hyper.decay)
     of_background = sample_pool.draw(negative_key, ages, half)
     target = state.positives.patches[of_target]
     patches = jnp.concatenate([target, target[:, :, ::-1], state.negatives.patches[of_background]])
@@ -543,7 +523,7 @@ def _draw(config: Config, numbers: Numbers, state: State, key: Key) -> Batch:
     )
 
 
-def _loss(config: Config, numbers: Numbers, state: State, key: Key) -> Array:
+def _loss(config: Config, hyper: Hyper, state: State, key: Key) -> Array:
     """The fused loss () of a freshly drawn batch."""
-    batch = _draw(config, numbers, state, key)
-    return iterative_sgd.loss(cue_network.output(state.network, batch.patches), batch, _rates(numbers))
+    batch = _draw(config, hyper, state, key)
+    return iterative_sgd.loss(cue_network.output(state.network, batch.patches), batch, _rates(hyper))

@@ -23,13 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.learning import caffe_sgd, heat_map_net, map_selection, scale_following
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.heat_map_net import HeatMapNet, Samples
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
 from jtrack.vision import boxes, heat_map
 from jtrack.vision.crop import crop
 from jtrack.vision.particles import gaussian_particles
@@ -71,6 +72,21 @@ class Config:
     particles: int = 600
     info: bool = False  # put maps, candidates and decisions into `Output.info`
 
+    def __post_init__(self) -> None:
+        checks.choices(self)
+        checks.at_least(1, self, "input_size", "hidden", "interval", "particles")
+        checks.at_least(0, self, "selection_iterations", "first_iterations")
+        checks.at_least(0, self, "adaptation_iterations", "discrimination_iterations")
+        checks.require(
+            self.input_size % CELL == 0,
+            f"input_size of fcnt is {self.input_size}: it must be a multiple of {CELL}, the pixels of a cell",
+        )
+        checks.require(
+            0 < self.fraction <= 1,
+            f"fraction of fcnt is {self.fraction}: the share of feature maps that are kept must be above 0 "
+            "and at most 1",
+        )
+
     @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of the heat maps."""
@@ -87,35 +103,43 @@ class Config:
         return self
 
 
-class Numbers(NamedTuple):
-    """Numeric hyper-parameters, all float32: traced, so they can be swept. Pairs are (specific, general)."""
+class Hyper(NamedTuple):
+    """Numeric hyper-parameters: traced, so they can be swept. Pairs are (specific, general)."""
 
-    strength: Array  # [2] largest singular value that the first frame's features would be brought to on the
-    # released grid
-    selection_rate: Array  # () learning rate of the selection
-    selection_momentum: Array  # ()
-    selection_decay: Array  # [2]
-    rate: Array  # [2] learning rate of SNet and GNet
-    momentum: Array  # [2]
-    decay: Array  # ()
-    adaptation_weights: Array  # [2] of the squared errors of the first frame and of the best one
-    discrimination_weights: Array  # [2] of those of the anchor and, beside the target, of the present frame
-    position_deviation: Array  # () pixels: of the candidates' centres, beside
-    position_share: Array  # () ... this share of the target's diagonal
-    scale_deviation: Array  # () of the logarithm of the candidates' scale
-    area_exponent: Array  # [2] of a candidate's area in its score
-    floor: Array  # () heat below this share of the map's maximum counts as none
-    distracter_floor: Array  # [2] ... when distracters are looked for
-    distracter_share: Array  # () heat beside the target over that inside from which there is a distracter
-    taught_below: Array  # () GNet's share of heat beside the target from which a frame is not the best one
-    accepted_above: Array  # () confidence below which the box stays
-    trusted_above: Array  # () confidence below which the size is kept and nothing is learnt
-    scale_gates: Array  # [4] least confidences for a scale search: any, large and small targets; and too sure
-    scale_regularisation: Array  # () of the scale filter
-    scale_damping: Array  # () how much of the change it finds is made, in the logarithm
-    scale_learning_rate: Array  # ()
-    confidence: Array  # [2] slope and middle of the logistic curve from the log heat inside to the score
-    lost_below: Array  # () score under which the target counts as lost
+    # The rates are meant for VGG-16's activations in their raw magnitude. With these (about 40 and 10 in
+    # the root mean square) they train GoogLeNet's within the released numbers of iterations.
+    # [2] largest singular value that the first frame's features would be brought to on the released grid
+    strength: Vector = (2.4e4, 6e3)
+    selection_rate: Scalar = 1e-10  # () learning rate of the selection
+    selection_momentum: Scalar = 0.6  # ()
+    selection_decay: Vector = (5e-4, 0.1)  # [2]
+    rate: Vector = (1e-7, 8e-7)  # [2] learning rate of SNet and GNet
+    momentum: Vector = (0.6, 0.5)  # [2]
+    decay: Scalar = 5e-4  # ()
+    # [2] of the squared errors of the first frame and of the best one
+    adaptation_weights: Vector = (0.5, 0.5)
+    # [2] of those of the anchor and, beside the target, of the present frame
+    discrimination_weights: Vector = (0.5, 0.5)
+    position_deviation: Scalar = 10.0  # () pixels: of the candidates' centres, beside
+    position_share: Scalar = 0.0  # () ... this share of the target's diagonal
+    scale_deviation: Scalar = 0.004  # () of the logarithm of the candidates' scale
+    area_exponent: Vector = (0.75, 0.7)  # [2] of a candidate's area in its score
+    floor: Scalar = 0.1  # () heat below this share of the map's maximum counts as none
+    distracter_floor: Vector = (0.1, 0.2)  # [2] ... when distracters are looked for
+    # () heat beside the target over that inside from which there is a distracter
+    distracter_share: Scalar = 0.2
+    # () GNet's share of heat beside the target from which a frame is not the best one
+    taught_below: Scalar = np.inf
+    accepted_above: Scalar = 0.1  # () confidence below which the box stays
+    trusted_above: Scalar = 0.35  # () confidence below which the size is kept and nothing is learnt
+    # [4] least confidences for a scale search: any, large and small targets; and too sure
+    scale_gates: Vector = (0.45, 0.4, 0.35, np.inf)
+    scale_regularisation: Scalar = 0.01  # () of the scale filter
+    scale_damping: Scalar = 0.3  # () how much of the change it finds is made, in the logarithm
+    scale_learning_rate: Scalar = 0.01  # ()
+    # [2] slope and middle of the logistic curve from the log heat inside to the score
+    confidence: Vector = (3.0, 0.25)
+    lost_below: Scalar = 0.1  # () score under which the target counts as lost
 
 
 class Head(NamedTuple):
@@ -163,13 +187,6 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-class Profile(NamedTuple):
-    """A named pair of structure and numbers."""
-
-    config: Config
-    numbers: Numbers
-
-
 # (specific, general) taps of each network: layers of stride 8 and 16 behind which as much has been computed
 # as behind the paper's conv4-3 and conv5-3 of VGG-16, after their ReLUs, as released. vgg19_slim ends with
 # relu5_1, which finds targets less well than relu4_4 does (`python bench/fcnt.py --taps vgg19_slim`).
@@ -193,47 +210,6 @@ TAPS: dict[str, tuple[str, str]] = {
 BACKBONES = tuple(TAPS)
 
 
-def numbers(**changes: float | tuple[float, ...]) -> Numbers:
-    """The numbers of the release of 2015 and our score's, with changes by name."""
-    released: dict[str, float | tuple[float, ...]] = {
-        # The rates are meant for VGG-16's activations in their raw magnitude. With these (about 40 and 10 in
-        # the root mean square) they train GoogLeNet's within the released numbers of iterations.
-        "strength": (2.4e4, 6e3),
-        "selection_rate": 1e-10,
-        "selection_momentum": 0.6,
-        "selection_decay": (5e-4, 0.1),
-        "rate": (1e-7, 8e-7),
-        "momentum": (0.6, 0.5),
-        "decay": 5e-4,
-        "adaptation_weights": (0.5, 0.5),
-        "discrimination_weights": (0.5, 0.5),
-        "position_deviation": 10.0,
-        "position_share": 0.0,
-        "scale_deviation": 0.004,
-        "area_exponent": (0.75, 0.7),
-        "floor": 0.1,
-        "distracter_floor": (0.1, 0.2),
-        "distracter_share": 0.2,
-        "taught_below": np.inf,
-        "accepted_above": 0.1,
-        "trusted_above": 0.35,
-        "scale_gates": (0.45, 0.4, 0.35, np.inf),
-        "scale_regularisation": 0.01,
-        "scale_damping": 0.3,
-        "scale_learning_rate": 0.01,
-        "confidence": (3.0, 0.25),
-        "lost_below": 0.1,
-    }
-    unknown = changes.keys() - released.keys()
-    assert not unknown, f"no such numbers: {unknown}"
-    return Numbers(**{name: _float32(value) for name, value in (released | changes).items()})
-
-
-def _float32(value: float | tuple[float, ...]) -> Any:
-    """A NumPy array: the module builds its profiles without touching a device."""
-    return np.asarray(value, np.float32)
-
-
 def _paper(specific: str, general: str) -> Profile:
     """The text; regions of 368 pixels, as the sizes of its maps say, not 386.
 
@@ -253,7 +229,7 @@ def _paper(specific: str, general: str) -> Profile:
         geometry="exact",
         scaling="always",
     )
-    chosen = numbers(
+    chosen = Hyper(
         selection_rate=1e-9,
         # beta of equation 7 is twice what Caffe is told.
         selection_decay=(2.5e-3, 2.5e-3),
@@ -270,12 +246,12 @@ def _paper(specific: str, general: str) -> Profile:
 
 
 def _release2015(specific: str, general: str) -> Profile:
-    return Profile(Config(specific, general, curvature="release"), numbers())
+    return Profile(Config(specific, general, curvature="release"), Hyper())
 
 
 def _release2016(specific: str, general: str) -> Profile:
     config = Config(specific, general, curvature="release", particles=700)
-    chosen = numbers(position_deviation=0.0, position_share=1 / 7, scale_gates=(0.45, 0.4, 0.35, 0.49))
+    chosen = Hyper(position_deviation=0.0, position_share=1 / 7, scale_gates=(0.45, 0.4, 0.35, 0.49))
     return Profile(config, chosen)
 
 
@@ -302,7 +278,7 @@ def _default(specific: str, general: str) -> Profile:
         border="edge",
         scaling="filter",
     )
-    chosen = numbers(
+    chosen = Hyper(
         position_deviation=0.0,
         position_share=1 / 7,
         taught_below=0.5,
@@ -315,12 +291,7 @@ def _default(specific: str, general: str) -> Profile:
 
 def _ablation(**changes: Any) -> Callable[[str, str], Profile]:
     """`default` with another structure."""
-
-    def make(specific: str, general: str) -> Profile:
-        config, chosen = _default(specific, general)
-        return Profile(dataclasses.replace(config, **changes), chosen)
-
-    return make
+    return lambda specific, general: _default(specific, general).replace(**changes)
 
 
 PROFILES: dict[str, Callable[[str, str], Profile]] = {
@@ -361,7 +332,7 @@ def fcnt(backbone: Backbone, config: Config) -> Tracker:
 
     Returns:
       A `Tracker`; `learn` adapts SNet, and is None without one. Its score is a logistic curve of the heat in
-      the box (`Numbers.confidence`), calibrated for `default` as the chance of an overlap above one half. A
+      the box (`Hyper.confidence`), calibrated for `default` as the chance of an overlap above one half. A
       distracter that is as warm as the target has as high a score.
     """
     return Tracker(
@@ -372,7 +343,7 @@ def fcnt(backbone: Backbone, config: Config) -> Tracker:
 
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     key, specific_key, general_key = jax.random.split(key, 3)
     state = State(
         box=box,
@@ -392,19 +363,19 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
     target, background = _wanted(config, box, region)
     specific = general = memory = None
     if "specific" in maps:
-        specific, chosen = _first_head(config, numbers, 0, specific_key, maps["specific"], target)
+        specific, chosen = _first_head(config, hyper, 0, specific_key, maps["specific"], target)
         sample = Sample(chosen, target, background)
         no = jnp.zeros((), jnp.bool_)
         memory = Memory(sample, sample, sample, jnp.zeros(()), no, no)
     if "general" in maps:
-        general, _ = _first_head(config, numbers, 1, general_key, maps["general"], target)
+        general, _ = _first_head(config, hyper, 1, general_key, maps["general"], target)
         general = general._replace(velocity=None)
     scale = scale_following.learn(frame, box) if config.scaling == "filter" else None
     return state._replace(specific=specific, general=general, memory=memory, scale=scale)
 
 
 def _first_head(
-    config: Config, numbers: Numbers, which: int, key: Key, maps: Array, target: Array
+    config: Config, hyper: Hyper, which: int, key: Key, maps: Array, target: Array
 ) -> tuple[Head, Array]:
     """Chooses the feature maps out of [h, w, C] that matter and trains a network on them.
 
@@ -415,82 +386,82 @@ def _first_head(
     offset = jnp.mean(maps, axis=(0, 1)) if config.centred else jnp.zeros(maps.shape[-1])
     maps = maps - offset.reshape(1, 1, -1)
     strength = heat_map_net.strength(maps) * config.weight**0.5
-    gain = jnp.where(strength > 1e-6, numbers.strength[which] / jnp.maximum(strength, 1e-6), 0.0)
+    gain = jnp.where(strength > 1e-6, hyper.strength[which] / jnp.maximum(strength, 1e-6), 0.0)
     maps = maps * gain
-    channels = _select(config, numbers, which, selection_key, maps, target)
+    channels = _select(config, hyper, which, selection_key, maps, target)
     chosen = jnp.take(maps, channels, axis=-1)
     first = heat_map_net.random_net(net_key, len(channels), config.hidden)
     sample = Samples(chosen[None], target[None], jnp.full((1, *config.grid), config.weight))
     net, velocity, _ = heat_map_net.train(
-        first, caffe_sgd.still(first), sample, _rates(numbers, which), config.first_iterations
+        first, caffe_sgd.still(first), sample, _rates(hyper, which), config.first_iterations
     )
     return Head(channels, offset[channels], gain, net, velocity), chosen
 
 
-def _select(config: Config, numbers: Numbers, which: int, key: Key, maps: Array, target: Array) -> Array:
+def _select(config: Config, hyper: Hyper, which: int, key: Key, maps: Array, target: Array) -> Array:
     """The indices [K] of the feature maps [h, w, C] that are kept."""
     count = maps.shape[-1]
     kept = max(1, round(config.fraction * count))
     if kept == count:
         return jnp.arange(count, dtype=jnp.int32)
-    rate = config.weight * numbers.selection_rate
-    rates = Rates(rate, numbers.selection_momentum, numbers.selection_decay[which])
+    rate = config.weight * hyper.selection_rate
+    rates = Rates(rate, hyper.selection_momentum, hyper.selection_decay[which])
     net, _ = map_selection.train(key, maps, target, rates, config.selection_iterations)
     worth = map_selection.significance(net, maps, target, curvature=config.curvature)
     return map_selection.select(worth, kept)
 
 
-def _rates(numbers: Numbers, which: int) -> Rates:
-    return Rates(numbers.rate[which], numbers.momentum[which], numbers.decay)
+def _rates(hyper: Hyper, which: int) -> Rates:
+    return Rates(hyper.rate[which], hyper.momentum[which], hyper.decay)
 
 
 def _step(
     backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     key, draw_key = jax.random.split(state.key)
     region = _region(config, state, state.box)
     maps = _describe(backbone, config, params, frame, region, state)
     heat = _heat(config, state, maps)
-    shown = {name: _shown(numbers, heat[name], region, frame) for name in heat}
-    candidates = _candidates(config, numbers, draw_key, state, frame)
+    shown = {name: _shown(hyper, heat[name], region, frame) for name in heat}
+    candidates = _candidates(config, hyper, draw_key, state, frame)
     on_map = _on_fine_map(config, candidates, region)
     found = {
-        name: _best(shown[name], on_map, numbers.area_exponent[which])
+        name: _best(shown[name], on_map, hyper.area_exponent[which])
         for which, name in enumerate(("specific", "general"))
     }
     # Both are asked at the box that GNet would choose.
     at = on_map[found["general"][0]]
     shares = {
-        name: heat_map.distracter_share(_above(shown[name], numbers.distracter_floor[which]), at)
+        name: heat_map.distracter_share(_above(shown[name], hyper.distracter_floor[which]), at)
         for which, name in enumerate(("specific", "general"))
     }
-    switched = shares["general"] * _warmth(config, heat) >= numbers.distracter_share
+    switched = shares["general"] * _warmth(config, heat) >= hyper.distracter_share
     index, confidence = _pick(switched, found["specific"], found["general"])
-    refused = confidence <= numbers.accepted_above
+    refused = confidence <= hyper.accepted_above
     index, confidence = _pick(refused, found["specific"], (index, confidence))
     described = jnp.stack([jnp.isfinite(map_).all() for map_ in maps.values()]).all()
     confidence = jnp.where(described, confidence, 0.0)
-    box = _accept(numbers, state.box, candidates[index], confidence)
+    box = _accept(hyper, state.box, candidates[index], confidence)
     decided = jnp.where(switched | refused, 0, 1)
-    score = jnp.where(described, _score(config, numbers, heat, decided, box, region), 0.0)
+    score = jnp.where(described, _score(config, hyper, heat, decided, box, region), 0.0)
     if state.scale is not None:
-        trusted = confidence >= numbers.trusted_above
+        trusted = confidence >= hyper.trusted_above
         box, scale = scale_following.follow(
             state.scale,
             frame,
             box,
             trusted,
-            regularisation=numbers.scale_regularisation,
-            rate=numbers.scale_learning_rate,
-            damping=numbers.scale_damping,
+            regularisation=hyper.scale_regularisation,
+            rate=hyper.scale_learning_rate,
+            damping=hyper.scale_damping,
         )
         state = state._replace(scale=scale)
 
-    state = _count(config, numbers, state, confidence)._replace(box=box, key=key)
-    distracted = shares[config.trigger] >= numbers.distracter_share
-    teaches = shares["general"] < numbers.taught_below
-    state = _remember(config, numbers, state, maps, region, confidence, teaches, distracted)
+    state = _count(config, hyper, state, confidence)._replace(box=box, key=key)
+    distracted = shares[config.trigger] >= hyper.distracter_share
+    teaches = shares["general"] < hyper.taught_below
+    state = _remember(config, hyper, state, maps, region, confidence, teaches, distracted)
     info = {}
     if config.info:
         info = {f"{name}_heat": heat[name] for name in maps} | {
@@ -503,13 +474,13 @@ def _step(
             "due": state.due,
         }
         info |= {f"{name}_maps": head.channels for name, head in _heads(state).items()}
-    lost = (score < numbers.lost_below) | (confidence <= numbers.accepted_above)
+    lost = (score < hyper.lost_below) | (confidence <= hyper.accepted_above)
     return state, Output(box, score, lost, info)
 
 
 def _learn(config: Config, params: dict, state: State) -> State:
     """Adapts SNet by the rules that are due; the adaptation first."""
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     memory, head = _there(state.memory), _there(state.specific)
 
     def train(head: Head, samples: list[Sample], weights: list[Array], iterations: int) -> Head:
@@ -519,23 +490,23 @@ def _learn(config: Config, params: dict, state: State) -> State:
             config.weight * jnp.stack(weights),
         )
         net, velocity, _ = heat_map_net.train(
-            head.net, _there(head.velocity), together, _rates(numbers, 0), iterations
+            head.net, _there(head.velocity), together, _rates(hyper, 0), iterations
         )
         return head._replace(net=net, velocity=velocity)
 
     def adapt(head: Head) -> Head:
-        weights = [jnp.full(config.grid, weight) for weight in numbers.adaptation_weights]
+        weights = [jnp.full(config.grid, weight) for weight in hyper.adaptation_weights]
         return train(head, [memory.first, memory.best], weights, config.adaptation_iterations)
 
     def discriminate(head: Head) -> Head:
         anchor = memory.first if config.anchor == "first" else memory.best
-        held, present = numbers.discrimination_weights
+        held, present = hyper.discrimination_weights
         weights = [jnp.full(config.grid, held), present * memory.present.background]
         return train(head, [anchor, memory.present], weights, config.discrimination_iterations)
 
     head = jax.lax.cond(memory.adapt, adapt, lambda head: head, head)
     head = jax.lax.cond(memory.discriminate, discriminate, lambda head: head, head)
-    confidence = jnp.where(memory.adapt, numbers.trusted_above, memory.best_confidence)
+    confidence = jnp.where(memory.adapt, hyper.trusted_above, memory.best_confidence)
     no = jnp.zeros((), jnp.bool_)
     memory = memory._replace(best_confidence=confidence, adapt=no, discriminate=no)
     return state._replace(specific=head, memory=memory, due=no)
@@ -612,7 +583,7 @@ def _warmth(config: Config, heat: dict[str, Array]) -> Array:
     return jnp.minimum(specific / general, 1.0)
 
 
-def _shown(numbers: Numbers, heat: Array, region: Box, frame: Frame) -> Array:
+def _shown(hyper: Hyper, heat: Array, region: Box, frame: Frame) -> Array:
     """A heat map as candidates see it: fine, over its maximum, without small values or what is no frame."""
     heat = heat / jnp.maximum(heat.max(), 1e-6)
     fine = heat_map.enlarge(heat, FINENESS)
@@ -624,7 +595,7 @@ def _shown(numbers: Numbers, heat: Array, region: Box, frame: Frame) -> Array:
         (place > 0) & (place < extent)
         for place, extent in zip(inside, frame.size.astype(jnp.float32), strict=True)
     )
-    return jnp.where(rows[:, None] & columns[None, :], _above(fine, numbers.floor), 0)
+    return jnp.where(rows[:, None] & columns[None, :], _above(fine, hyper.floor), 0)
 
 
 def _above(heat: Array, floor: Array) -> Array:
@@ -632,11 +603,11 @@ def _above(heat: Array, floor: Array) -> Array:
     return jnp.where(heat > floor, heat, 0)
 
 
-def _candidates(config: Config, numbers: Numbers, key: Key, state: State, frame: Frame) -> Box:
+def _candidates(config: Config, hyper: Hyper, key: Key, state: State, frame: Frame) -> Box:
     """Candidates [N, 4] around the last box, itself the first; their centres stay in the frame."""
     diagonal = jnp.sqrt(jnp.sum(state.box[2:] ** 2))
-    deviation = numbers.position_deviation + numbers.position_share * diagonal
-    scale = jnp.where(state.scaling, numbers.scale_deviation, 0.0)
+    deviation = hyper.position_deviation + hyper.position_share * diagonal
+    scale = jnp.where(state.scaling, hyper.scale_deviation, 0.0)
     drawn = gaussian_particles(key, state.box, config.particles, std_xy=deviation, std_scale=scale)
     drawn = drawn.at[0].set(state.box)
     extent = frame.size[::-1].astype(jnp.float32)
@@ -663,20 +634,20 @@ def _pick(condition: Array, then: tuple[Array, Array], otherwise: tuple[Array, A
     return index, confidence
 
 
-def _accept(numbers: Numbers, last: Box, found: Box, confidence: Array) -> Box:
+def _accept(hyper: Hyper, last: Box, found: Box, confidence: Array) -> Box:
     """The new box: a doubtful one keeps the size, a hopeless one the place too."""
     keeping = boxes.from_centre(boxes.centre(found), last[2:])
-    box = jnp.where(confidence < numbers.trusted_above, keeping, found)
-    return jnp.where(confidence > numbers.accepted_above, box, last)
+    box = jnp.where(confidence < hyper.trusted_above, keeping, found)
+    return jnp.where(confidence > hyper.accepted_above, box, last)
 
 
-def _count(config: Config, numbers: Numbers, state: State, confidence: Array) -> State:
+def _count(config: Config, hyper: Hyper, state: State, confidence: Array) -> State:
     """Counts the frame, and opens the search for scale where the profile has it gated."""
     time = state.time + 1
     least = jnp.minimum(state.least_confidence, confidence)
     scaling = state.scaling
     if config.scaling == "gated":
-        sure, large, small, too_sure = numbers.scale_gates
+        sure, large, small, too_sure = hyper.scale_gates
         width = state.size[0] / UNIT
         opened = ((least > sure) & (least <= too_sure)) | ((least > large) & (width > 0.6))
         opened = opened | ((least > small) & (width < 0.3))
@@ -686,7 +657,7 @@ def _count(config: Config, numbers: Numbers, state: State, confidence: Array) ->
 
 def _remember(
     config: Config,
-    numbers: Numbers,
+    hyper: Hyper,
     state: State,
     maps: dict[str, Array],
     region: Box,
@@ -700,24 +671,24 @@ def _remember(
         return state
     target, background = _wanted(config, state.box, region)
     present = Sample(_finite(maps["specific"]), target, background)
-    trusted = confidence > numbers.trusted_above
+    trusted = confidence > hyper.trusted_above
     better = trusted & teaches & (confidence > memory.best_confidence)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), present, memory.best)
     best_confidence = jnp.where(better, confidence, memory.best_confidence)
-    adapt = (state.time % config.interval == 0) & (best_confidence > numbers.trusted_above)
+    adapt = (state.time % config.interval == 0) & (best_confidence > hyper.trusted_above)
     discriminate = distracted & trusted
     memory = Memory(memory.first, best, present, best_confidence, adapt, discriminate)
     return state._replace(memory=memory, due=adapt | discriminate)
 
 
 def _score(
-    config: Config, numbers: Numbers, heat: dict[str, Array], decided: Array, box: Box, region: Box
+    config: Config, hyper: Hyper, heat: dict[str, Array], decided: Array, box: Box, region: Box
 ) -> Array:
     """How warm the box is on the map that decided: a logistic curve of the heat over that of a target."""
     chosen = jnp.where(decided == 0, heat["specific"], heat["general"])
     cells = heat_map.on_map(box, region, config.grid)
     mean, _ = heat_map.candidate_scores(jnp.maximum(chosen, 0), cells[None], 1.0)
-    slope, middle = numbers.confidence
+    slope, middle = hyper.confidence
     return jax.nn.sigmoid(slope * jnp.log(jnp.maximum(mean[0] / IDEAL, 1e-6) / middle))
 
 

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.backbones.objectness import FEATURES, Feature
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
@@ -42,7 +43,7 @@ from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED, Dense
 from jtrack.learning.gaussian_layer import Gaussian
 from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
 from jtrack.vision import boxes, roi
 from jtrack.vision.crop import crop
 from jtrack.vision.rotation import crop_rotated
@@ -70,7 +71,7 @@ class Config:
     resizing: Literal["always", "trusted"] = "always"  # when the box may change its size
     first_positives: int = 150
     first_negatives: int = 350
-    turned_positives: int = 0  # boxes on the turned target of the first frame, for each of `Numbers.turns`
+    turned_positives: int = 0  # boxes on the turned target of the first frame, for each of `Hyper.turns`
     first_resized: int = 0  # boxes around the target of a wrong size, which the head learns as background
     positives: int = 16  # of a later frame
     negatives: int = 48
@@ -79,36 +80,54 @@ class Config:
     gate: Literal["all", "network"] = "all"  # what is learnt of trusted frames only
     info: bool = False  # put candidates, their scores and the similarity into `Output.info`
 
+    def __post_init__(self) -> None:
+        checks.choices(self)
+        checks.at_least(1, self, "hidden", "units", "candidates", "averaged", "batch")
+        checks.at_least(1, self, "positives", "negatives", "first_positives", "first_negatives")
+        checks.at_least(0, self, "turned_positives", "first_resized", "first_iterations")
+        checks.require(
+            self.averaged <= 3 * self.candidates,
+            f"gdt has {3 * self.candidates} candidates, three scales of each place: averaged cannot be "
+            f"{self.averaged}",
+        )
+        checks.require(
+            min(self.reach, self.first_reach) > 1,
+            f"a region of gdt is larger than the target: reach {self.reach} and first_reach "
+            f"{self.first_reach} must be above 1",
+        )
+
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
         """The same config: no shape follows the target."""
         del box, frame_size
         return self
 
 
-class Numbers(NamedTuple):
-    """Numeric hyper-parameters, all float32: traced, so they can be swept."""
+class Hyper(NamedTuple):
+    """Numeric hyper-parameters: traced, so they can be swept."""
 
-    radius: Array  # [2] of the search: pixels at least, and over the target's side
-    widening: Array  # () times as far after a frame of low similarity
-    scale_step: Array  # () of the pyramid
-    jitter: Array  # () positives' standard deviation over the target's side
-    scale_jitter: Array  # () ... of the logarithm of their scale
-    ring: Array  # [2] distance of the first negatives, over the target's width and height
-    online_ring: Array  # [2] ... of later ones
-    overlap: Array  # [2] positives overlap the target by more than the one, negatives by less than the other
-    turns: Array  # [T] radians, clockwise, by which the first frame's target is turned; T may be 0
-    floor: Array  # () of a variance, over the mean of all
-    spread: Array  # () ... of the target's, over the background's of the same feature
-    retention: Array  # () gamma: the share of the old Gaussians
-    rate: Array  # () learning rate of phase 2
-    online_rate: Array  # () ... of the step in a later frame
-    momentum: Array  # () of phase 2
-    decay: Array  # () of weights
-    longest_gradient: Array  # () norm to which a longer one is cut
-    trust: Array  # () a frame is trusted whose best score reaches this share of the usual one
-    habit: Array  # () rate at which the usual best score follows the last ones
-    similarity: Array  # () cosine to the last trusted target that a trusted frame exceeds
-    confidence: Array  # [2] slope and middle of the logistic curve from the score a unit to `Output.score`
+    radius: Vector = (20.0, 0.5)  # [2] of the search: pixels at least, and over the target's side
+    widening: Scalar = 2.0  # () times as far after a frame of low similarity
+    scale_step: Scalar = 0.02  # () of the pyramid
+    jitter: Scalar = 0.05  # () positives' standard deviation over the target's side
+    scale_jitter: Scalar = 0.05  # () ... of the logarithm of their scale
+    ring: Vector = (0.6, 2.0)  # [2] distance of the first negatives, over the target's width and height
+    online_ring: Vector = (0.5, 1.0)  # [2] ... of later ones
+    # [2] positives overlap the target by more than the one, negatives by less than the other
+    overlap: Vector = (0.8, 0.3)
+    turns: Vector = ()  # [T] radians, clockwise, by which the first frame's target is turned; T may be 0
+    floor: Scalar = 1e-3  # () of a variance, over the mean of all
+    spread: Scalar = 0.0  # () ... of the target's, over the background's of the same feature
+    retention: Scalar = 0.95  # () gamma: the share of the old Gaussians
+    rate: Scalar = 1e-3  # () learning rate of phase 2
+    online_rate: Scalar = 1e-4  # () ... of the step in a later frame
+    momentum: Scalar = 0.9  # () of phase 2
+    decay: Scalar = 5e-4  # () of weights
+    longest_gradient: Scalar = 10.0  # () norm to which a longer one is cut
+    trust: Scalar = 0.0  # () a frame is trusted whose best score reaches this share of the usual one
+    habit: Scalar = 0.05  # () rate at which the usual best score follows the last ones
+    similarity: Scalar = 0.5  # () cosine to the last trusted target that a trusted frame exceeds
+    # [2] slope and middle of the logistic curve from the score a unit to `Output.score`
+    confidence: Vector = (2.0, 0.0)
 
 
 class State(NamedTuple):
@@ -127,49 +146,7 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-class Profile(NamedTuple):
-    """A named pair of structure and numbers."""
-
-    config: Config
-    numbers: Numbers
-
-
 BACKBONES = tuple(FEATURES)
-
-
-def numbers(**changes: float | tuple[float, ...]) -> Numbers:
-    """The paper's numbers, and ours where it gives none; with changes by name."""
-    paper: dict[str, float | tuple[float, ...]] = {
-        "radius": (20.0, 0.5),
-        "widening": 2.0,
-        "scale_step": 0.02,
-        "jitter": 0.05,
-        "scale_jitter": 0.05,
-        "ring": (0.6, 2.0),
-        "online_ring": (0.5, 1.0),
-        "overlap": (0.8, 0.3),
-        "turns": (),
-        "floor": 1e-3,
-        "spread": 0.0,
-        "retention": 0.95,
-        "rate": 1e-3,
-        "online_rate": 1e-4,
-        "momentum": 0.9,
-        "decay": 5e-4,
-        "longest_gradient": 10.0,
-        "trust": 0.0,
-        "habit": 0.05,
-        "similarity": 0.5,
-        "confidence": (2.0, 0.0),
-    }
-    unknown = changes.keys() - paper.keys()
-    assert not unknown, f"no such numbers: {unknown}"
-    return Numbers(**{name: _float32(value) for name, value in (paper | changes).items()})
-
-
-def _float32(value: float | tuple[float, ...]) -> Any:
-    """A NumPy array: the module builds its profiles without touching a device."""
-    return np.asarray(value, np.float32)
 
 
 def _paper(feature: Feature) -> Profile:
@@ -183,7 +160,7 @@ def _paper(feature: Feature) -> Profile:
         first_iterations=500,
         batch=128,
     )
-    return Profile(config, numbers())
+    return Profile(config, Hyper())
 
 
 def _default(feature: Feature) -> Profile:
@@ -208,17 +185,12 @@ def _default(feature: Feature) -> Profile:
         resizing="trusted",
     )
     turns = tuple(np.radians((-45.0, -30.0, -15.0, 15.0, 30.0, 45.0)))
-    return Profile(config, numbers(turns=turns, spread=1.0, trust=0.75))
+    return Profile(config, Hyper(turns=turns, spread=1.0, trust=0.75))
 
 
 def _ablation(**changes: Any) -> Callable[[Feature], Profile]:
     """`default` with another structure."""
-
-    def make(feature: Feature) -> Profile:
-        config, chosen = _default(feature)
-        return Profile(dataclasses.replace(config, **changes), chosen)
-
-    return make
+    return lambda feature: _default(feature).replace(**changes)
 
 
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -261,10 +233,10 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
 
     Returns:
       A `Tracker`; `learn` is the head's online step, and None where there is nothing for it to learn. Its
-      score is a logistic curve of the log likelihood ratio a unit (`Numbers.confidence`). The target is lost
+      score is a logistic curve of the log likelihood ratio a unit (`Hyper.confidence`). The target is lost
       while that ratio speaks for the background or the target does not look as it last did: then the box
       still goes to the best candidate, and nothing is learnt. Nor is it, and the size stays, in a frame that
-      scores less than is usual (`Numbers.trust`).
+      scores less than is usual (`Hyper.trust`).
     """
     learns = config.backprop and _has_head(backbone, config)
     return Tracker(
@@ -283,28 +255,28 @@ View = Callable[[Any, Box], Array]  # (level () int32, boxes [N, 4]) -> features
 
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     key, head_key, sample_key, turn_key, batch_key = jax.random.split(key, 5)
     scale = jnp.ones(1)
     look = _view(backbone, config, params, frame, box, scale, config.first_reach)
     counts = config.first_positives, config.first_negatives
-    samples, signs = _samples(numbers, numbers.ring, sample_key, box, frame, counts)
-    resized = _resized(numbers, box, config.first_resized)
+    samples, signs = _samples(hyper, hyper.ring, sample_key, box, frame, counts)
+    resized = _resized(hyper, box, config.first_resized)
     seen = look(0, jnp.concatenate([box[None], samples, resized]))
     reference, features = seen[0], seen[1:]
-    if config.turned_positives and len(numbers.turns):
+    if config.turned_positives and len(hyper.turns):
         turned, turned_signs = _turned(backbone, config, params, turn_key, frame, box)
         features, signs = jnp.concatenate([turned, features]), jnp.concatenate([turned_signs, signs])
     head, multipliers = _first_head(backbone, config, params, head_key, features.shape[1])
     if config.specific and head is not None:
         all_signs = jnp.concatenate([signs, -jnp.ones(config.first_resized)])
         batches = _batches(config, batch_key, all_signs)
-        rates = Rates(numbers.rate, numbers.momentum, numbers.decay)
+        rates = Rates(hyper.rate, hyper.momentum, hyper.decay)
         labels = jnp.where(all_signs > 0, OBJECT, BACKGROUND)
         head, _ = fc_head.fine_tune(
-            head, features, labels, batches, rates, multipliers, longest=numbers.longest_gradient
+            head, features, labels, batches, rates, multipliers, longest=hyper.longest_gradient
         )
-    target, background = _gaussians(numbers, _values(head, features[: len(signs)]), signs)
+    target, background = _gaussians(hyper, _values(head, features[: len(signs)]), signs)
     count = config.positives + config.negatives
     learns = config.backprop and head is not None
     return State(
@@ -325,36 +297,36 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
 def _step(
     backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     key, draw = jax.random.split(state.key)
-    scales = _scales(numbers, state.box)
-    candidates = _candidates(config, numbers, state, scales, frame)  # [3, P, 4]
+    scales = _scales(hyper, state.box)
+    candidates = _candidates(config, hyper, state, scales, frame)  # [3, P, 4]
     look = _view(backbone, config, params, frame, state.box, scales, config.reach)
     seen = jax.vmap(look)(jnp.arange(3), candidates)
     seen = seen.reshape(-1, seen.shape[-1])
     values = _values(state.head, seen)
-    scores = gaussian_layer.score(values, _target(numbers, state), state.background)
+    scores = gaussian_layer.score(values, _target(hyper, state), state.background)
     highest, order = lax.top_k(scores, config.averaged)
     best = order[0]
     before = _values(state.head, state.reference[None])[0]
     similarity = _cosine(values[best], before)
-    similar = similarity > numbers.similarity
+    similar = similarity > hyper.similarity
     found = (highest[0] >= 0) & similar
-    sure = found & (highest[0] >= numbers.trust * state.usual)
+    sure = found & (highest[0] >= hyper.trust * state.usual)
     box = candidates.reshape(-1, 4)[order].mean(axis=0)
     if config.resizing == "trusted":
         box = jnp.where(sure, box, boxes.from_centre(boxes.centre(box), state.box[2:]))
 
     counts = config.positives, config.negatives
-    samples, signs = _samples(numbers, numbers.online_ring, draw, box, frame, counts)
+    samples, signs = _samples(hyper, hyper.online_ring, draw, box, frame, counts)
     if config.view == "region":
         seen_there = _inside(samples, boxes.scale_about_centre(state.box, config.reach))
         signs = jnp.where((signs < 0) & ~seen_there, 0, signs)
     batch = look(1, samples)
     trusted = sure if config.gate == "all" else jnp.ones((), jnp.bool_)
-    new = _gaussians(numbers, _values(state.head, batch), signs)
+    new = _gaussians(hyper, _values(state.head, batch), signs)
     target, background = (
-        _where(trusted, gaussian_layer.update(old, fresh, numbers.retention), old)
+        _where(trusted, gaussian_layer.update(old, fresh, hyper.retention), old)
         for old, fresh in zip((state.target, state.background), new, strict=True)
     )
     following = state._replace(
@@ -362,13 +334,13 @@ def _step(
         target=target,
         background=background,
         reference=jnp.where(sure, seen[best], state.reference),
-        usual=state.usual + numbers.habit * (jnp.maximum(highest[0], 0) - state.usual),
+        usual=state.usual + hyper.habit * (jnp.maximum(highest[0], 0) - state.usual),
         doubtful=~similar,
         key=key,
     )
     if state.batch is not None:
         following = following._replace(batch=batch, signs=signs, due=sure)
-    slope, middle = numbers.confidence
+    slope, middle = hyper.confidence
     score = jax.nn.sigmoid(slope * (highest[0] / values.shape[1] - middle))
     info = {"candidates": candidates.reshape(-1, 4), "scores": scores, "similarity": similarity}
     return following, Output(box, score, ~found, info if config.info else {})
@@ -376,9 +348,9 @@ def _step(
 
 def _learn(params: dict, state: State) -> State:
     """One step of the head up the difference between target and background, the Gaussians fixed (stage 2)."""
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     assert state.head is not None and state.batch is not None and state.signs is not None
-    batch, signs, target = state.batch, state.signs, _target(numbers, state)
+    batch, signs, target = state.batch, state.signs, _target(hyper, state)
 
     def loss(head: fc_head.Params) -> Array:
         values = fc_head.apply(head, batch)
@@ -386,9 +358,9 @@ def _learn(params: dict, state: State) -> State:
 
     gradient = jax.grad(loss)(state.head)
     square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
-    cut = jnp.minimum(1.0, numbers.longest_gradient * lax.rsqrt(jnp.maximum(square, 1e-20)))
+    cut = jnp.minimum(1.0, hyper.longest_gradient * lax.rsqrt(jnp.maximum(square, 1e-20)))
     gradient = jax.tree.map(lambda leaf: cut * leaf, gradient)
-    rates = Rates(numbers.online_rate, jnp.float32(0), numbers.decay)
+    rates = Rates(hyper.online_rate, jnp.float32(0), hyper.decay)
     multipliers = fc_head.Params(TRAINED, TRAINED, TRAINED)
     head, _ = caffe_sgd.step(state.head, caffe_sgd.still(state.head), gradient, rates, multipliers)
     return state._replace(head=head, due=jnp.zeros((), jnp.bool_))
@@ -423,15 +395,15 @@ def _values(head: fc_head.Params | None, features: Array) -> Array:
     return features if head is None else fc_head.apply(head, features)
 
 
-def _gaussians(numbers: Numbers, values: Array, signs: Array) -> tuple[Gaussian, Gaussian]:
+def _gaussians(hyper: Hyper, values: Array, signs: Array) -> tuple[Gaussian, Gaussian]:
     """Of the target and of the background."""
-    target = gaussian_layer.estimate(values, jnp.maximum(signs, 0), numbers.floor)
-    return target, gaussian_layer.estimate(values, jnp.maximum(-signs, 0), numbers.floor)
+    target = gaussian_layer.estimate(values, jnp.maximum(signs, 0), hyper.floor)
+    return target, gaussian_layer.estimate(values, jnp.maximum(-signs, 0), hyper.floor)
 
 
-def _target(numbers: Numbers, state: State) -> Gaussian:
+def _target(hyper: Hyper, state: State) -> Gaussian:
     """The target's Gaussians as candidates are scored with them."""
-    return gaussian_layer.widened(state.target, state.background, numbers.spread)
+    return gaussian_layer.widened(state.target, state.background, hyper.spread)
 
 
 def _where[T](condition: Array, then: T, otherwise: T) -> T:
@@ -446,21 +418,21 @@ def _extent(frame: Frame) -> Array:
     return frame.size[::-1].astype(jnp.float32)
 
 
-def _scales(numbers: Numbers, box: Box) -> Array:
+def _scales(hyper: Hyper, box: Box) -> Array:
     """Of the pyramid [3]; a step changes the longer side by a pixel at least (footnote 7)."""
-    step = jnp.maximum(numbers.scale_step, 1 / jnp.maximum(jnp.max(box[2:]), 2))
+    step = jnp.maximum(hyper.scale_step, 1 / jnp.maximum(jnp.max(box[2:]), 2))
     return jnp.stack([1 - step, jnp.float32(1), 1 + step])
 
 
-def _candidates(config: Config, numbers: Numbers, state: State, scales: Array, frame: Frame) -> Box:
+def _candidates(config: Config, hyper: Hyper, state: State, scales: Array, frame: Frame) -> Box:
     """Boxes [3, P, 4]: the same places at three scales, on a spiral that is denser in the middle.
 
     Places stay in the frame and in the region that is looked at; sizes neither vanish nor outgrow the frame.
     """
     size, centre = state.box[2:], boxes.centre(state.box)
     side = jnp.sqrt(size[0] * size[1])
-    radius = jnp.maximum(numbers.radius[0], numbers.radius[1] * side)
-    radius = radius * jnp.where(state.doubtful, numbers.widening, 1.0)
+    radius = jnp.maximum(hyper.radius[0], hyper.radius[1] * side)
+    radius = radius * jnp.where(state.doubtful, hyper.widening, 1.0)
     order = np.arange(config.candidates)
     distance = (order / max(config.candidates - 1, 1)) ** 0.75
     turns = np.stack([np.cos(GOLDEN * order), np.sin(GOLDEN * order)], axis=1)
@@ -477,7 +449,7 @@ def _candidates(config: Config, numbers: Numbers, state: State, scales: Array, f
 
 
 def _samples(
-    numbers: Numbers, ring: Array, key: Key, box: Box, frame: Frame, counts: tuple[int, int]
+    hyper: Hyper, ring: Array, key: Key, box: Box, frame: Frame, counts: tuple[int, int]
 ) -> tuple[Box, Array]:
     """Boxes on the target and beside it [N, 4], and their signs [N]: 0 for those that would not tell.
 
@@ -489,8 +461,8 @@ def _samples(
     noise = jnp.clip(jax.random.normal(near_key, (positives, 3)), -2, 2)
     centre, size = boxes.centre(box), box[2:]
     near = boxes.from_centre(
-        centre[None] + numbers.jitter * noise[:, :2] * size[None],
-        size[None] * jnp.exp(numbers.scale_jitter * noise[:, 2:] / 2),
+        centre[None] + hyper.jitter * noise[:, :2] * size[None],
+        size[None] * jnp.exp(hyper.scale_jitter * noise[:, 2:] / 2),
     )
     polar = jax.random.uniform(far_key, (negatives, 2))
     angle = 2 * jnp.pi * polar[:, 0]
@@ -500,7 +472,7 @@ def _samples(
     far = boxes.from_centre(at, jnp.broadcast_to(size, at.shape))
     drawn = jnp.concatenate([near, far])
     overlap = boxes.iou(drawn, box[None])
-    on, beside = overlap > numbers.overlap[0], overlap < numbers.overlap[1]
+    on, beside = overlap > hyper.overlap[0], overlap < hyper.overlap[1]
     near_one = jnp.arange(positives + negatives) < positives
     return drawn, (near_one & on).astype(jnp.float32) - (~near_one & beside).astype(jnp.float32)
 
@@ -517,17 +489,17 @@ def _turned(
     backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box
 ) -> tuple[Array, Array]:
     """Features [T N, D] of boxes on the turned target, turn by turn, and their signs [T N]."""
-    numbers = params["tracker"]
-    turns = numbers.turns
-    samples, signs = _samples(numbers, numbers.ring, key, box, frame, (config.turned_positives, 0))
+    hyper = params["tracker"]
+    turns = hyper.turns
+    samples, signs = _samples(hyper, hyper.ring, key, box, frame, (config.turned_positives, 0))
     look = _view(backbone, config, params, frame, box, jnp.ones_like(turns), TURNED_REACH, turns)
     features = jax.vmap(look, (0, None))(jnp.arange(len(turns)), samples)
     return features.reshape(-1, features.shape[-1]), jnp.tile(signs, len(turns))
 
 
-def _resized(numbers: Numbers, box: Box, count: int) -> Box:
+def _resized(hyper: Hyper, box: Box, count: int) -> Box:
     """Boxes [N, 4] around the target, half of them just too small and half too large to count as it."""
-    factor = jnp.sqrt(numbers.overlap[1])
+    factor = jnp.sqrt(hyper.overlap[1])
     factors = jnp.where(jnp.arange(count) % 2 == 0, factor, 1 / factor)
     return boxes.scale_about_centre(jnp.broadcast_to(box[None], (count, 4)), factors[:, None])
 

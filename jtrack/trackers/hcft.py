@@ -14,18 +14,19 @@ layers 5.6 MB on the default's 32 x 32 grid.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.learning import correlation_filter, peak, scale_filter
 from jtrack.learning.correlation_filter import Filter, blend
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Tracker
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
 from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
 from jtrack.vision.hog import fhog
@@ -44,6 +45,12 @@ class Scale:
     count: int = 33
     step: float = 1.02
     size: tuple[int, int] | None = None  # of a patch; None follows the target (`for_target`), as released
+
+    def __post_init__(self) -> None:
+        checks.at_least(1, self, "count")
+        checks.require(self.step > 1, f"step of hcft's scales is {self.step}: it must be above 1")
+        if self.size is not None:
+            checks.size(self, "size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +73,17 @@ class Config:
     scale: Scale | None = None
     gated: bool = False  # whether the model learns in proportion to the score, and nothing of a lost target
     info: bool = False  # put the responses and the search window into `Output.info`
+
+    def __post_init__(self) -> None:
+        checks.choices(self)
+        checks.require(
+            len(self.layers) > 0 and all(self.layers),
+            f"layers of hcft are {self.layers}: each filter needs at least one layer of the network",
+        )
+        checks.require(self.padding > 1, f"padding of hcft is {self.padding}: it must be above 1")
+        checks.size(self, "input_size")
+        if self.grid is not None:
+            checks.size(self, "grid")
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
         """Fixes the shapes that follow the target, on the host.
@@ -93,19 +111,20 @@ class Config:
         return config
 
 
-class Numbers(NamedTuple):
-    """Numeric hyper-parameters: traced, so they can be swept and differentiated. All float32."""
+class Hyper(NamedTuple):
+    """Numeric hyper-parameters: traced, so they can be swept and differentiated."""
 
-    layer_weights: Array  # [L] deep to shallow
-    regularisation: Array  # () on the released code's scale (`learning.correlation_filter`)
-    learning_rate: Array  # () per frame
-    label_width: Array  # () sigma of the label over the side of the target
-    radius: Array  # () cells: how far a shallower layer may move the peak (coarse_to_fine only)
-    temperature: Array  # () of the soft read-out, over the response's maximum
-    scale_regularisation: Array  # ()
-    scale_learning_rate: Array  # ()
-    confidence: Array  # [2] slope and middle of the logistic curve from the peak's log height to score
-    lost_below: Array  # () score under which the target counts as lost
+    layer_weights: Vector = (1.0, 0.5, 0.02)  # [L] deep to shallow
+    regularisation: Scalar = 1e-4  # () on the released code's scale (`learning.correlation_filter`)
+    learning_rate: Scalar = 0.01  # () per frame
+    label_width: Scalar = 0.1  # () sigma of the label over the side of the target
+    radius: Scalar = 4.0  # () cells: how far a shallower layer may move the peak (coarse_to_fine only)
+    temperature: Scalar = 0.05  # () of the soft read-out, over the response's maximum
+    scale_regularisation: Scalar = 0.01  # ()
+    scale_learning_rate: Scalar = 0.01  # ()
+    # [2] slope and middle of the logistic curve from the peak's log height to score
+    confidence: Vector = (4.6, 0.11)
+    lost_below: Scalar = 0.1  # () score under which the target counts as lost
 
 
 class State(NamedTuple):
@@ -117,13 +136,6 @@ class State(NamedTuple):
     scale: Array  # () float32, 1 in the first frame
     filters: tuple[Filter, ...]  # one per layer, deep to shallow
     scale_filter: ScaleFilter | None
-
-
-class Profile(NamedTuple):
-    """A named pair of structure and numbers."""
-
-    config: Config
-    numbers: Numbers
 
 
 # Taps of each network, deep to shallow: the paper's conv5-4, conv4-4 and conv3-4 of VGG-19, after their
@@ -152,43 +164,17 @@ BACKBONES = tuple(TAPS)
 CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
 
 
-def numbers(**changes: float | tuple[float, ...]) -> Numbers:
-    """The released code's numbers and our read-out's and score's, with changes by name."""
-    released: dict[str, float | tuple[float, ...]] = {
-        "layer_weights": (1.0, 0.5, 0.02),
-        "regularisation": 1e-4,
-        "learning_rate": 0.01,
-        "label_width": 0.1,
-        "radius": 4.0,
-        "temperature": 0.05,
-        "scale_regularisation": 0.01,
-        "scale_learning_rate": 0.01,
-        "confidence": (4.6, 0.11),
-        "lost_below": 0.1,
-    }
-    unknown = changes.keys() - released.keys()
-    assert not unknown, f"no such numbers: {unknown}"
-    return Numbers(**{name: _float32(value) for name, value in (released | changes).items()})
-
-
-def _float32(value: float | tuple[float, ...]) -> Any:
-    """A NumPy array: the module builds its profiles without touching a device."""
-    return np.asarray(value, np.float32)
-
-
 def _paper(c5: str, c4: str, c3: str, c1: str) -> Profile:
-    return Profile(
-        Config(layers=((c5,), (c4,), (c3,)), form="primal", combination="coarse_to_fine"), numbers()
-    )
+    return Profile(Config(layers=((c5,), (c4,), (c3,)), form="primal", combination="coarse_to_fine"), Hyper())
 
 
 def _release2016(c5: str, c4: str, c3: str, c1: str) -> Profile:
-    return Profile(Config(layers=((c5,), (c4,), (c3,))), numbers())
+    return Profile(Config(layers=((c5,), (c4,), (c3,))), Hyper())
 
 
 def _release2018(c5: str, c4: str, c3: str, c1: str) -> Profile:
     config = Config(layers=((c5,), (c4,), (c3,)), combination="normalised", scale=Scale())
-    return Profile(config, numbers(layer_weights=(1.0, 0.5, 0.25)))
+    return Profile(config, Hyper(layer_weights=(1.0, 0.5, 0.25)))
 
 
 def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
@@ -197,7 +183,7 @@ def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
     From 2018 the normalised responses with their weights and the scale filter; beyond both, a square window
     of 2.8 times the target's side that follows the scale, on a fixed grid (one compilation for all targets);
     a peak found between cells; and an update in proportion to the score, so that what hides a target is not
-    learnt: the score is calibrated (`Numbers.confidence`), and while it is below one half the scale is kept,
+    learnt: the score is calibrated (`Hyper.confidence`), and while it is below one half the scale is kept,
     while the target is lost the model is. There is no other re-detection than the window, which stays open.
     """
     config = Config(
@@ -209,7 +195,7 @@ def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
         scale=Scale(size=(24, 24)),
         gated=True,
     )
-    return Profile(config, numbers(layer_weights=(1.0, 0.5, 0.25)))
+    return Profile(config, Hyper(layer_weights=(1.0, 0.5, 0.25)))
 
 
 def _ablation(*groups: str) -> Callable[..., Profile]:
@@ -222,7 +208,7 @@ def _ablation(*groups: str) -> Callable[..., Profile]:
     def make(c5: str, c4: str, c3: str, c1: str) -> Profile:
         tap = {"5": c5, "4": c4, "3": c3, "1": c1}
         layers = tuple(tuple(tap[digit] for digit in group[1:]) for group in groups)
-        return Profile(Config(layers=layers), numbers(layer_weights=(1.0, 0.5, 0.02)[: len(layers)]))
+        return Profile(Config(layers=layers), Hyper(layer_weights=(1.0, 0.5, 0.02)[: len(layers)]))
 
     return make
 
@@ -253,13 +239,12 @@ def profile(name: str, backbone: str) -> Profile:
     """
     name = match("profile of hcft", name, PROFILES)
     backbone = match("backbone of hcft", backbone, TAPS)
-    config, chosen = PROFILES[name](*TAPS[backbone])
+    chosen = PROFILES[name](*TAPS[backbone])
     if backbone in CONFIDENCE:
-        chosen = chosen._replace(confidence=_float32(CONFIDENCE[backbone]))
+        chosen = chosen.replace(confidence=CONFIDENCE[backbone])
     if len(set(TAPS[backbone])) == 1:
-        config = dataclasses.replace(config, layers=(TAPS[backbone][:1],))
-        chosen = chosen._replace(layer_weights=_float32((1.0,)))
-    return Profile(config, chosen)
+        chosen = chosen.replace(layers=(TAPS[backbone][:1],), layer_weights=(1.0,))
+    return chosen
 
 
 def hcft(backbone: Backbone, config: Config) -> Tracker:
@@ -271,7 +256,7 @@ def hcft(backbone: Backbone, config: Config) -> Tracker:
 
     Returns:
       A `Tracker` without `learn`: the filters are updated in every step. Its score is a logistic curve of
-      the responses' height at the peak (`Numbers.confidence`).
+      the responses' height at the peak (`Hyper.confidence`).
     """
     _fixed(config.grid)
     return Tracker(
@@ -283,6 +268,11 @@ def hcft(backbone: Backbone, config: Config) -> Tracker:
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
     del key  # nothing is random
+    weights = jnp.size(params["tracker"].layer_weights)
+    checks.require(
+        weights == len(config.layers),
+        f"hcft has {len(config.layers)} filters but {weights} layer_weights: give one weight a filter",
+    )
     size = box[2:]
     released = config.geometry == "released"
     state = State(
@@ -302,19 +292,19 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
 def _step(
     backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     window = _search_window(config, state)
     response, responses, displacement = _locate(backbone, config, params, frame, window, state.filters)
-    score = _score(numbers, responses, displacement)
-    lost = score < numbers.lost_below
+    score = _score(hyper, responses, displacement)
+    lost = score < hyper.lost_below
     moved = state._replace(centre=_moved_centre(config, state, frame, window, displacement))
     # What is seen of a doubtful target is learnt less, of a lost one not at all, where the profile says so.
     trust = jnp.where(lost, 0.0, score) if config.gated else jnp.float32(1)
     scale_response = None
     if config.scale is not None:
-        moved, scale_response = _follow_scale(config, config.scale, numbers, moved, frame, trust)
+        moved, scale_response = _follow_scale(config, config.scale, hyper, moved, frame, trust)
     fresh = _train(backbone, config, params, frame, moved)
-    moved = moved._replace(filters=blend(state.filters, fresh, trust * numbers.learning_rate))
+    moved = moved._replace(filters=blend(state.filters, fresh, trust * hyper.learning_rate))
     size = moved.size * moved.scale
     box = jnp.concatenate([moved.centre - size / 2, size])
     info = {}
@@ -370,14 +360,14 @@ def _train(
     backbone: Backbone, config: Config, params: dict, frame: Frame, state: State
 ) -> tuple[Filter, ...]:
     """Filters learnt from this frame alone, at the target's present place."""
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     spectra = _describe(backbone, config, params, frame, _search_window(config, state))
-    width = numbers.label_width * _target_cells(config, state)
+    width = hyper.label_width * _target_cells(config, state)
     odd = "release" if config.geometry == "released" else "centred"
     label = gaussian_label(_fixed(config.grid), width, odd=odd)
     if config.form == "primal":
         return tuple(correlation_filter.train_primal(x, label) for x in spectra)
-    return tuple(correlation_filter.train_dual(x, label, numbers.regularisation) for x in spectra)
+    return tuple(correlation_filter.train_dual(x, label, hyper.regularisation) for x in spectra)
 
 
 def _locate(
@@ -388,15 +378,15 @@ def _locate(
     Returns:
       The combined response [M, N], those of the layers [L, M, N], and the displacement [2] in cells.
     """
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     spectra = _describe(backbone, config, params, frame, window)
     responses = jnp.stack(
         [
-            correlation_filter.respond(model, z, _fixed(config.grid), numbers.regularisation)
+            correlation_filter.respond(model, z, _fixed(config.grid), hyper.regularisation)
             for model, z in zip(filters, spectra, strict=True)
         ]
     )
-    response, displacement = combine(config, numbers, responses)
+    response, displacement = combine(config, hyper, responses)
     return response, responses, displacement
 
 
@@ -409,14 +399,14 @@ def _moved_centre(config: Config, state: State, frame: Frame, window: Box, displ
     return jnp.clip(state.centre + cell * displacement[::-1], 0.0, frame.size[::-1].astype(jnp.float32))
 
 
-def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, Array]:
+def combine(config: Config, hyper: Hyper, responses: Array) -> tuple[Array, Array]:
     """Combines the layers' responses and finds the displacement.
 
     Args:
       config: its `combination` is `sum` (weighted, as released in 2016), `normalised` (each response over its
         own maximum first, as released in 2018) or `coarse_to_fine` (equation 5: every shallower layer is
         added in turn and may move the peak by at most `radius` cells in L1 distance).
-      numbers: `layer_weights`, `radius`.
+      hyper: `layer_weights`, `radius`.
       responses: [L, M, N], deep to shallow, zero displacement at (0, 0).
 
     Returns:
@@ -425,14 +415,14 @@ def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, 
     if config.combination == "normalised":
         top = responses.max((1, 2), keepdims=True)
         responses = responses / jnp.where(top > 0, top, 1.0)
-    weighted = responses * numbers.layer_weights[:, None, None]
+    weighted = responses * hyper.layer_weights[:, None, None]
     response = weighted.sum(0)
     if config.combination == "coarse_to_fine":
         partial = weighted[0]
         displacement = peak.largest(partial)
         for layer in weighted[1:]:
             partial = partial + layer
-            allowed = peak.within(_grid_of(partial), displacement, numbers.radius)
+            allowed = peak.within(_grid_of(partial), displacement, hyper.radius)
             displacement = peak.largest(jnp.where(allowed, partial, -jnp.inf))
     else:
         displacement = peak.largest(response)
@@ -440,7 +430,7 @@ def combine(config: Config, numbers: Numbers, responses: Array) -> tuple[Array, 
         displacement = peak.refine(response, displacement)
     elif config.readout == "soft":
         top = jnp.maximum(response.max(), 1e-6)
-        displacement = peak.soft_argmax(response, numbers.temperature * top)
+        displacement = peak.soft_argmax(response, hyper.temperature * top)
     return response, displacement
 
 
@@ -521,18 +511,18 @@ def _train_scale(config: Config, search: Scale, frame: Frame, state: State) -> S
 
 
 def _follow_scale(
-    config: Config, search: Scale, numbers: Numbers, state: State, frame: Frame, trust: Array
+    config: Config, search: Scale, hyper: Hyper, state: State, frame: Frame, trust: Array
 ) -> tuple[State, Array]:
     """Estimates the scale at the new centre and updates the scale filter there."""
     model = _fixed(state.scale_filter)
     features = _scale_features(config, search, frame, state)
-    response = scale_filter.respond(model, features, numbers.scale_regularisation)
+    response = scale_filter.respond(model, features, hyper.scale_regularisation)
     factor = jnp.asarray(scale_filter.scale_factors(search.count, search.step))[jnp.argmax(response)]
     low, high = _scale_bounds(search, state, frame)
     scale = jnp.where(trust < 0.5, state.scale, jnp.clip(state.scale * factor, low, high))
     state = state._replace(scale=scale)
     fresh = _train_scale(config, search, frame, state)
-    model = blend(model, fresh, trust * numbers.scale_learning_rate)
+    model = blend(model, fresh, trust * hyper.scale_learning_rate)
     return state._replace(scale_filter=model), response
 
 
@@ -545,7 +535,7 @@ def _scale_bounds(search: Scale, state: State, frame: Frame) -> tuple[Array, Arr
     return jnp.exp(low * step), jnp.exp(high * step)
 
 
-def _score(numbers: Numbers, responses: Array, displacement: Array) -> Array:
+def _score(hyper: Hyper, responses: Array, displacement: Array) -> Array:
     """How much the target looks like what was learnt: a logistic curve of the responses at the peak.
 
     A ridge response is near 1 where the sample is the one it learnt from, so that the weighted mean of the
@@ -553,6 +543,6 @@ def _score(numbers: Numbers, responses: Array, displacement: Array) -> Array:
     """
     rows, columns = responses.shape[1:]
     row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray([rows, columns])).T
-    height = jnp.sum(numbers.layer_weights * responses[:, row, column]) / jnp.sum(numbers.layer_weights)
-    slope, middle = numbers.confidence[0], numbers.confidence[1]
+    height = jnp.sum(hyper.layer_weights * responses[:, row, column]) / jnp.sum(hyper.layer_weights)
+    slope, middle = hyper.confidence[0], hyper.confidence[1]
     return jax.nn.sigmoid(slope * jnp.log(jnp.maximum(height, 1e-6) / middle))

@@ -15,7 +15,7 @@ from jtrack.errors import JtrackError
 from jtrack.learning import incremental_svm
 from jtrack.run.advance import learn_where_due
 from jtrack.trackers import cnn_svm
-from jtrack.types import Frame
+from jtrack.types import Frame, as_arrays
 from jtrack.vision import boxes
 from jtrack.vision.crop import crop
 
@@ -44,7 +44,7 @@ def build(profile="default"):
     config, numbers = cnn_svm.profile(profile, "tiny")
     config = dataclasses.replace(config, **SMALL)
     tracker = cnn_svm.cnn_svm(NET, config)
-    params = {"backbone": store.load("tiny"), "tracker": numbers}
+    params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
     return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
 
 

@@ -122,7 +122,7 @@ def test_a_moving_target_is_followed():
 def test_candidates_are_gaussian_around_the_last_box():
     built, box = build(), jnp.asarray(BOX)
     config = dataclasses.replace(deeptrack.PROFILES["paper"]().config, candidates=3000)
-    numbers = deeptrack.PROFILES["paper"]().numbers
+    numbers = deeptrack.PROFILES["paper"]().hyper
     drawn = deeptrack._candidates(config, jax.tree.map(jnp.asarray, numbers), KEY, box, frame())
     np.testing.assert_array_equal(drawn[0], BOX)
     steps = np.asarray(boxes.centre(drawn) - boxes.centre(box)[None])

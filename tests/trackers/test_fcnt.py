@@ -14,7 +14,7 @@ from jtrack.errors import JtrackError
 from jtrack.run.advance import learn_where_due
 from jtrack.run.stream import executable
 from jtrack.trackers import fcnt
-from jtrack.types import Frame
+from jtrack.types import Frame, as_arrays
 
 TINY = backbones.get("tiny")
 WEIGHTS = TINY.random_params(0)
@@ -44,7 +44,7 @@ def frame(*places, size=(20, 24)):
 def make(profile="default", weights=WEIGHTS, numbers=None, **changes):
     config, chosen = fcnt.profile(profile, "tiny")
     config = dataclasses.replace(config, **(QUICK | changes))
-    chosen = chosen._replace(**{name: np.float32(value) for name, value in (numbers or {}).items()})
+    chosen = as_arrays(chosen._replace(**(numbers or {})))
     return config, fcnt.fcnt(TINY, config), {"backbone": weights, "tracker": chosen}
 
 
@@ -93,7 +93,7 @@ def test_profiles_say_what_the_paper_and_the_releases_say():
     }
     for name, values in want.items():
         for profile, value in zip((paper, early, late), values, strict=True):
-            np.testing.assert_allclose(getattr(profile.numbers, name), np.float32(value), err_msg=name)
+            np.testing.assert_allclose(getattr(profile.hyper, name), np.float32(value), err_msg=name)
 
 
 def test_the_paper_counts_more_than_270000_elements():
@@ -207,7 +207,7 @@ def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best(
 
     assert same(best(0.6).best, state.memory.best) and best(0.6).best_confidence == 0
     assert same(best(0.4).best.maps, maps["specific"]) and best(0.4).best_confidence == pytest.approx(0.6)
-    assert np.isinf(fcnt.profile("release2016", "tiny").numbers.taught_below)  # a rule of `default` alone
+    assert np.isinf(fcnt.profile("release2016", "tiny").hyper.taught_below)  # a rule of `default` alone
 
 
 def test_lanes_equal_single_runs_and_wait_for_each_other_unchanged():
@@ -275,7 +275,7 @@ def test_scale_is_searched_from_frame_20_on_if_all_went_well():
     _, _, init, step = built("release2015")
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     late = params["tracker"]
-    early = fcnt.profile("release2015", "tiny").numbers
+    early = as_arrays(fcnt.profile("release2015", "tiny").hyper)
 
     def opens(numbers, time, least, width):
         at = state._replace(

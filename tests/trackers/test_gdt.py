@@ -14,7 +14,7 @@ from jtrack.errors import JtrackError
 from jtrack.learning import fc_head, gaussian_layer
 from jtrack.run.advance import learn_where_due
 from jtrack.trackers import gdt
-from jtrack.types import Frame
+from jtrack.types import Frame, as_arrays
 from jtrack.vision import boxes
 from jtrack.vision.crop import crop
 
@@ -44,7 +44,7 @@ def build(profile="default", **changes):
     config, numbers = gdt.profile(profile, "tiny")
     config = dataclasses.replace(config, **SMALL | changes)
     tracker = gdt.gdt(NET, config)
-    params = {"backbone": store.load("tiny"), "tracker": numbers}
+    params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
     learn = jax.jit(tracker.learn) if tracker.learn else None
     return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), learn
 
@@ -110,12 +110,12 @@ def test_candidates_are_at_three_scales_of_one_aspect_within_the_radius():
     ],
 )
 def test_a_scale_step_is_two_percent_or_one_pixel(size, scales):
-    found = gdt._scales(gdt.numbers(), jnp.asarray((5.0, 5.0, *size)))
+    found = gdt._scales(as_arrays(gdt.Hyper()), jnp.asarray((5.0, 5.0, *size)))
     np.testing.assert_allclose(found, scales, rtol=1e-6)
 
 
 def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
-    numbers = gdt.numbers()
+    numbers = as_arrays(gdt.Hyper())
     for box in (BOX, jnp.asarray((0.0, 0.0, 20.0, 60.0)), jnp.asarray((120.0, 90.0, 30.0, 30.0))):
         found, signs = gdt._samples(numbers, numbers.ring, KEY, box, frame(), (200, 400))
         overlap = np.asarray(boxes.iou(found, box[None]))
@@ -173,7 +173,7 @@ def test_a_target_that_turns_scores_higher_where_it_was_learnt_turned():
 
 
 def test_resized_boxes_are_too_small_or_too_large_to_be_the_target():
-    found = gdt._resized(gdt.numbers(), BOX, 10)
+    found = gdt._resized(as_arrays(gdt.Hyper()), BOX, 10)
     np.testing.assert_allclose(boxes.iou(found, BOX[None]), 0.3, rtol=1e-4)
     np.testing.assert_allclose(boxes.centre(found), np.tile([65, 52], (10, 1)), rtol=1e-5)
     assert (np.asarray(found[::2, 2]) < 30).all() and (np.asarray(found[1::2, 2]) > 30).all()
@@ -329,7 +329,7 @@ def test_four_targets_at_once_are_four_runs():
 def test_a_target_costs_what_is_stated_and_no_copy_of_the_network(name, megabytes):
     net = backbones.get(name)
     config, numbers = gdt.profile("default", name)
-    params = {"backbone": net.template(), "tracker": numbers}
+    params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
     image = Frame(jax.ShapeDtypeStruct((240, 320, 3), jnp.uint8), jax.ShapeDtypeStruct((2,), jnp.int32))
     box = jax.ShapeDtypeStruct((4,), jnp.float32)
     state = jax.eval_shape(gdt.gdt(net, config).init, params, KEY, image, box)
@@ -347,7 +347,7 @@ def test_pretrained_uses_the_networks_own_layers_or_its_map():
     assert first("pretrained").target.mean.shape == (objectness.width_of("tiny"),)
     net = backbones.get("alexnet")
     config, numbers = gdt.profile("pretrained", "alexnet")
-    params = {"backbone": net.template(), "tracker": numbers}
+    params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
     head, _ = jax.eval_shape(lambda given: gdt._first_head(net, config, given, KEY, 9216), params)
     assert head.fc6.kernel.shape == (9216, 4096) and head.fc7.kernel.shape == (4096, 4096)
     assert gdt.gdt(net, config).learn is not None

@@ -10,7 +10,7 @@ import pytest
 
 from jtrack import backbones, trackers
 from jtrack.trackers import hcft
-from jtrack.types import Frame
+from jtrack.types import Frame, as_arrays
 from jtrack.vision.resize import resize
 from jtrack.vision.windows import gaussian_label
 
@@ -47,7 +47,7 @@ def test_the_window_rule_of_the_released_code():
     assert config.for_target((0, 0, 40, 36), (240, 320)).grid == (100 // 4, 112 // 4)
     # sqrt(122 * 125) * 0.1 / 4 cells
     label = np.asarray(gaussian_label((62, 61), 3.087))
-    built = hcft.profile("release2016", "vgg19").numbers
+    built = hcft.profile("release2016", "vgg19").hyper
     width = float(built.label_width) * np.sqrt(122 * 125) / 4
     assert width == pytest.approx(3.087, abs=1e-3)
     assert label[1, 0] == pytest.approx(np.exp(-1 / (2 * width**2)), rel=1e-3)
@@ -118,7 +118,7 @@ def test_what_each_combination_is_invariant_to():
     rng = np.random.default_rng(0)
     responses = jnp.asarray(rng.random((3, 12, 10)).astype(np.float32))
     louder = responses * jnp.asarray([1.0, 50.0, 1.0])[:, None, None]
-    numbers = hcft.numbers(radius=1000.0)
+    numbers = as_arrays(hcft.Hyper(radius=1000.0))
 
     def read(combination, maps):
         config = hcft.Config(layers=(("a",), ("b",), ("c",)), combination=combination)
@@ -135,7 +135,7 @@ def test_coarse_to_fine_stays_within_the_radius():
     responses[0, 2, 2] = 1.0
     responses[1, 3, 2], responses[1, 8, 8] = 3.0, 100.0
     config = hcft.Config(layers=(("a",), ("b",)), combination="coarse_to_fine")
-    numbers = hcft.numbers(layer_weights=(1.0, 0.5), radius=2.0)
+    numbers = as_arrays(hcft.Hyper(layer_weights=(1.0, 0.5), radius=2.0))
     _, displacement = hcft.combine(config, numbers, jnp.asarray(responses))
     np.testing.assert_array_equal(displacement, [3, 2])
 
@@ -201,8 +201,8 @@ def test_gradients_through_init_and_steps_agree_with_finite_differences():
     )
     run = read_out(built.make(built.backbone, config), [(3, -4), (5, -6), (7, -9)])
     weights = built.params["backbone"]
-    numbers = hcft.numbers(
-        layer_weights=(1.0, 0.5, 0.25), regularisation=0.1, learning_rate=0.1, temperature=0.2
+    numbers = as_arrays(
+        hcft.Hyper(layer_weights=(1.0, 0.5, 0.25), regularisation=0.1, learning_rate=0.1, temperature=0.2)
     )
     gradient, gradient_of_numbers = jax.grad(run, argnums=(0, 1))(weights, numbers)
     directions = {

@@ -1,0 +1,67 @@
+"""How a tracker's config refuses what it cannot work with: in a sentence, when it is made."""
+
+import dataclasses
+import typing
+from numbers import Integral
+from typing import Any, Literal
+
+from jtrack.errors import JtrackError, unknown_name
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raises a `JtrackError` with this sentence unless the condition holds."""
+    if not condition:
+        raise JtrackError(sentence)
+
+
+def choices(config: Any) -> None:
+    """Refuses a field that is not one of the words its `Literal` type allows.
+
+    Raises:
+      JtrackError: names the field, the word and those there are.
+    """
+    for name, allowed in _literals(type(config)).items():
+        if getattr(config, name) not in allowed:
+            raise unknown_name(f"{name} of {_owner(config)}", str(getattr(config, name)), allowed)
+
+
+def at_least(least: int, config: Any, *names: str) -> None:
+    """Refuses fields that are not whole numbers of at least `least`.
+
+    Raises:
+      JtrackError: names the field and its value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, Integral) or value < least:
+            raise JtrackError(
+                f"{name} of {_owner(config)} is {value!r}: it must be a whole number of at least {least}"
+            )
+
+
+def size(config: Any, name: str) -> None:
+    """Refuses a size that is not two positive whole numbers.
+
+    Raises:
+      JtrackError: names the field and its value.
+    """
+    value = getattr(config, name)
+    whole = isinstance(value, tuple) and all(isinstance(side, Integral) and int(side) > 0 for side in value)
+    if not whole or len(value) != 2:
+        raise JtrackError(
+            f"{name} of {_owner(config)} is {value!r}: it must be (height, width) in whole numbers > 0"
+        )
+
+
+def _owner(config: Any) -> str:
+    """The tracker that a config is of."""
+    return type(config).__module__.rpartition(".")[2]
+
+
+def _literals(kind: Any) -> dict[str, tuple[str, ...]]:
+    hints = typing.get_type_hints(kind)
+    return {
+        field.name: typing.get_args(hints[field.name])
+        for field in dataclasses.fields(kind)
+        if typing.get_origin(hints[field.name]) is Literal
+    }

@@ -1,0 +1,92 @@
+"""Profiles: what can be changed, and what is refused when a tracker is made."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jtrack import trackers
+from jtrack.errors import JtrackError
+from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
+from jtrack.types import Profile, as_arrays
+
+MODULES = {"hcft": hcft, "fcnt": fcnt, "cnn_svm": cnn_svm, "deeptrack": deeptrack, "gdt": gdt}
+
+
+def make(name, **changes):
+    backbone = "none" if name == "deeptrack" else "tiny"
+    return trackers.create(name, backbone=backbone, changes=changes)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_defaults_are_plain_numbers_and_params_float32_arrays(name):
+    module = MODULES[name]
+    for value in module.Hyper():
+        assert isinstance(value, float) or all(isinstance(part, float) for part in value)
+    made = make(name).params["tracker"]
+    assert all(type(leaf) is np.ndarray and leaf.dtype == np.float32 for leaf in made)
+    assert made._fields == module.Hyper._fields
+    # One name, one meaning: `replace` could not tell which is meant.
+    assert not {field.name for field in dataclasses.fields(module.Config)} & set(module.Hyper._fields)
+
+
+def test_a_profile_is_changed_by_names():
+    before = hcft.profile("default", "tiny")
+    after = before.replace(padding=3.0, learning_rate=0.5)
+    assert (after.config.padding, after.hyper.learning_rate) == (3.0, 0.5)
+    assert after.replace(padding=2.8, learning_rate=0.01) == before and isinstance(after, Profile)
+    with pytest.raises(JtrackError, match="unknown field of the profile 'learning_rat': did you"):
+        before.replace(learning_rat=0.5)
+    built = make("hcft", padding=3.0, learning_rate=0.5)
+    assert built.config.padding == 3.0 and built.params["tracker"].learning_rate == np.float32(0.5)
+
+
+@pytest.mark.parametrize(
+    "name, changes, said",
+    [
+        ("hcft", {"combination": "max"}, "unknown combination of hcft 'max'"),
+        ("hcft", {"grid": (0, 32)}, r"grid of hcft is \(0, 32\): it must be \(height, width\)"),
+        ("hcft", {"input_size": (224,)}, r"input_size of hcft is \(224,\)"),
+        ("hcft", {"layers": ()}, "each filter needs at least one layer"),
+        ("hcft", {"padding": 0.5}, "padding of hcft is 0.5: it must be above 1"),
+        ("hcft", {"learning_rate": "fast"}, "learning_rate is 'fast': it must be a number"),
+        ("hcft", {"regularisation": float("nan")}, "regularisation is nan: it must not be NaN"),
+        ("fcnt", {"input_size": 220}, "input_size of fcnt is 220: it must be a multiple of 8"),
+        ("fcnt", {"fraction": 0.0}, "fraction of fcnt is 0.0: .* must be above 0"),
+        ("fcnt", {"particles": 0}, "particles of fcnt is 0: it must be a whole number of at least 1"),
+        ("fcnt", {"nets": "all"}, "unknown nets of fcnt 'all'"),
+        ("cnn_svm", {"samples": 500}, "so that 500 of them cannot be learnt"),
+        ("cnn_svm", {"cells": None}, "give cells, or shared=False"),
+        ("cnn_svm", {"context": 80}, "twice that must be less than the input_size"),
+        ("cnn_svm", {"budget": 1.5}, "budget of cnn_svm is 1.5: it must be a whole number"),
+        ("deeptrack", {"candidates": 101}, "must be a multiple of that, not 101"),
+        ("deeptrack", {"batch": 30}, "batch must be a multiple of 4, not 30"),
+        ("deeptrack", {"negatives": 10}, "its pool holds only 10: raise negatives"),
+        ("deeptrack", {"grey_cues": ("grey",)}, r"as many grey_cues \(1\) as colour_cues \(4\)"),
+        ("deeptrack", {"grey_cues": ("gray",) * 4}, "unknown cue of deeptrack 'gray': did you mean 'grey'"),
+        ("gdt", {"averaged": 601}, "averaged cannot be 601"),
+        ("gdt", {"reach": 1.0}, "reach 1.0 and first_reach 5.0 must be above 1"),
+        ("gdt", {"view": "pictures"}, "unknown view of gdt 'pictures'"),
+    ],
+)
+def test_what_cannot_work_is_refused_when_the_tracker_is_made(name, changes, said):
+    with pytest.raises(JtrackError, match=said):
+        make(name, **changes)
+
+
+def test_hcft_needs_a_weight_a_filter():
+    built = make("hcft", layer_weights=(1.0, 0.5))
+    tracker = built.make(built.backbone, built.for_target((10, 10, 20, 20), (64, 64)))
+    frame = {
+        "pixels": jax.ShapeDtypeStruct((64, 64, 3), np.uint8),
+        "size": jax.ShapeDtypeStruct((2,), np.int32),
+    }
+    with pytest.raises(JtrackError, match="hcft has 3 filters but 2 layer_weights"):
+        jax.eval_shape(tracker.init, built.params, jax.random.key(0), frame, np.ones(4, np.float32))
+
+
+def test_arrays_of_arrays_are_taken_as_they_are():
+    made = as_arrays(hcft.Hyper())
+    again = as_arrays(made)
+    assert all(np.array_equal(one, other) for one, other in zip(made, again, strict=True))
