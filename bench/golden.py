@@ -20,6 +20,7 @@ JAX_COMPILATION_CACHE_DIR names), so that the next comparison compiles only what
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -222,6 +223,8 @@ def main() -> None:
     if options.real:
         choice += ["--real", str(DATA / REAL)]
     names = [commit_of(revision) for revision in (options.a, options.b)]
+    # Ended by a signal, it removes its worktrees and ends its processes all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with checkout(options.a) as folder_a, checkout(options.b) as folder_b:
         a, b = record([folder_a, folder_b], choice)
     text, accepted = table(a, b, options.tolerance)

@@ -130,6 +130,11 @@ def compared(repository, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | where)
 
 
+def worktrees(repository):
+    command = ["git", "-C", str(repository), "worktree", "list"]
+    return len(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
 @pytest.mark.slow
 def test_two_commits_are_compared(repository):
     """Equal ones to the bit; a number that was changed is found, and its row named."""
@@ -140,10 +145,20 @@ def test_two_commits_are_compared(repository):
     other = compared(repository, "HEAD~1", "HEAD", *row)
     assert other.returncode == 1, other.stderr
     assert "| hcft c5 tiny | scores by" in other.stdout or "| hcft c5 tiny | boxes by" in other.stdout
-    worktrees = subprocess.run(
-        ["git", "-C", str(repository), "worktree", "list"], capture_output=True, text=True, check=True
-    )
-    assert len(worktrees.stdout.splitlines()) == 1  # nothing is left behind
+    assert worktrees(repository) == 1  # nothing is left behind
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_ended_leaves_nothing_behind(repository):
+    command = [sys.executable, str(repository / "bench" / "golden.py"), "HEAD~1", "HEAD"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    process.stderr.readline()  # the first row has begun
+    assert worktrees(repository) == 3
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert worktrees(repository) == 1
 
 
 def test_a_revision_that_does_not_exist_is_refused(repository):
