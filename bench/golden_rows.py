@@ -88,25 +88,27 @@ def reduced(config: Any, changes: dict[str, int]) -> Any:
     Raises:
       SystemExit: neither the config nor a part of it has one of the fields.
     """
-    for names, value in changes.items():
-        tries = (_changed(config, name, value) for name in names.split("|"))
-        found = next((changed for changed in tries if changed is not None), None)
-        if found is None:
-            raise SystemExit(f"no field {names} in {config}: add its new name to REDUCED in {__file__}")
-        config = found
+    left = dict(changes)
+    config = _changed(config, left)
+    if left:
+        raise SystemExit(f"no field {min(left)} in {config}: add its new name to REDUCED in {__file__}")
     return config
 
 
-def _changed(part: Any, name: str, value: int) -> Any:
-    """A dataclass or named tuple with a field of it or of a part changed; None if nothing has the field."""
+def _changed(part: Any, left: dict[str, int]) -> Any:
+    """A dataclass or named tuple with the fields changed that it or a part of it has; takes them from `left`.
+
+    Those of one part change together: a config refuses some of them alone.
+    """
     fields = _fields(part)
-    if name in fields:
-        return _replace(part, name, value)
+    changes: dict[str, Any] = {}
+    for names in list(left):
+        if own := next((name for name in names.split("|") if name in fields), None):
+            changes[own] = left.pop(names)
     for field, inner in fields.items():
-        changed = _changed(inner, name, value)
-        if changed is not None:
-            return _replace(part, field, changed)
-    return None
+        if field not in changes and (changed := _changed(inner, left)) is not inner:
+            changes[field] = changed
+    return _replace(part, changes) if changes else part
 
 
 def _fields(part: Any) -> dict[str, Any]:
@@ -115,10 +117,10 @@ def _fields(part: Any) -> dict[str, Any]:
     return part._asdict() if hasattr(part, "_asdict") else {}
 
 
-def _replace(part: Any, field: str, value: Any) -> Any:
-    if dataclasses.is_dataclass(part) and not isinstance(part, type):
-        return dataclasses.replace(part, **{field: value})
-    return part._replace(**{field: value})
+def _replace(part: Any, changes: dict[str, Any]) -> Any:
+    return (
+        dataclasses.replace(part, **changes) if dataclasses.is_dataclass(part) else part._replace(**changes)
+    )
 
 
 def record(built: Built, frames: np.ndarray, box: np.ndarray) -> dict[str, Any]:
