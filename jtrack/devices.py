@@ -179,7 +179,7 @@ def _bf16_works() -> bool:
     if not works:
         warnings.warn(
             f"bfloat16 convolutions come out wrong on this CPU with jaxlib {jaxlib.__version__}, float32 is "
-            "used instead: call jtrack.devices.configure_cpu() before the first array is made, or set "
+            "used instead: call jtrack.configure_cpu() before the first array is made, or set "
             f'XLA_FLAGS="{" ".join(CPU_FLAGS)}"',
             stacklevel=3,
         )

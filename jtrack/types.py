@@ -110,21 +110,22 @@ class Profile[C, H](NamedTuple):
         Raises:
           JtrackError: neither has a field of this name, or the config refuses the value.
         """
-        config = {field.name for field in dataclasses.fields(self.config)}  # type: ignore[arg-type]
-        hyper = set(self.hyper._fields)  # type: ignore[attr-defined]
+        config: Any = self.config
+        hyper: Any = self.hyper
+        structure = {field.name for field in dataclasses.fields(config)}
+        known = structure | set(hyper._fields)
         for name in changes:
-            if name not in config | hyper:
-                raise unknown_name("field of the profile", name, sorted(config | hyper))
-        structure = {name: value for name, value in changes.items() if name in config}
-        numbers = {name: value for name, value in changes.items() if name in hyper}
-        return Profile(
-            dataclasses.replace(self.config, **structure),  # type: ignore[type-var]
-            self.hyper._replace(**numbers),  # type: ignore[attr-defined]
-        )
+            if name not in known:
+                raise unknown_name("field of the profile", name, sorted(known))
+        inside = {name: value for name, value in changes.items() if name in structure}
+        numbers = {name: value for name, value in changes.items() if name not in structure}
+        return Profile(dataclasses.replace(config, **inside), hyper._replace(**numbers))
 
 
-def as_arrays[H](hyper: H) -> H:
-    """Hyper-parameters as `params["tracker"]` holds them: float32 arrays, of NumPy, which touches no device.
+def as_arrays(hyper: Any) -> Any:
+    """Makes hyper-parameters what `params["tracker"]` holds: the same NamedTuple of float32 arrays.
+
+    The arrays are NumPy's: this touches no device.
 
     Args:
       hyper: a NamedTuple of floats and tuples of floats.
@@ -132,9 +133,8 @@ def as_arrays[H](hyper: H) -> H:
     Raises:
       JtrackError: one is no number, or NaN.
     """
-    fields: dict[str, Any] = hyper._asdict()  # type: ignore[attr-defined]
     made = {}
-    for name, value in fields.items():
+    for name, value in hyper._asdict().items():
         try:
             made[name] = np.asarray(value, np.float32)
         except (TypeError, ValueError):

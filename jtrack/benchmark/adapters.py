@@ -54,7 +54,7 @@ _RUNNING = (
     *("data/**/*.py", "data/*.toml", "benchmark/protocols/*.toml"),
     *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot")),
 )
-# Of the rest of the package, what shapes no box of ours. All else counts, a new folder too.
+# The rest of the package counts for our trackers, new folders too, but for these: they change no box.
 _APART = ("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*", "draw.py", "matlab.py")
 
 
@@ -166,7 +166,7 @@ def ours(built: Built) -> Contestant:
 
 
 def _numerics() -> dict[str, Any]:
-    """What decides which numbers JAX computes, whatever computes them: compiler, precision, flags."""
+    """What changes the numbers that JAX computes on any device: compiler, precision and flags."""
     return {
         "jaxlib": jaxlib.__version__,
         "matmul_precision": jax.config.jax_default_matmul_precision,
@@ -207,7 +207,7 @@ def _matching(root: Path, patterns: Sequence[str]) -> set[Path]:
 
 
 def _with_imports(path: Path, among: set[Path]) -> set[Path]:
-    """A file and those of `among` that it imports, by whatever way."""
+    """A file, and those of `among` that it imports, directly or through others."""
     found, left = set(), [path]
     while left:
         file = left.pop()

@@ -348,10 +348,10 @@ def _greyscale(image: np.ndarray) -> np.ndarray:
 
 
 def _data(dataset: Dataset) -> dict[str, str]:
-    """What the sequences consist of; one that cannot be opened is left out, and fails when its turn comes."""
+    """The digest of each sequence that can be opened."""
     found = {}
     for name in dataset.names:
-        with suppress(Exception):
+        with suppress(Exception):  # whatever it is, `_Work` meets it again and keeps its traceback
             found[name] = digest(dataset.sequence(name))
     return found
 

@@ -1,4 +1,4 @@
-"""A run in one small file: raw boxes, scores and times of every trial, to be committed and gone on with.
+"""A run in one small file that can be committed: raw boxes, scores and times of every trial.
 
     ledger.keep("results/hcft-default-hog-0123456789ab", "docs/runs", commit="...", command="jtrack eval ...")
     ledger.restore("docs/runs/hcft-default-hog-0123456789ab.run.json.gz", "results")
@@ -12,7 +12,6 @@ bit.
 
 import gzip
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,66 +31,68 @@ _LARGEST = 1 << 28  # bytes, unpacked: a hundred runs of OTB-100
 
 
 def keep(run: str | Path, folder: str | Path, *, commit: str, command: str) -> Path:
-    """Writes a run's folder into the ledger; a file of the same run is replaced whole.
+    """Writes a run's folder into the ledger. A file of the same run is replaced.
 
     Args:
-      run: the folder of a run, which may still be in work: what is there is kept.
+      run: the folder of a run. If it is still in work, what is there is kept.
       folder: the ledger's.
-      commit: of the code that made it, and
-      command: that made it, where its folder does not say.
+      commit: of the code that made the run, unless its `run.json` names one.
+      command: that made the run, unless its `run.json` names one.
 
     Returns:
       The file.
 
     Raises:
-      JtrackError: the run cannot be read, or the file not be written.
+      JtrackError: the run cannot be read, or the file cannot be written.
     """
     run, folder = Path(run), Path(folder)
     trials: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for found in results.load(run):
-        of = trials.setdefault(found.protocol, {})
-        for name, done in found.trajectories.items():
-            of[name] = [_packed(trial) for trial in done]
+        trials[found.protocol] = {
+            name: [_packed(trial) for trial in done] for name, done in found.trajectories.items()
+        }
     content = {"commit": commit, "command": command} | results.read_label(run) | {"trials": trials}
     path = folder / (run.name + SUFFIX)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        # Without a name and a time in its head, the same run gives the same file.
-        part.write_bytes(gzip.compress(json.dumps(content, indent=None).encode(), 9, mtime=0))
-        part.replace(path)
+        # Without a time in its head, the same run gives the same file.
+        results.write_whole(path, gzip.compress(json.dumps(content).encode(), 9, mtime=0))
     except OSError as error:
         raise JtrackError(f"cannot write {path}: {error.strerror or error}") from None
     return path
 
 
 def read(path: str | Path) -> list[Results]:
-    """Reads a file of the ledger: one `Results` a protocol.
+    """Reads a file of the ledger.
+
+    Returns:
+      One `Results` a protocol.
 
     Raises:
       JtrackError: it is damaged, too large, or something else.
     """
-    content = _content(Path(path))
-    trials, label = content.pop("trials"), content
-    return [
-        Results(
-            str(label.get("tracker")),
-            protocol,
-            {name: [_unpacked(trial) for trial in done] for name, done in of.items()},
-            label.get("profile"),
-            label,
-            machines=label.get("machines", ()),
-        )
-        for protocol, of in trials.items()
-    ]
+    path = Path(path)
+    try:
+        with gzip.open(path) as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST >> 20} MiB")
+        label = results.check_label(json.loads(data))
+        trials = label.pop("trials")
+        if not re.fullmatch("[0-9a-f]{12}", label["digest"]):
+            raise ValueError("it has no digest")
+        return [_results(label, protocol, of) for protocol, of in trials.items()]
+    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise JtrackError(f"{path} is not a run of a ledger ({reason[0][:200]}): get it again") from None
 
 
 def restore(path: str | Path, folder: str | Path) -> Path:
-    """Makes the folder of a run anew from its file, so that `jtrack eval` goes on with it.
+    """Makes the folder of a run from its file, so that `jtrack eval` continues the run.
 
     Args:
-      path: of the ledger.
-      folder: the results folder. Trials that its run has already are left as they are.
+      path: the file.
+      folder: the results folder. Trials that are in the run's folder already stay as they are.
 
     Returns:
       The run's folder.
@@ -100,15 +101,15 @@ def restore(path: str | Path, folder: str | Path) -> Path:
       JtrackError: the file is damaged, or the folder cannot be written.
     """
     path = Path(path)
-    label = {key: value for key, value in _content(path).items() if key != "trials"}
+    kept = read(path)
     run = Path(folder) / path.name.removesuffix(SUFFIX)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        if not results.is_run(run):
-            (run / "run.json").write_text(json.dumps(label, indent=1) + "\n", "utf-8")
+        if kept and not results.is_run(run):
+            results.write_whole(run / "run.json", json.dumps(kept[0].label, indent=1) + "\n")
     except OSError as error:
         raise JtrackError(f"cannot write {run}: {error.strerror or error}") from None
-    for found in read(path):
+    for found in kept:
         rules = protocols.load(found.protocol)
         for name, done in found.trajectories.items():
             for number, trial in enumerate(done):
@@ -120,27 +121,17 @@ def restore(path: str | Path, folder: str | Path) -> Path:
     return run
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """A file, checked."""
-    try:
-        with gzip.open(path) as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST >> 20} MiB")
-        content = json.loads(data)
-        for protocol, of in content["trials"].items():
-            protocols.load(protocol)
-            for name, trials in of.items():
-                results.check_name(name, str(path))
-                for trial in trials:
-                    _unpacked(trial)
-        if not re.fullmatch("[0-9a-f]{12}", content["digest"]):
-            raise ValueError("it has no digest")
-    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        reason = str(error).splitlines() or [type(error).__name__]
-        raise JtrackError(f"{path} is not a run of a ledger ({reason[0][:200]}): get it again") from None
-    checked: dict[str, Any] = content
-    return checked
+def _results(label: Mapping[str, Any], protocol: str, of: Mapping[str, Any]) -> Results:
+    """The results under one protocol of a file."""
+    trajectories = {
+        results.check_name(name, "a ledger"): [_unpacked(trial) for trial in trials]
+        for name, trials in of.items()
+    }
+    name = protocols.load(protocol).name
+    machines = label.get("machines", ())
+    return Results(
+        str(label.get("tracker")), name, trajectories, label.get("profile"), label, machines=machines
+    )
 
 
 def _packed(done: Trajectory) -> dict[str, Any]:

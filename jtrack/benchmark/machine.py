@@ -1,6 +1,6 @@
-"""What a result was computed on: told beside it, and never a part of what identifies it.
+"""The machine that a result was computed on. It is noted beside the result and never identifies it.
 
-The same program gives the same boxes on two processors, up to the last digits; but not at the same speed.
+On two processors the same program gives the same boxes up to the last digits, but not the same speed.
 """
 
 import os
@@ -23,11 +23,11 @@ _PARALLEL = re.compile(
 
 
 def describe(*, lanes: int = 1, jax_device: bool = True) -> dict[str, Any]:
-    """The machine of this process, as far as it moves the last digits and the speed.
+    """What of this process's machine changes the last digits of boxes, and the speed.
 
     Args:
-      lanes: how many trials are run at once.
-      jax_device: whether JAX computes: only then its device is looked at.
+      lanes: how many trials run at once.
+      jax_device: whether JAX computes. Only then its device is asked for.
     """
     limits = {name: os.environ[name] for name in _LIMITS if name in os.environ}
     parallel = [flag for flag in _flags() if _PARALLEL.fullmatch(flag)]
@@ -44,7 +44,7 @@ def describe(*, lanes: int = 1, jax_device: bool = True) -> dict[str, Any]:
 
 
 def numeric_flags() -> str | None:
-    """The flags of XLA that shape numbers, in one order; None without any."""
+    """The flags of XLA that change numbers, sorted; None if there are none."""
     return " ".join(flag for flag in _flags() if not _PARALLEL.fullmatch(flag)) or None
 
 
@@ -64,7 +64,7 @@ def title(facts: Mapping[str, Any]) -> str:
 
 
 def called(machines: Sequence[Any], number: int) -> str:
-    """The title of a run's machine; of one that the run does not know, which a damaged one has, that."""
+    """The title of one of a run's machines, by its place among them. A damaged run may lack it."""
     facts = machines[number] if number < len(machines) else None
     return title(facts if isinstance(facts, Mapping) else {})
 

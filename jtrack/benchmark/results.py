@@ -58,7 +58,7 @@ class Trajectory:
     lost: np.ndarray | None = None  # [T] bool, the tracker's own
     polygons: np.ndarray | None = None  # [T, P, 2] float64, 0-based, of a tracker that gives polygons; then
     # `boxes` are about them
-    machine: int | None = None  # which made it, of those that its run knows
+    machine: int | None = None  # the one that made it: its place in `Results.machines`
 
     def __repr__(self) -> str:
         failed = int((self.status == FAILED).sum())
@@ -76,7 +76,7 @@ class Results:
     profile: str | None = None
     label: Mapping[str, Any] = field(default_factory=dict)  # what `run.json` says: digest, versions
     failures: Mapping[str, str] = field(default_factory=dict)  # sequence -> why it has none
-    machines: Sequence[Mapping[str, Any]] = ()  # that made it, as `jtrack.benchmark.machine` describes them
+    machines: Sequence[Mapping[str, Any]] = ()  # those that made it, each as `machine.describe` says
 
     def __repr__(self) -> str:
         trials = sum(len(each) for each in self.trajectories.values())
@@ -123,15 +123,15 @@ def open_store(
 ) -> "Store":
     """Opens the folder of a run in a results folder, making both if need be.
 
-    A run is gone on with if its label is the same, and the sequences of a name that both know consist of the
-    same: so sequences can be added to it, but results of other frames or annotations never meet.
+    A run continues if its label is the same and if each sequence that it knows still consists of the same
+    files and annotations. So sequences can be added to a run, and changed data begins a new one.
 
     Args:
       results: the results folder.
       label: all that shapes the numbers but the sequences; "tracker" at least.
       about: what else is worth knowing: where, when and how the run was made.
       sequences: those to run -> what they consist of (`jtrack.data.identity.digest`).
-      machine: what it is run on (`jtrack.benchmark.machine.describe`): told beside it.
+      machine: what it runs on (`jtrack.benchmark.machine.describe`). It is noted, and identifies nothing.
 
     Raises:
       JtrackError: a folder that cannot be written, or was written by a newer version of jtrack.
@@ -156,7 +156,7 @@ def open_store(
             if machine is not None and machine not in machines:
                 machines.append(dict(machine))
             (folder / ".locks").mkdir(parents=True, exist_ok=True)
-            _replace(folder / "run.json", json.dumps(content, indent=1) + "\n")
+            write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
         with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
     return Store(folder, None if machine is None else machines.index(machine))
@@ -165,7 +165,7 @@ def open_store(
 def _begun(
     results: Path, name: str, label: Mapping[str, Any], sequences: Mapping[str, str]
 ) -> tuple[Path, dict[str, Any]]:
-    """The run to go on with, and what its `run.json` says; or the folder of a new one, and nothing."""
+    """The run to continue and what its `run.json` says; or the folder of a new run, and nothing."""
     for folder in filter(is_run, _children(results)):
         if folder.name.rpartition("-")[0] != name:
             continue
@@ -190,7 +190,7 @@ class Store:
     """Where the trials of one run are kept. A sequence is worked on under its lock only."""
 
     folder: Path
-    machine: int | None = None  # which writes, of those that the run knows
+    machine: int | None = None  # the one that writes: its place in the run's `machines`
 
     @contextmanager
     def lock(self, protocol: Protocol, sequence: str, *, wait: bool) -> Generator[bool]:
@@ -251,9 +251,9 @@ class Store:
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             for suffix, text in _official(protocol, done).items():
-                _replace(self._file(protocol, trial, suffix), text)
+                write_whole(self._file(protocol, trial, suffix), text)
             self._write_times(protocol, trial, done)
-            _replace(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=self.machine))))
+            write_whole(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=self.machine))))
             self._error(protocol, trial.sequence).unlink(missing_ok=True)
 
     def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
@@ -261,7 +261,7 @@ class Store:
         path = self._error(protocol, sequence)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, traceback.rstrip() + "\n")
+            write_whole(path, traceback.rstrip() + "\n")
         return path
 
     def _error(self, protocol: Protocol, sequence: str) -> Path:
@@ -286,7 +286,7 @@ class Store:
             columns.insert(0, np.full(len(done.boxes), np.nan) if before is None else before)
         rows = np.stack(columns, axis=1)
         text = "".join(",".join(f"{value:.6g}" for value in row) + "\n" for row in rows)
-        _replace(self._file(protocol, trial, ".txt").with_name(f"{trial.sequence}_time.txt"), text)
+        write_whole(self._file(protocol, trial, ".txt").with_name(f"{trial.sequence}_time.txt"), text)
 
 
 def read_label(run: Path) -> dict[str, Any]:
@@ -299,12 +299,7 @@ def read_label(run: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_RUN:
             raise ValueError(f"it has more than {_LARGEST_RUN >> 20} MiB")
-        label = json.loads(path.read_text("utf-8"))
-        if not isinstance(label, dict) or type(label.get("version")) is not int:
-            raise ValueError("it has no version")
-        for key, kind in _TYPES.items() if label["version"] <= VERSION else ():
-            if label.get(key) is not None and type(label[key]) is not kind:
-                raise ValueError(f"its {key} is {str(label[key])[:60]!r}")
+        label = check_label(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         raise JtrackError(f"{path} does not say what was run ({error}): remove its folder") from None
     if label["version"] > VERSION:
@@ -313,6 +308,27 @@ def read_label(run: Path) -> dict[str, Any]:
             " update jtrack, or give another folder"
         )
     return label
+
+
+def check_label(label: Any) -> dict[str, Any]:
+    """Returns what a run says of itself, as `run.json` holds it; that of a newer layout is not looked into.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    if not isinstance(label, dict) or type(label.get("version")) is not int:
+        raise ValueError("it has no version")
+    for key, kind in _TYPES.items() if label["version"] <= VERSION else ():
+        if label.get(key) is not None and type(label[key]) is not kind:
+            raise ValueError(f"its {key} is {str(label[key])[:60]!r}")
+    return label
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all, whoever else writes it at the same time."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(part, path)
 
 
 def read_trajectory(path: Path) -> Trajectory:
@@ -423,13 +439,6 @@ def _official(protocol: Protocol, done: Trajectory) -> dict[str, str]:
     if done.seconds is not None:
         files["_time.value"] = [f"{seconds:.9g}" for seconds in done.seconds]
     return {suffix: "".join(f"{line}\n" for line in lines) for suffix, lines in files.items()}
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, whoever else writes it at the same time."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, "utf-8")
-    os.replace(part, path)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class SequenceScore(NamedTuple):
     """The scores of one sequence under a protocol, its trials taken together."""
 
     frames: int  # scored, over all trials
-    fps: float | None  # None where nothing was timed
+    fps: float | None  # None where nothing was timed, or on several machines
     measures: Mapping[str, float]  # "auc", "precision20", ... or "accuracy", "failures", ...
     curves: Mapping[str, np.ndarray]  # "success" [21], "precision" [51], "normalised_precision" [51]
     weights: Mapping[str, float] = {}  # of measures and curves in the overall mean, where it is not 1
@@ -69,13 +69,13 @@ class Scored:
 
     @property
     def machines(self) -> tuple[str, ...]:
-        """Those that made the trials, in a few words each; none where that is not known."""
+        """The titles of the machines that made the trials; none if that is not known."""
         keys = {trial.machine for trials in self.results.trajectories.values() for trial in trials}
         return tuple(sorted({machine.called(self.results.machines, key) for key in keys if key is not None}))
 
     @property
     def fps(self) -> float | None:
-        """Frames a second over all that were timed; None where none was, or on several machines."""
+        """Frames a second over all timed frames; None where none was timed, or on several machines."""
         return next(iter(self.speeds.values())) if len(self.speeds) == 1 else None
 
     def __repr__(self) -> str:
@@ -313,17 +313,21 @@ def _attributes(
     return dict(sorted(parts.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
 
-def _speed(trials: Iterable[Trajectory]) -> float | None:
+def _speed(trials: Sequence[Trajectory]) -> float | None:
+    """Frames a second; None where nothing was timed, or on several machines: those have no common speed."""
+    if len({trial.machine for trial in trials}) > 1:
+        return None
     return metrics.speed([trial.seconds for trial in trials if trial.seconds is not None])
 
 
 def speeds(trials: Sequence[Trajectory], machines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Frames a second by the machine, in a few words, that made them: those of two machines have no mean."""
-    parts: dict[str, list[Trajectory]] = {}
+    """Frames a second on each machine that made some of the trials: title -> speed; "" if it is not known."""
+    seconds: dict[str, list[np.ndarray]] = {}
     for trial in trials:
         called = "" if trial.machine is None else machine.called(machines, trial.machine)
-        parts.setdefault(called, []).append(trial)
-    found = {called: _speed(part) for called, part in parts.items()}
+        if trial.seconds is not None:
+            seconds.setdefault(called, []).append(trial.seconds)
+    found = {called: metrics.speed(part) for called, part in seconds.items()}
     return {called: speed for called, speed in found.items() if speed is not None}
 
 

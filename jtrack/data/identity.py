@@ -13,9 +13,9 @@ from jtrack.errors import JtrackError
 def digest(sequence: Sequence) -> str:
     """Sixteen hexadecimal digits for a sequence's annotation and for the files that its frames are kept in.
 
-    Of the annotation the boxes, polygons and events count; of the files their names and their lengths in
-    bytes. Pixels are not read, and times of change do not count, so that a copy has the same digest, and a
-    frame that is missing, renamed or compressed anew gives another one.
+    Boxes, polygons and events of the annotation count, and the name and length in bytes of each file. Pixels
+    and times of change do not: a copy has the same digest. A frame that is missing, renamed or compressed
+    again changes it.
 
     Raises:
       JtrackError: a file of the sequence is missing.
@@ -33,7 +33,7 @@ def digest(sequence: Sequence) -> str:
 
 
 def _frames(frames: FrameSource) -> Iterable[tuple[str, int]]:
-    """Names and lengths of the files; of frames that are kept in no file of their own, what is known."""
+    """Name and length of each file; for frames without files of their own, their number and size."""
     if frames.files:
         try:
             return [(path.name, path.stat().st_size) for path in frames.files]

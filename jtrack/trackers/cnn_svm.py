@@ -68,8 +68,8 @@ class Config:
         checks.at_least(2, self, "samples", "grid", "template")
         checks.require(
             self.samples <= self.candidates + 2,
-            f"a frame of cnn_svm gives {self.candidates + 2} samples, so that {self.samples} of them cannot "
-            "be learnt: lower samples or raise candidates",
+            f"samples of cnn_svm is {self.samples}, but a frame gives only {self.candidates + 2}: lower "
+            "samples or raise candidates",
         )
         checks.require(
             not self.shared or self.cells is not None,

@@ -268,7 +268,7 @@ def test_results_that_cannot_be_kept_end_the_run(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results, "_replace", full)
+    monkeypatch.setattr(results, "write_whole", full)
     with pytest.raises(JtrackError, match=r"cannot write .*No space left"):
         evaluate(contestant, dataset(walk), OPE, tmp_path)
 
@@ -314,9 +314,10 @@ def annotated_anew(root):
 def test_other_frames_or_annotations_never_meet_old_results(tmp_path, on_disk, change):
     contestant, _ = scripted(sequence(frames=4))
     contestant = contestant._replace(start=lambda seed: Still())
-    run = lambda **names: evaluate(  # noqa: E731
-        contestant, open_dataset("folder", on_disk, **names), OPE, tmp_path / "results"
-    )
+
+    def run(**names):
+        return evaluate(contestant, open_dataset("folder", on_disk, **names), OPE, tmp_path / "results")
+
     before = run()
     assert before.made == 2
     for path in on_disk.rglob("*"):

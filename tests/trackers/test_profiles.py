@@ -56,7 +56,7 @@ def test_a_profile_is_changed_by_names():
         ("fcnt", {"fraction": 0.0}, "fraction of fcnt is 0.0: .* must be above 0"),
         ("fcnt", {"particles": 0}, "particles of fcnt is 0: it must be a whole number of at least 1"),
         ("fcnt", {"nets": "all"}, "unknown nets of fcnt 'all'"),
-        ("cnn_svm", {"samples": 500}, "so that 500 of them cannot be learnt"),
+        ("cnn_svm", {"samples": 500}, "samples of cnn_svm is 500, but a frame gives only 122"),
         ("cnn_svm", {"cells": None}, "give cells, or shared=False"),
         ("cnn_svm", {"context": 80}, "twice that must be less than the input_size"),
         ("cnn_svm", {"budget": 1.5}, "budget of cnn_svm is 1.5: it must be a whole number"),
