@@ -25,14 +25,14 @@ from jtrack.data import synthetic
 from jtrack.learning import incremental_svm
 from jtrack.run import segmentation
 from jtrack.run.inputs import canvas_of, to_frame
-from jtrack.trackers import Built, cnn_svm
+from jtrack.trackers import BoundTracker, cnn_svm
 from jtrack.types import as_arrays
 
 
 def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, float]:
     """Milliseconds of each part of a frame."""
     net = backbones.get(name, precision=devices.usable_precision(precision))
-    config, values = cnn_svm.profile(profile, name)
+    config, values = trackers.profile("cnn_svm", profile, name)
     numbers = jax.tree.map(jnp.asarray, as_arrays(values))
     params = {"backbone": net.random_params(0, taps=(config.tap,)), "tracker": numbers}
     tracker = cnn_svm.cnn_svm(net, config)
@@ -105,7 +105,7 @@ def profiles_of_time(nets: list[str], profiles: list[str], precisions: list[str]
         print(f"| frames a second, learning in each | {' | '.join(rates)} |", flush=True)
 
 
-def segmentations(built: Built, clips: int, frames: int) -> None:
+def segmentations(built: BoundTracker, clips: int, frames: int) -> None:
     """Prints the success of masks and of boxes against the true masks of synthetic clips."""
     built = built._replace(config=dataclasses.replace(built.config, info=True))
     print(f"\nMasks of {clips} synthetic clips of {frames} frames, {built.backbone.name} {built.profile}\n")

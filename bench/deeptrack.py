@@ -33,7 +33,7 @@ FRAMES = 40  # of the clip that are tracked
 
 def parts(profile: str) -> None:
     """Prints the time of each part of a frame."""
-    config, values = deeptrack.profile(profile)
+    config, values = trackers.profile("deeptrack", profile)
     numbers = jax.tree.map(jnp.asarray, as_arrays(values))
     clip = synthetic.clip(frames=2)
     image = next(iter(clip.frames))

@@ -22,7 +22,7 @@ import numpy as np
 
 from bench.ablations import SHORT
 from bench.timing import timed
-from jtrack import backbones, data, devices
+from jtrack import backbones, data, devices, trackers
 from jtrack.backbones import store
 from jtrack.benchmark import metrics
 from jtrack.cli.track import prepare
@@ -57,7 +57,7 @@ def speed(contestants: list[str], profile: str, frames: int) -> None:
     for contestant in contestants:
         name, precision = contestant.split(":")
         backbone = backbones.get(name, precision=devices.usable_precision(precision))
-        config, values = fcnt.profile(profile, name)
+        config, values = trackers.profile("fcnt", profile, name)
         weights, found = weights_of(backbone)
         params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, as_arrays(values))}
         tracker = fcnt.fcnt(backbone, config)
@@ -130,7 +130,7 @@ def taps(name: str, layers: list[str], profile: str, root: Path, sequences: list
     backbone = backbones.get(name)
     weights, _ = weights_of(backbone)
     dataset = data.open_dataset("otb", root, sequences=sequences)
-    config, values = fcnt.profile(profile, name)
+    config, values = trackers.profile("fcnt", profile, name)
     used = (config.specific_tap, config.general_tap)
     print(f"{name}, `{profile}`, every {every}th frame of {', '.join(dataset.names)}.\n")
     print("Overlap and centre error (of the target's diagonal) of the box found; beside: heat beside the")

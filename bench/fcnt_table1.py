@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=40, help="of each sequence")
     parser.add_argument("--penalty", type=float, default=0.05, help="over the one that leaves no map")
     options = parser.parse_args()
-    taps = fcnt.TAPS[options.backbone]
+    taps = fcnt.layers_of(backbones.get(options.backbone))
     described = {
         name: describe(options.otb / name, options.backbone, taps, options.images)
         for name in otb.sequences(options.otb)

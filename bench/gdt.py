@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from bench import timing
-from jtrack import backbones, devices
+from jtrack import backbones, devices, trackers
 from jtrack.cli.track import prepare
 from jtrack.data import synthetic
 from jtrack.run.inputs import canvas_of, to_frame
@@ -26,7 +26,7 @@ from jtrack.types import as_arrays
 def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, float]:
     """Milliseconds of each part of a frame; the first frame's in seconds."""
     net = backbones.get(name, precision=devices.usable_precision(precision))
-    config, values = gdt.profile(profile, name)
+    config, values = trackers.profile("gdt", profile, name)
     numbers = jax.tree.map(jnp.asarray, as_arrays(values))
     taps = (config.feature.tap, *(("fc6", "fc7") if config.feature.own else ()))
     params = {"backbone": net.cast_params(net.random_params(0, taps=taps)), "tracker": numbers}

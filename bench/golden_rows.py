@@ -19,7 +19,6 @@ import numpy as np
 
 import jtrack
 from jtrack import trackers
-from jtrack.trackers import Built
 
 # Long trainings cut short, and learning within the few frames of a clip: fields of a tracker's config, or of
 # a part of it. "new|old" is a field that was renamed, so that commits from before and after can be compared.
@@ -66,12 +65,12 @@ def _backbone(tracker: str, otherwise: str) -> str:
     return "none" if trackers.default_backbone(tracker) == "none" else otherwise
 
 
-def create(row: Row) -> Built:
+def create(row: Row) -> Any:
     """The tracker of a row, as it is."""
     return trackers.create(row.tracker, profile=row.profile, backbone=row.backbone)
 
 
-def create_reduced(row: Row) -> Built:
+def create_reduced(row: Row) -> Any:
     """The tracker of a row, its trainings cut short."""
     built = create(row)
     if trained := built.label().get("trained"):
@@ -123,7 +122,7 @@ def _replace(part: Any, changes: dict[str, Any]) -> Any:
     )
 
 
-def record(built: Built, frames: np.ndarray, box: np.ndarray) -> dict[str, Any]:
+def record(built: Any, frames: np.ndarray, box: np.ndarray) -> dict[str, Any]:
     """Tracks a clip; its boxes, scores and lost flags as lists, to the bit.
 
     Args:

@@ -21,7 +21,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,13 +32,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import jtrack
-from jtrack import backbones, devices
+from jtrack import backbones, devices, trackers
 from jtrack.data import synthetic
 from jtrack.run.advance import learn_where_due
 from jtrack.run.batch import lane_executable  # no public name: one frame of many lanes
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.run.stream import make_tracker
-from jtrack.trackers import Built
+from jtrack.trackers import BoundTracker
 from jtrack.types import Frame, PyTree, Tracker, as_arrays
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "trackers" / "golden.json"
@@ -234,11 +233,10 @@ def memory_of(compiled: Any) -> dict[str, int]:
 
 
 @functools.cache
-def build(sizes: Sizes, tracker: str, network: str, precision: str) -> Built:
+def build(sizes: Sizes, tracker: str, network: str, precision: str) -> BoundTracker:
     """A tracker's `default` with random weights, on the device."""
     net = backbones.get(network, precision=devices.usable_precision(precision))
-    module = import_module(f"jtrack.trackers.{tracker}")
-    chosen = module.profile("default", network)
+    chosen = trackers.profile(tracker, "default", network)
     config = chosen.config
     if sizes.short:
         from golden_rows import REDUCED, reduced  # beside this file
@@ -248,7 +246,7 @@ def build(sizes: Sizes, tracker: str, network: str, precision: str) -> Built:
     taps = ("relu5_4",) if network.startswith("vgg") else None
     weights = net.cast_params(net.random_params(0, taps=taps))
     params = jax.device_put({"backbone": weights, "tracker": as_arrays(chosen.hyper)})
-    return Built(tracker, "default", net, config, params, getattr(module, tracker))
+    return BoundTracker(trackers.find(tracker), "default", net, config, params)
 
 
 @functools.cache
@@ -258,9 +256,9 @@ def clip(frames: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([image for image, _ in zip(made.frames, range(frames), strict=False)]), made.boxes[0]
 
 
-def bound(built: Built, box: np.ndarray, size: tuple[int, int]) -> Tracker:
+def bound(built: BoundTracker, box: np.ndarray, size: tuple[int, int]) -> Tracker:
     """The pure functions, their shapes fixed for a target."""
-    return make_tracker(built.make, built.backbone, built.for_target(box, size))
+    return make_tracker(built.factory, built.backbone, built.for_target(box, size))
 
 
 class Lanes(NamedTuple):
@@ -272,7 +270,7 @@ class Lanes(NamedTuple):
     init_s: float  # compilation included
 
 
-def begin(sizes: Sizes, built: Built, lanes: int) -> tuple[Tracker, Lanes]:
+def begin(sizes: Sizes, built: BoundTracker, lanes: int) -> tuple[Tracker, Lanes]:
     """Lanes that have been given their first frame."""
     images, box = clip(sizes.clip, sizes.frame)
     canvas = canvas_of(sizes.frame)

@@ -24,11 +24,11 @@ import cv2
 import jax
 import numpy as np
 
-from jtrack import backbones, data, devices, run
+from jtrack import backbones, data, devices, run, trackers
 from jtrack.backbones import store
 from jtrack.cli.track import prepare
 from jtrack.data import otb, synthetic
-from jtrack.trackers import Built, hcft
+from jtrack.trackers import BoundTracker
 from jtrack.types import as_arrays
 
 CONTESTANTS = "vgg19:bfloat16,vgg19_slim:bfloat16,vgg19_slim:float32,googlenet:float32,hog:float32"
@@ -48,14 +48,14 @@ def images(real: Path, made: Path) -> tuple[Path, np.ndarray]:
     return made, clip.boxes[0]
 
 
-def build(name: str, precision: str) -> Built:
+def build(name: str, precision: str) -> BoundTracker:
     """HCFT's `default` on a network, whether its weights are there or not."""
     backbone = backbones.get(name, precision=devices.usable_precision(precision))
-    chosen = hcft.profile("default", name)
+    chosen = trackers.profile("hcft", "default", name)
     taps = tuple(tap for group in chosen.config.layers for tap in group)
     weights = store.load(name) if name in store.available() else backbone.random_params(0, taps=taps)
     params = {"backbone": backbone.cast_params(weights), "tracker": as_arrays(chosen.hyper)}
-    return Built("hcft", "default", backbone, chosen.config, params, hcft.hcft)
+    return BoundTracker(trackers.find("hcft"), "default", backbone, chosen.config, params)
 
 
 def work(contestant: str, folder: str, box: Sequence[float], frames: int) -> None:

@@ -122,6 +122,24 @@ class Profile[C, H](NamedTuple):
         return Profile(dataclasses.replace(config, **inside), hyper._replace(**numbers))
 
 
+def variant[**P, C, H](
+    make: Callable[P, Profile[C, H]], about: str, **changes: Any
+) -> Callable[P, Profile[C, H]]:
+    """A function that makes another profile: that of `make` with some fields changed.
+
+    Args:
+      make: makes the profile.
+      about: what the other profile is, in one line.
+      **changes: as `Profile.replace` takes them.
+    """
+
+    def changed(*args: P.args, **kwargs: P.kwargs) -> Profile[C, H]:
+        return make(*args, **kwargs).replace(**changes)
+
+    changed.__doc__ = about
+    return changed
+
+
 def as_arrays(hyper: Any) -> Any:
     """Makes hyper-parameters what `params["tracker"]` holds: the same NamedTuple of float32 arrays.
 

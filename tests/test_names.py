@@ -44,9 +44,8 @@ def test_names_of_trackers_profiles_networks_and_precisions():
     assert trackers.default_backbone("DeepTrack") == "none"
     assert devices.usable_precision("FLOAT32") == "float32"
     for name in trackers.names():
-        module = getattr(trackers, name)
         (net, *_) = trackers.networks(name)
-        assert str(module.profile("PAPER", net.upper())) == str(module.profile("paper", net))
+        assert str(trackers.profile(name, "PAPER", net.upper())) == str(trackers.profile(name, "paper", net))
 
 
 def test_names_of_protocols_datasets_and_weights(user_weights):

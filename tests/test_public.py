@@ -122,7 +122,7 @@ RESULTS = Results(
         ),
         (
             trackers.create("fcnt", profile="paper", backbone="tiny"),
-            "Built(fcnt paper on tiny (float32, 5,692 weights))",
+            "BoundTracker(fcnt paper on tiny (float32, 5,692 weights))",
         ),
         (
             jtrack.Track(
@@ -181,7 +181,7 @@ def test_a_tracker_is_printed_by_its_functions():
     for name, functions in (("hcft", "init, step"), ("fcnt", "init, step, learn")):
         built = trackers.create(name, backbone="tiny")
         assert (
-            repr(built.make(built.backbone, built.config))
+            repr(built.factory(built.backbone, built.config))
             == f"Tracker({functions} of jtrack.trackers.{name})"
         )
 

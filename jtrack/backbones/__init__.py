@@ -7,35 +7,46 @@
 """
 
 from jtrack.backbones import alexnet, googlenet, hog, none, squeezenet, tiny, vgg
-from jtrack.backbones.base import Backbone, Params, Preprocessing, Topology
+from jtrack.backbones.base import Architecture, Backbone, Params, Preprocessing, Stages
 from jtrack.names import match
 
-__all__ = ["PRECISIONS", "Backbone", "Params", "Preprocessing", "describe", "get", "names"]
+__all__ = [
+    "PRECISIONS",
+    "Architecture",
+    "Backbone",
+    "Params",
+    "Preprocessing",
+    "Stages",
+    "describe",
+    "get",
+    "names",
+]
 
 PRECISIONS = ("float32", "bfloat16")
 
-_NETS: dict[str, tuple[Topology, Preprocessing]] = {
-    "vgg16": (vgg.vgg16, vgg.PREPROCESSING),
-    "vgg19": (vgg.vgg19, vgg.PREPROCESSING),
-    "vgg19_slim": (vgg.vgg19_slim, vgg.SLIM_PREPROCESSING),
-    "vgg16_torchvision": (vgg.vgg16_torchvision, alexnet.TORCHVISION_PREPROCESSING),
-    "vgg19_torchvision": (vgg.vgg19_torchvision, alexnet.TORCHVISION_PREPROCESSING),
-    "caffenet": (alexnet.caffenet, alexnet.CAFFE_PREPROCESSING),
-    "caffenet_conv": (alexnet.caffenet_conv, alexnet.CAFFE_PREPROCESSING),
-    "rcnn_ilsvrc13": (alexnet.rcnn_ilsvrc13, alexnet.CAFFE_PREPROCESSING),
-    "alexnet": (alexnet.alexnet, alexnet.CAFFE_PREPROCESSING),
-    "alexnet_torchvision": (alexnet.alexnet_torchvision, alexnet.TORCHVISION_PREPROCESSING),
-    "googlenet": (googlenet.googlenet, googlenet.PREPROCESSING),
-    "squeezenet": (squeezenet.squeezenet, squeezenet.PREPROCESSING),
-    "hog": (hog.hog, hog.PREPROCESSING),
-    "none": (none.none, none.PREPROCESSING),
-    "tiny": (tiny.tiny, tiny.PREPROCESSING),
+# One row a network: its name here and in the manifest of weights, and its record.
+ARCHITECTURES: dict[str, Architecture] = {
+    "vgg16": vgg.VGG16,
+    "vgg19": vgg.VGG19,
+    "vgg19_slim": vgg.VGG19_SLIM,
+    "vgg16_torchvision": vgg.VGG16_TORCHVISION,
+    "vgg19_torchvision": vgg.VGG19_TORCHVISION,
+    "caffenet": alexnet.CAFFENET,
+    "caffenet_conv": alexnet.CAFFENET_CONV,
+    "rcnn_ilsvrc13": alexnet.RCNN_ILSVRC13,
+    "alexnet": alexnet.ALEXNET,
+    "alexnet_torchvision": alexnet.ALEXNET_TORCHVISION,
+    "googlenet": googlenet.GOOGLENET,
+    "squeezenet": squeezenet.SQUEEZENET,
+    "hog": hog.HOG,
+    "none": none.NONE,
+    "tiny": tiny.TINY,
 }
 
 
 def names() -> list[str]:
     """The networks there are."""
-    return list(_NETS)
+    return list(ARCHITECTURES)
 
 
 def describe(name: str) -> str:
@@ -44,7 +55,7 @@ def describe(name: str) -> str:
     Raises:
       JtrackError: there is no network of this name.
     """
-    topology, _ = _NETS[match("backbone", name, _NETS)]
+    topology = ARCHITECTURES[match("backbone", name, ARCHITECTURES)].topology
     return (topology.__doc__ or "").partition("\n")[0]
 
 
@@ -62,7 +73,7 @@ def get(name: str, *, precision: str = "float32") -> Backbone:
     Raises:
       JtrackError: an unknown network or precision.
     """
-    name = match("backbone", name, _NETS)
+    name = match("backbone", name, ARCHITECTURES)
     precision = match("precision", precision, PRECISIONS)
-    topology, preprocessing = _NETS[name]
-    return Backbone(name, precision, preprocessing, topology)
+    net = ARCHITECTURES[name]
+    return Backbone(name, precision, net.preprocessing, net.topology, net.stages)

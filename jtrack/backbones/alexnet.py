@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 
-from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.base import TORCHVISION, Architecture, Layer, Preprocessing, Stages
 from jtrack.backbones.layers import Conv, Dense, LocalResponseNorm, MaxPool, Relu, Softmax
 
 CAFFE_PREPROCESSING = Preprocessing("BGR", (104, 117, 123), (1, 1, 1), (227, 227))
-TORCHVISION_PREPROCESSING = Preprocessing(
-    "RGB", (255 * 0.485, 255 * 0.456, 255 * 0.406), (255 * 0.229, 255 * 0.224, 255 * 0.225), (224, 224)
-)
 
 
 def _convolutions(*, norm_first: bool) -> Iterator[Layer]:
@@ -93,3 +90,23 @@ def alexnet_torchvision() -> Iterator[Layer]:
     yield Layer("pool5", MaxPool(3, 2, ceil=False))
     yield from _hidden()
     yield from _classes()
+
+
+_STAGES = Stages(
+    first="relu1",
+    stride4="relu1",
+    stride8="relu2",
+    stride16="relu5",
+    box="pool5",
+    box_size=(227, 227),
+    region="relu5",
+    region_size=(515, 515),
+    fc6="relu6",
+)
+_TORCHVISION_STAGES = _STAGES._replace(box_size=(224, 224), region_size=(511, 511))
+
+CAFFENET = Architecture(caffenet, CAFFE_PREPROCESSING, _STAGES)
+CAFFENET_CONV = Architecture(caffenet_conv, CAFFE_PREPROCESSING, _STAGES._replace(fc6=None))
+RCNN_ILSVRC13 = Architecture(rcnn_ilsvrc13, CAFFE_PREPROCESSING, _STAGES)
+ALEXNET = Architecture(alexnet, CAFFE_PREPROCESSING, _STAGES)
+ALEXNET_TORCHVISION = Architecture(alexnet_torchvision, TORCHVISION, _TORCHVISION_STAGES)

@@ -57,6 +57,40 @@ class Preprocessing:
         return (x - mean) / std
 
 
+# What torchvision's networks were trained on.
+TORCHVISION = Preprocessing(
+    "RGB", (255 * 0.485, 255 * 0.456, 255 * 0.406), (255 * 0.229, 255 * 0.224, 255 * 0.225), (224, 224)
+)
+
+
+class Stages(NamedTuple):
+    """The layers of a network that trackers use, named by their purpose.
+
+    A stride is in pixels of the image a cell of the layer's map.
+    """
+
+    first: str  # the first layer, after its ReLU
+    stride4: str  # the last layer of this stride
+    stride8: str
+    stride16: str
+    box: str  # describes the image of one box: the last map before any fully connected layer
+    box_size: tuple[int, int]  # (height, width) of that image
+    region: str  # the map of a region of the frame that boxes are cut from
+    region_size: tuple[int, int]  # (height, width) of the image of a region of four sides of the target
+    fc6: str | None = (
+        None  # the first fully connected layer after its ReLU, on images of `Preprocessing.size`
+    )
+
+
+class Architecture(NamedTuple):
+    """A network without its weights: one record, in the file of its family."""
+
+    topology: Topology
+    preprocessing: Preprocessing
+    stages: Stages | None  # None: no tracker of images can stand on it
+    untrained: bool = False  # whether its weights are random ones, always the same: for tests
+
+
 class Network(nnx.Module):
     """The layers that some taps need."""
 
@@ -120,12 +154,14 @@ class Backbone:
       precision: "float32", or "bfloat16" for the convolutions and fully connected layers.
       preprocessing: the network's own; `apply` does it.
       topology: yields the layers.
+      stages: which layer serves which purpose.
     """
 
     name: str
     precision: str
     preprocessing: Preprocessing
     topology: Topology
+    stages: Stages | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -237,3 +273,8 @@ class Backbone:
           (h', w', C), or (C,) after a fully connected layer.
         """
         return _map_shape(self, tap, size)
+
+    def stride(self, tap: str) -> int:
+        """The stride of a layer that is a map: pixels of the image between its cells."""
+        small, large = (self.map_shape(tap, (side, side))[0] for side in (256, 512))
+        return 256 // (large - small)

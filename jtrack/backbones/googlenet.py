@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.base import Architecture, Layer, Preprocessing, Stages
 from jtrack.backbones.layers import (
     AveragePool,
     Concat,
@@ -76,3 +76,18 @@ def googlenet() -> Iterator[Layer]:
     yield Layer("pool5/7x7_s1", AveragePool(7, 1))
     yield Layer("loss3/classifier", Dense(1024, 1000))
     yield Layer("prob", Softmax())
+
+
+_STAGES = Stages(
+    first="conv1/relu_7x7",
+    stride4="conv2/relu_3x3",
+    stride8="inception_3b/output",
+    stride16="inception_4e/output",
+    # 4c describes a box better than 4e does.
+    box="inception_4c/output",
+    box_size=(112, 112),
+    region="inception_4c/output",
+    region_size=(320, 320),
+)
+
+GOOGLENET = Architecture(googlenet, PREPROCESSING, _STAGES)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from flax import nnx
 
-from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.base import Architecture, Layer, Preprocessing, Stages
 from jtrack.types import Array
 from jtrack.vision.hog import fhog
 
@@ -22,3 +22,17 @@ class Hog(nnx.Module):
 def hog() -> Iterator[Layer]:
     """No network: histograms of oriented gradients, the one layer "hog"."""
     yield Layer("hog", Hog())
+
+
+_STAGES = Stages(
+    first="hog",
+    stride4="hog",
+    stride8="hog",
+    stride16="hog",
+    box="hog",
+    box_size=(64, 64),
+    region="hog",
+    region_size=(256, 256),
+)
+
+HOG = Architecture(hog, PREPROCESSING, _STAGES)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.base import Architecture, Layer, Preprocessing
 
 PREPROCESSING = Preprocessing("RGB", (0, 0, 0), (1, 1, 1), (224, 224))
 
@@ -10,3 +10,6 @@ PREPROCESSING = Preprocessing("RGB", (0, 0, 0), (1, 1, 1), (224, 224))
 def none() -> Iterator[Layer]:
     """No network, for trackers that learn their own from the video."""
     yield from ()
+
+
+NONE = Architecture(none, PREPROCESSING, stages=None)

@@ -19,10 +19,11 @@ from safetensors import SafetensorError, safe_open
 from jtrack import backbones
 from jtrack.backbones import store
 from jtrack.backbones.convert import Layers, check
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError
+from jtrack.names import match
 
 HEAD = ("fc6", "fc7", "objectness")
-_PREFIX = "head/"
+PREFIX = "head/"  # begins the names of the head's layers among the network's
 
 
 class Feature(NamedTuple):
@@ -34,25 +35,6 @@ class Feature(NamedTuple):
     stride: int = 16  # pixels of the image between cells of the layer's map
     pools: str | None = None  # the layer of half that stride whose 3 x 3 maxima it is, if it is that
     own: bool = False  # whether the network has an fc6 for this map, with which the head begins
-
-
-# As AlexNet's pool5, 6 x 6 cells; of networks without fully connected layers a late map of stride 16.
-FEATURES: dict[str, Feature] = {
-    "caffenet": Feature("pool5", (227, 227), stride=32, pools="relu5", own=True),
-    "alexnet": Feature("pool5", (227, 227), stride=32, pools="relu5", own=True),
-    "rcnn_ilsvrc13": Feature("pool5", (227, 227), stride=32, pools="relu5", own=True),
-    "alexnet_torchvision": Feature("pool5", (224, 224), stride=32, pools="relu5", own=True),
-    "caffenet_conv": Feature("pool5", (227, 227), stride=32, pools="relu5"),
-    "vgg16": Feature("relu5_3", (112, 112)),
-    "vgg16_torchvision": Feature("relu5_3", (112, 112)),
-    "vgg19": Feature("relu5_4", (112, 112)),
-    "vgg19_torchvision": Feature("relu5_4", (112, 112)),
-    "vgg19_slim": Feature("relu5_1", (112, 112)),
-    "googlenet": Feature("inception_4c/output", (112, 112)),
-    "squeezenet": Feature("fire9/concat", (115, 115)),
-    "tiny": Feature("relu4_4", (48, 48), stride=8),
-    "hog": Feature("hog", (64, 64), stride=4),
-}
 
 
 class Entry(NamedTuple):
@@ -80,7 +62,7 @@ def write(path: Path, backbone: str, layers: Layers, head: Layers, about: Mappin
 
     Args:
       path: the file, *.safetensors.
-      backbone: the network's name, one of `FEATURES`.
+      backbone: the network's name, one of `networks()`.
       layers: its weights; only those its feature needs are kept.
       head: {"fc6", "fc7", "objectness"}, each {"kernel": [inputs, outputs], "bias": [outputs]}, float32.
       about: what else the header should say: data, iterations, rates.
@@ -90,7 +72,7 @@ def write(path: Path, backbone: str, layers: Layers, head: Layers, about: Mappin
     """
     feature = feature_of(backbone)
     needed = backbones.get(backbone).template(taps=(feature.tap,))
-    kept = {layer: layers[layer] for layer in needed} | {_PREFIX + layer: head[layer] for layer in HEAD}
+    kept = {layer: layers[layer] for layer in needed} | {PREFIX + layer: head[layer] for layer in HEAD}
     header = dict(about) | {"name": path.stem, "backbone": backbone, "feature": json.dumps(feature)}
     store.write(path, kept, header | {"params_sha256": store.digest(kept)})
 
@@ -123,7 +105,7 @@ def load(name: str | Path) -> Entry:
             f"{path} is damaged or holds no weights ({error}): train or fetch it again"
         ) from None
     backbone = header.get("backbone", "")
-    if backbone not in FEATURES or any(_PREFIX + layer not in found for layer in HEAD):
+    if backbone not in networks() or any(PREFIX + layer not in found for layer in HEAD):
         raise JtrackError(
             f"{path} holds no network trained for objectness: give a file of `jtrack train objectness`"
         )
@@ -133,18 +115,37 @@ def load(name: str | Path) -> Entry:
             f"{path} stands on {header.get('feature')} of {backbone}, this version on {json.dumps(feature)}: "
             "train it again"
         )
-    layers = {layer: arrays for layer, arrays in found.items() if not layer.startswith(_PREFIX)}
+    layers = {layer: arrays for layer, arrays in found.items() if not layer.startswith(PREFIX)}
     check(layers, backbones.get(backbone).template(taps=(feature.tap,)), name=backbone, path=path)
-    head = {layer: found[_PREFIX + layer] for layer in HEAD}
+    head = {layer: found[PREFIX + layer] for layer in HEAD}
     _check_head(backbone, head, path)
     return Entry(backbone, layers, head, header)
 
 
+def networks() -> list[str]:
+    """The networks that can be trained for objectness."""
+    return [name for name, architecture in backbones.ARCHITECTURES.items() if architecture.stages]
+
+
 def feature_of(backbone: str) -> Feature:
-    """The feature of a network that the head stands on; a JtrackError for a network without one."""
-    if backbone not in FEATURES:
-        raise unknown_name("network for objectness", backbone, FEATURES)
-    return FEATURES[backbone]
+    """The feature of a network that the head stands on.
+
+    AlexNet's pool5, 6 x 6 cells; of networks without fully connected layers a late map of stride 16.
+
+    Raises:
+      JtrackError: a network without stages.
+    """
+    net = backbones.get(match("network for objectness", backbone, networks()))
+    assert net.stages is not None
+    box, region = net.stages.box, net.stages.region
+    pooled = box != region
+    return Feature(
+        box,
+        net.stages.box_size,
+        stride=net.stride(box),
+        pools=region if pooled else None,
+        own=pooled and net.stages.fc6 is not None,
+    )
 
 
 def width_of(backbone: str) -> int:

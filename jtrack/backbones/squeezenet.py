@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.base import Architecture, Layer, Preprocessing, Stages
 from jtrack.backbones.layers import Concat, Conv, GlobalAveragePool, MaxPool, Relu, Softmax
 
 PREPROCESSING = Preprocessing("BGR", (104, 117, 123), (1, 1, 1), (227, 227))
@@ -40,3 +40,17 @@ def squeezenet() -> Iterator[Layer]:
     yield Layer("relu_conv10", Relu())
     yield Layer("pool10", GlobalAveragePool())
     yield Layer("prob", Softmax())
+
+
+_STAGES = Stages(
+    first="relu_conv1",
+    stride4="fire3/concat",
+    stride8="fire5/concat",
+    stride16="fire9/concat",
+    box="fire9/concat",
+    box_size=(115, 115),
+    region="fire9/concat",
+    region_size=(455, 455),
+)
+
+SQUEEZENET = Architecture(squeezenet, PREPROCESSING, _STAGES)

@@ -147,7 +147,7 @@ def load(name: str) -> Layers:
     """
     backbone = backbones.get(name)
     name = backbone.name
-    if name == "tiny":
+    if backbones.ARCHITECTURES[name].untrained:
         return backbone.random_params(0)
     if not backbone.template():
         return {}

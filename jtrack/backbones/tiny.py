@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.base import Architecture, Layer, Preprocessing, Stages
 from jtrack.backbones.layers import Conv, Dense, MaxPool, Relu
 
 PREPROCESSING = Preprocessing("RGB", (123.68, 116.779, 103.939), (58, 58, 58), (64, 64))
@@ -21,3 +21,18 @@ def tiny() -> Iterator[Layer]:
         inputs = width
     yield Layer("fc6", Dense(2 * 2 * 16, 32))
     yield Layer("relu6", Relu())
+
+
+_STAGES = Stages(
+    first="relu3_4",  # of stride 4: larger maps would make tests slow
+    stride4="relu3_4",
+    stride8="relu4_4",
+    stride16="relu5_4",
+    box="relu4_4",
+    box_size=(48, 48),
+    region="relu4_4",
+    region_size=(128, 128),
+    fc6="relu6",
+)
+
+TINY = Architecture(tiny, PREPROCESSING, _STAGES, untrained=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from jtrack.backbones.base import Layer, Preprocessing
+from jtrack.backbones.base import TORCHVISION, Architecture, Layer, Preprocessing, Stages
 from jtrack.backbones.layers import Conv, Dense, MaxPool, Relu, Softmax
 
 # As MatConvNet: RGB. The Caffe files are BGR with the same means; their conv1_1 is flipped when converted, so
@@ -70,3 +70,28 @@ def vgg19_slim() -> Iterator[Layer]:
     for layer in _blocks(3, (16, 32, 64, 128, 128), depths, ceil=False, reflect=True):
         if layer.name != "pool5":
             yield layer
+
+
+def _stages(stride4: str, stride8: str, stride16: str, *, fc6: str | None = "relu6") -> Stages:
+    return Stages(
+        first="relu1_1",
+        stride4=stride4,
+        stride8=stride8,
+        stride16=stride16,
+        box=stride16,
+        box_size=(112, 112),
+        region=stride16,
+        region_size=(448, 448),
+        fc6=fc6,
+    )
+
+
+_STAGES16 = _stages("relu3_3", "relu4_3", "relu5_3")
+_STAGES19 = _stages("relu3_4", "relu4_4", "relu5_4")
+_SLIM_STAGES = _stages("relu3_4", "relu4_4", "relu5_1", fc6=None)
+
+VGG16 = Architecture(vgg16, PREPROCESSING, _STAGES16)
+VGG19 = Architecture(vgg19, PREPROCESSING, _STAGES19)
+VGG19_SLIM = Architecture(vgg19_slim, SLIM_PREPROCESSING, _SLIM_STAGES)
+VGG16_TORCHVISION = Architecture(vgg16_torchvision, TORCHVISION, _STAGES16)
+VGG19_TORCHVISION = Architecture(vgg19_torchvision, TORCHVISION, _STAGES19)

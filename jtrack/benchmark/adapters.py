@@ -46,7 +46,7 @@ from jtrack.errors import JtrackError, unknown_name
 from jtrack.names import match
 from jtrack.run.inputs import canvas_of, check_boxes, to_frame
 from jtrack.run.stream import Executable, build, executable, make_tracker
-from jtrack.trackers import Built
+from jtrack.trackers import BoundTracker
 from jtrack.types import Array, Frame, PyTree, Tracker
 
 # What shapes boxes, scores and times of any tracker: frames, protocols, and what tells a failure.
@@ -86,7 +86,7 @@ class Contestant(NamedTuple):
     about: Mapping[str, Any]  # what else is worth knowing
     deterministic: bool  # whether it draws no random numbers
     start: Callable[[int], Session]  # given a seed
-    built: Built | None = None  # of a tracker of jtrack
+    built: BoundTracker | None = None  # of a tracker of jtrack
 
 
 class External(Protocol):
@@ -100,7 +100,7 @@ class External(Protocol):
 
 
 def contestant(
-    tracker: str | Built,
+    tracker: str | BoundTracker,
     *,
     profile: str = "default",
     backbone: str | None = None,
@@ -116,13 +116,13 @@ def contestant(
       profile: of a tracker of jtrack.
       backbone: of a tracker of jtrack.
       precision: of a tracker of jtrack.
-      weights: of gdt, by name or path, as `trackers.create` takes them.
+      weights: a network trained for objectness, by name or path, as `trackers.create` takes it.
       models: files of a tracker of OpenCV that needs them.
 
     Raises:
       JtrackError: there is no such tracker, or it does not fit.
     """
-    if isinstance(tracker, Built) or ":" not in tracker:
+    if isinstance(tracker, BoundTracker) or ":" not in tracker:
         if models:
             raise JtrackError(
                 f"tracker {tracker} takes no --model: its weights are named by --backbone or --weights"
@@ -146,7 +146,7 @@ def contestant(
     return external(tracker)
 
 
-def ours(built: Built) -> Contestant:
+def ours(built: BoundTracker) -> Contestant:
     """A tracker of jtrack."""
     numbers = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist()
@@ -225,14 +225,14 @@ def _with_imports(path: Path, among: set[Path]) -> set[Path]:
     return found
 
 
-def draws_nothing(built: Built) -> bool:
+def draws_nothing(built: BoundTracker) -> bool:
     """Whether a tracker does not look at its key: then every seed gives the same boxes.
 
     Traced, not run: `init` is where a tracker gets its key, and keeps what it needs of it.
     """
     size = (128, 128)
     box = np.array([40.0, 40.0, 48.0, 48.0], np.float32)
-    made = make_tracker(built.make, built.backbone, built.for_target(box, size))
+    made = make_tracker(built.factory, built.backbone, built.for_target(box, size))
     frame = Frame(
         jax.ShapeDtypeStruct((*size, 3), np.uint8),  # type: ignore[arg-type]
         jax.ShapeDtypeStruct((2,), np.int32),  # type: ignore[arg-type]
@@ -250,7 +250,7 @@ class _Stream:
     """One of jtrack's trackers, frame by frame, compiled once a canvas."""
 
     def __init__(
-        self, built: Built, params: PyTree, seed: int, ready: set[tuple[Tracker, tuple[int, int]]]
+        self, built: BoundTracker, params: PyTree, seed: int, ready: set[tuple[Tracker, tuple[int, int]]]
     ) -> None:
         self._built, self._params, self._key, self._ready = built, params, jax.random.key(seed), ready
         self._run: Executable | None = None
@@ -280,7 +280,7 @@ class _Stream:
     def _made(self, image: np.ndarray, box: np.ndarray) -> Tracker:
         size = image.shape[:2]
         checked = check_boxes(box, size, inside=False)
-        return make_tracker(self._built.make, self._built.backbone, self._built.for_target(checked, size))
+        return make_tracker(self._built.factory, self._built.backbone, self._built.for_target(checked, size))
 
 
 def external(tracker: str) -> Contestant:

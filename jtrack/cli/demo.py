@@ -22,22 +22,22 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for what comes out.")] = Path("demo"),
-    tracker: Tracker = "hcft",
+    tracker: Tracker = trackers.DEFAULT,
     profile: Profile = "default",
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Tracks a made-up clip with known ground truth; writes a video, boxes and hcft's response maps."""
+    """Tracks a made-up clip with known ground truth; writes a video, boxes and response maps."""
     outputs.check_folder(out, overwrite=overwrite)
     prepare("float32")
     clip = synthetic.clip()
     truth = clip.boxes
     assert truth is not None
     built = trackers.create(tracker, profile=profile, backbone=backbone)
-    names, shown = [], set()
-    if built.name == "hcft":
+    names, shown = list[str](), set[int]()
+    if (named := built.row.response_maps) is not None:
         built = built._replace(config=dataclasses.replace(built.config, info=True))
-        names = ["+".join(group) for group in built.config.layers]
+        names = named(built.config)
         shown = {len(truth) * part // 8 for part in (1, 3, 5, 7)}
     rows: list[np.ndarray] = []
     with (

@@ -53,7 +53,7 @@ def run(
             f"{either([f'opencv:{name}' for name in OPENCV])}; or one of your own, whose code is run: "
             "file.py:NAME or module:NAME."
         ),
-    ] = "hcft",
+    ] = trackers.DEFAULT,
     profile: Profile = "default",
     backbone: Backbone = None,
     precision: Precision = "float32",

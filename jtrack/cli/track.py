@@ -25,17 +25,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from jtrack import devices, draw, run
+from jtrack import devices, draw, run, trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.cli import outputs
-from jtrack.cli.tracker_options import Backbone, Precision, Profile, Tracker, Weights
+from jtrack.cli.tracker_options import Backbone, Precision, Profile, Tracker, Weights, either
 from jtrack.data import FrameSource
 from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.run import Track, segmentation
 from jtrack.run.inputs import check_boxes, open_frames
 from jtrack.run.stream import OnFrame, build
-from jtrack.trackers import Built
+from jtrack.trackers import BoundTracker
 from jtrack.types import Output
 
 # XLA has one for every program: of a full disk, a folder that is read only, or oneDNN (`configure_cpu`).
@@ -61,7 +61,7 @@ def track(
     one_based: Annotated[
         bool, typer.Option("--one-based", help="Boxes read and written count pixels from 1, as OTB's do.")
     ] = False,
-    tracker: Tracker = "hcft",
+    tracker: Tracker = trackers.DEFAULT,
     profile: Profile = "default",
     backbone: Backbone = None,
     precision: Precision = "float32",
@@ -74,7 +74,10 @@ def track(
     maps: Annotated[Path | None, typer.Option(help="A folder for pictures of the response maps.")] = None,
     masks: Annotated[
         Path | None,
-        typer.Option(help="A folder for masks of the targets, as .png of 0 and 1, 2, ...; cnn_svm only."),
+        typer.Option(
+            help="A folder for masks of the targets, as .png of 0 and 1, 2, ...; only "
+            f"{either(trackers.names_with('saliency'))}."
+        ),
     ] = None,
     start: Annotated[int, typer.Option(help="First frame, counted from 0.")] = 0,
     end: Annotated[int | None, typer.Option(help="Frame to stop before.", show_default="the last")] = None,
@@ -156,13 +159,15 @@ def check_outputs(
             outputs.check_folder(folder, overwrite=overwrite)
 
 
-def informed(built: Built, maps: Path | None, masks: Path | None) -> Built:
+def informed(built: BoundTracker, maps: Path | None, masks: Path | None) -> BoundTracker:
     """The tracker, which says what the pictures asked for are made of."""
     if masks is not None:
         segmentation.check_saliency(built)
-    if maps is not None and built.name != "hcft":
+    if maps is not None and built.row.response_maps is None:
+        able = either(trackers.names_with("response_maps"))
         raise JtrackError(
-            f"--maps draws the responses of hcft's filters: {built.name} has none, leave it out"
+            f"--maps draws the responses of a tracker's filters: {built.name} has none, leave it out or use "
+            f"{able}"
         )
     if maps is None and masks is None:
         return built
@@ -223,9 +228,10 @@ def annotated(image: np.ndarray, said: list[Output], frame: int) -> np.ndarray:
     )
 
 
-def map_writer(folder: Path, built: Built, start: int) -> OnFrame:
+def map_writer(folder: Path, built: BoundTracker, start: int) -> OnFrame:
     """Writes a picture of the response maps of every frame but the first, which has none."""
-    names = ["+".join(group) for group in built.config.layers]
+    assert built.row.response_maps is not None
+    names = built.row.response_maps(built.config)
 
     def step(index: int, image: np.ndarray, said: list[Output]) -> None:
         if index == 0:

@@ -38,7 +38,8 @@ Precision = Annotated[str, typer.Option(help=f"{either(backbones.PRECISIONS)}, o
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="What `jtrack train objectness` has made for gdt, by name or as a .safetensors file.",
+        help="What `jtrack train objectness` has made, by name or as a .safetensors file; for "
+        f"{either(trackers.names_with('objectness'))}.",
         show_default="the network's own",
     ),
 ]

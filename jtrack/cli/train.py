@@ -44,7 +44,9 @@ def objectness(
             show_default=False,
         ),
     ],
-    backbone: Annotated[str, typer.Option(help=f"Which network: {', '.join(entries.FEATURES)}.")] = "alexnet",
+    backbone: Annotated[
+        str, typer.Option(help=f"Which network: {', '.join(entries.networks())}.")
+    ] = "alexnet",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -83,7 +85,7 @@ def objectness(
 
     A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
     """
-    backbone = match("network for objectness", backbone, entries.FEATURES)
+    backbone = match("network for objectness", backbone, entries.networks())
     path = entry_path(out, backbone)
     folder = path.with_suffix("")
     settings = training.Settings(

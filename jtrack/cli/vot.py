@@ -35,7 +35,7 @@ Sizes = Annotated[
 @app.command("entry")
 def print_entry(
     *,
-    tracker: Tracker = "hcft",
+    tracker: Tracker = trackers.DEFAULT,
     profile: Profile = "default",
     backbone: Backbone = None,
     precision: Precision = "float32",
@@ -57,7 +57,7 @@ def print_entry(
 @app.command()
 def serve(
     *,
-    tracker: Tracker = "hcft",
+    tracker: Tracker = trackers.DEFAULT,
     profile: Profile = "default",
     backbone: Backbone = None,
     precision: Precision = "float32",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jtrack import trackers
 from jtrack.benchmark.adapters import Contestant, Session, contestant
 from jtrack.errors import missing_extra
 
@@ -32,7 +33,7 @@ class GotTracker(Tracker):
 
     def __init__(
         self,
-        tracker: str | Contestant = "hcft",
+        tracker: str | Contestant = trackers.DEFAULT,
         *,
         name: str | None = None,
         one_based: bool = False,

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jtrack import data
+from jtrack import data, trackers
 from jtrack.data import FrameError, FrameSource
 from jtrack.errors import JtrackError
 from jtrack.run.advance import advance_lanes
 from jtrack.run.inputs import Source, canvas_of, check_boxes, open_frames
 from jtrack.run.stream import Track, build, make_tracker
-from jtrack.trackers import Built
+from jtrack.trackers import BoundTracker
 from jtrack.types import Array, Frame, Key, Output, PyTree, Tracker
 
 
@@ -36,7 +36,7 @@ class Job(NamedTuple):
 def track_batch(
     sequences: Sequence[tuple[Source, np.ndarray | Sequence[float]]],
     *,
-    tracker: str | Built = "hcft",
+    tracker: str | BoundTracker = trackers.DEFAULT,
     profile: str = "default",
     backbone: str | None = None,
     precision: str = "float32",
@@ -79,7 +79,7 @@ def track_batch(
                 f"sequence {index} has {len(box)} boxes: track_batch tracks one target in each sequence; "
                 "repeat the pair with every box, or use track"
             )
-        made = make_tracker(built.make, built.backbone, built.for_target(box, frames.size))
+        made = make_tracker(built.factory, built.backbone, built.for_target(box, frames.size))
         jobs.append(Job(frames, box, made))
         groups[made, canvas_of(frames.size)].append(index)
 

@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from jtrack import trackers
 from jtrack.errors import JtrackError
 from jtrack.run.stream import build, track
-from jtrack.trackers import Built
+from jtrack.trackers import BoundTracker
 
 SEEDS = 0.7  # of the largest saliency: from here on a pixel is surely of the target
 MARGIN = 50  # pixels around the box that are surely background, at most
@@ -37,7 +38,7 @@ def saliency(
       image: uint8 [H, W, 3] RGB.
       box: [4] x, y, w, h of the object, in pixels, 0-based.
       backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
-      profile: of `cnn_svm`.
+      profile: of the tracker that makes saliency maps, CNN-SVM.
       seed: of the background's samples.
 
     Returns:
@@ -47,7 +48,8 @@ def saliency(
     Raises:
       JtrackError: for a box that cannot be tracked, an unknown name, or a profile without saliency.
     """
-    built = build("cnn_svm", profile=profile, backbone=backbone, precision="float32")
+    (able, *_) = trackers.names_with("saliency")
+    built = build(able, profile=profile, backbone=backbone, precision="float32")
     built = built._replace(config=dataclasses.replace(built.config, info=True))
     check_saliency(built)
     seen: list[dict[str, Any]] = []
@@ -63,16 +65,17 @@ def saliency(
     return on_frame(np.asarray(seen[0]["saliency"]), np.asarray(seen[0]["window"]), size)
 
 
-def check_saliency(built: Built) -> None:
+def check_saliency(built: BoundTracker) -> None:
     """Refuses a tracker that makes no saliency map.
 
     Raises:
       JtrackError: naming the tracker and its profile.
     """
-    if getattr(built.config, "localisation", "candidate") == "candidate":
+    if built.row.saliency is None or not built.row.saliency(built.config):
+        able = " or ".join(trackers.names_with("saliency"))
         raise JtrackError(
             f"{built.name} {built.profile} makes no saliency map, which masks need: "
-            "use cnn_svm with the profile default or paper"
+            f"use {able} with the profile default or paper"
         )
 
 
@@ -167,7 +170,8 @@ def segment_output(image: np.ndarray, box: np.ndarray, info: dict[str, Any]) -> 
     """
     if "saliency" not in info:
         raise JtrackError(
-            "this output holds no saliency map to segment by: use cnn_svm and Config(info=True)"
+            "this output holds no saliency map to segment by: use "
+            f"{' or '.join(trackers.names_with('saliency'))} and Config(info=True)"
         )
     size = image.shape[0], image.shape[1]
     laid = on_frame(np.asarray(info["saliency"]), np.asarray(info["window"]), size)

@@ -24,7 +24,7 @@ from jtrack.data import FrameError
 from jtrack.errors import JtrackError
 from jtrack.run.advance import advance, advance_lanes
 from jtrack.run.inputs import Source, canvas_of, check_boxes, open_frames, to_frame
-from jtrack.trackers import Built
+from jtrack.trackers import BoundTracker
 from jtrack.types import Frame, Key, Output, PyTree, Tracker
 
 type OnFrame = Callable[[int, np.ndarray, list[Output]], bool | None]
@@ -181,15 +181,15 @@ def _receive(
 
 
 def build(
-    tracker: str | Built,
+    tracker: str | BoundTracker,
     *,
     profile: str,
     backbone: str | None,
     precision: str,
     weights: str | Path | None = None,
-) -> Built:
+) -> BoundTracker:
     """`trackers.create`, in a precision that this machine computes rightly; what is built stays as it is."""
-    if isinstance(tracker, Built):
+    if isinstance(tracker, BoundTracker):
         return tracker
     if isinstance(tracker, Tracker):
         raise JtrackError(
@@ -204,7 +204,7 @@ def track(
     source: Source,
     box: np.ndarray | Sequence[float] | Sequence[Sequence[float]],
     *,
-    tracker: str | Built = "hcft",
+    tracker: str | BoundTracker = trackers.DEFAULT,
     profile: str = "default",
     backbone: str | None = None,
     precision: str = "float32",
@@ -226,7 +226,7 @@ def track(
       profile: one of `jtrack.trackers.profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
       precision: `"float32"` or `"bfloat16"`, of the network's forward passes; see `devices.usable_precision`.
-      weights: of gdt, by name or path, as `trackers.create` takes them.
+      weights: a network trained for objectness, by name or path, as `trackers.create` takes it.
       seed: of the tracker's randomness.
       start: 0-based index of the first frame.
       end: 0-based index after the last frame.
@@ -244,7 +244,7 @@ def track(
     boxes = check_boxes(box, frames.size, inside=True)
     built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     made = [
-        make_tracker(built.make, built.backbone, built.for_target(target, frames.size))
+        make_tracker(built.factory, built.backbone, built.for_target(target, frames.size))
         for target in boxes.reshape(-1, 4)
     ]
     # Copies of the few numbers of each frame: outputs would keep their maps and device buffers alive.

@@ -3,16 +3,13 @@
     tracker = jtrack.trackers.create("hcft", profile="default", backbone="googlenet")
 
 For the parts themselves: `hcft.hcft(backbone, config)` makes the pure functions, and
-`hcft.profile(name, backbone)` is a named pair of structure and numbers.
+`profile("hcft", "default", backbone)` is a named pair of structure and hyper-parameters.
 """
 
 import hashlib
-import tomllib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -22,38 +19,65 @@ from jtrack import backbones
 from jtrack.backbones import Backbone, objectness, store
 from jtrack.errors import JtrackError
 from jtrack.names import match
-from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
-from jtrack.types import Tracker, as_arrays
+from jtrack.trackers import registry
+from jtrack.trackers.registry import DEFAULT, Row
+from jtrack.types import Profile, Tracker, as_arrays
 
-_MODULES: dict[str, ModuleType] = {
-    "hcft": hcft,
-    "fcnt": fcnt,
-    "cnn_svm": cnn_svm,
-    "deeptrack": deeptrack,
-    "gdt": gdt,
-}
+__all__ = [
+    "DEFAULT",
+    "BoundTracker",
+    "Row",
+    "create",
+    "default_backbone",
+    "describe",
+    "describe_profiles",
+    "find",
+    "names",
+    "names_with",
+    "networks",
+    "profile",
+    "profiles",
+]
 
 
-class Built(NamedTuple):
-    """A tracker put together: its structure, its numbers and its weights."""
+class BoundTracker(NamedTuple):
+    """A tracker put together: its structure, its hyper-parameters and its weights."""
 
-    name: str
+    row: Row
     profile: str
     backbone: Backbone
     config: Any  # the tracker's Config; static under jit
-    params: dict[str, Any]  # {"backbone": weights, "tracker": numbers}
-    make: Callable[[Backbone, Any], Tracker]
-    trained: str | None = None  # the entry that a network and its head, trained for objectness, are of
+    params: dict[str, Any]  # {"backbone": weights, "tracker": hyper-parameters}
+    trained: str | None = None  # the name of the weights, if a network and its head trained for objectness
 
     def __repr__(self) -> str:
         count = sum(np.size(leaf) for leaf in jax.tree.leaves(self.params["backbone"]))
         trained = "" if self.trained is None else f" of {self.trained}"
         network = f"{self.backbone.name} ({self.backbone.precision}, {count:,} weights{trained})"
-        return f"Built({self.name} {self.profile} on {network})"
+        return f"BoundTracker({self.name} {self.profile} on {network})"
+
+    @property
+    def name(self) -> str:
+        """The tracker's."""
+        return self.row.name
+
+    @property
+    def factory(self) -> Callable[[Backbone, Any], Tracker]:
+        """What makes the pure functions of a backbone and a config."""
+        return self.row.factory
 
     def for_target(self, box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) -> Any:
         """The config with all shapes fixed for a first box (x, y, w, h) and frames of (height, width)."""
         return self.config.for_target(box, frame_size)
+
+    def functions(self, box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) -> Tracker:
+        """The pure functions for a target.
+
+        Args:
+          box: x, y, w, h of the target in the first frame, in pixels, 0-based.
+          frame_size: (height, width) of the frames.
+        """
+        return self.factory(self.backbone, self.for_target(box, frame_size))
 
     def label(self) -> dict[str, str]:
         """What identifies a result: names, versions, and a digest of everything that shapes the numbers."""
@@ -70,130 +94,160 @@ class Built(NamedTuple):
         }
         if self.trained is not None:
             facts["trained"] = self.trained
-        numbers = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(self.params["tracker"])]
-        text = repr((sorted(facts.items()), self.config, numbers))
+        hyper = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(self.params["tracker"])]
+        text = repr((sorted(facts.items()), self.config, hyper))
         return facts | {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
 def names() -> list[str]:
     """The trackers there are."""
-    return list(_MODULES)
+    return list(registry.ROWS)
 
 
-def profiles(name: str) -> list[str]:
+def names_with(offer: str) -> list[str]:
+    """The trackers that offer something: `response_maps`, `saliency` or `objectness` (`Row`)."""
+    return [name for name, row in registry.ROWS.items() if getattr(row, offer) is not None]
+
+
+def profiles(tracker: str | Row) -> list[str]:
     """The profiles of a tracker.
 
     Raises:
       JtrackError: there is no tracker of this name.
     """
-    return list(_module(name).PROFILES)
+    return list(find(tracker).profiles)
 
 
-def describe(name: str) -> str:
+def describe(tracker: str | Row) -> str:
     """What a tracker is, in one line: its name and paper.
 
     Raises:
       JtrackError: there is no tracker of this name.
     """
-    return (_module(name).__doc__ or "").partition("\n")[0]
+    return find(tracker).about
 
 
-def describe_profiles(name: str) -> dict[str, str]:
+def describe_profiles(tracker: str | Row) -> dict[str, str]:
     """The profiles of a tracker, with what each is in one line.
 
     Raises:
       JtrackError: there is no tracker of this name.
     """
-    name = match("tracker", name, _MODULES)
-    known = tomllib.loads((resources.files(__name__) / "profiles.toml").read_text("utf-8"))[name]
-    return {profile: known[profile] for profile in profiles(name)}
+    row = find(tracker)
+    return {name: row.about_profile(name) for name in row.profiles}
 
 
-def networks(name: str) -> list[str]:
+def networks(tracker: str | Row) -> list[str]:
     """The networks a tracker can stand on, of `jtrack.backbones.names()`.
 
     Raises:
       JtrackError: there is no tracker of this name.
     """
-    return list(_module(name).BACKBONES)
+    own = find(tracker).own_network
+    return [name for name, net in backbones.ARCHITECTURES.items() if (net.stages is None) == own]
+
+
+def profile(tracker: str | Row, name: str, backbone: str | Backbone = "none") -> Profile[Any, Any]:
+    """A profile of a tracker on a network.
+
+    Args:
+      tracker: one of `names()`, or a row.
+      name: one of `profiles(tracker)`.
+      backbone: the network, or its name: one of `networks(tracker)`.
+
+    Raises:
+      JtrackError: an unknown name, or a network that the tracker cannot stand on.
+    """
+    row = find(tracker)
+    make = row.profiles[match(f"profile of {row.name}", name, row.profiles)]
+    if isinstance(backbone, str):
+        what = f"backbone of {row.name}" + (", which learns its own network," if row.own_network else "")
+        backbone = backbones.get(match(what, backbone, networks(row)))
+    return make(backbone)
 
 
 def create(
-    name: str = "hcft",
+    tracker: str | Row = DEFAULT,
     *,
     profile: str = "default",
     backbone: str | None = None,
     precision: str = "float32",
     weights: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
-) -> Built:
+) -> BoundTracker:
     """Puts a tracker together from names.
 
     Args:
-      name: one of `names()`.
-      profile: one of `profiles(name)`.
-      backbone: one of `jtrack.backbones.names()`; None for `default_backbone(name)`.
+      tracker: one of `names()`, or a row of one's own.
+      profile: one of `profiles(tracker)`.
+      backbone: one of `jtrack.backbones.names()`; None for `default_backbone(tracker)`.
       precision: `float32` or `bfloat16`, of the network's forward pass only.
-      weights: of GDT: a network trained for objectness and its head (`backbones.objectness`), by name or by
-        the path of its file. None for the backbone's own entry, NETWORK_objectness, in the weights folders;
-        where there is none, too, GDT starts from a random head, and says so once.
+      weights: a network trained for objectness and its head (`backbones.objectness`), by name or by the path
+        of its file, for a tracker that begins with them (gdt). None for the backbone's own entry,
+        NETWORK_objectness, in the weights folders; where there is none, too, the tracker starts from a random
+        head, and says so once.
       changes: fields of the profile's config and its hyper-parameters that are to be different.
 
     Raises:
       JtrackError: an unknown name, a change that the tracker cannot work with, weights that are not there, or
         weights that the tracker would not use.
     """
-    name = match("tracker", name, _MODULES)
-    module = _MODULES[name]
-    profile = match(f"profile of {name}", profile, module.PROFILES)
+    row = find(tracker)
+    profile = match(f"profile of {row.name}", profile, row.profiles)
     if backbone is not None:
         backbone = match("backbone", backbone, backbones.names())
     entry = None if weights is None else objectness.load(weights)
     trained = Path(weights).name.removesuffix(store.SUFFIX) if weights is not None else None
     if entry is not None and backbone not in (None, entry.backbone):
         raise JtrackError(f"{weights} holds {entry.backbone}, not {backbone}: leave the backbone away")
-    wanted = entry.backbone if entry else backbone or default_backbone(name)
-    net = backbones.get(wanted, precision=precision)
-    chosen = module.profile(profile, net.name).replace(**(changes or {}))
-    if getattr(chosen.config, "start", None) == "objectness":
-        if entry is None and (entry := _trained_for_objectness(net.name)) is not None:
+    wanted = entry.backbone if entry else backbone or default_backbone(row)
+    net = backbones.get(match(f"backbone of {row.name}", wanted, networks(row)), precision=precision)
+    chosen = row.profiles[profile](net).replace(**(changes or {}))
+    if row.objectness is not None and row.objectness(chosen.config):
+        if entry is None and (entry := _trained_for_objectness(row.name, net.name)) is not None:
             trained = objectness.name_for(net.name)
     elif entry is not None:
+        able = " or ".join(names_with("objectness"))
         raise JtrackError(
-            f"profile {profile!r} of {name} uses no network trained for objectness: leave the weights "
-            f"{str(weights)!r} away, or choose a profile of gdt that begins with them"
+            f"profile {profile!r} of {row.name} uses no network trained for objectness: leave the weights "
+            f"{str(weights)!r} away, or choose a profile of {able} that begins with them"
         )
     layers = net.cast_params(entry.layers if entry else store.load(net.name))
     if entry is not None:
-        layers |= {f"{gdt.HEAD}{layer}": arrays for layer, arrays in entry.head.items()}
+        layers |= {f"{objectness.PREFIX}{layer}": arrays for layer, arrays in entry.head.items()}
     params = {"backbone": layers, "tracker": as_arrays(chosen.hyper)}
-    return Built(name, profile, net, chosen.config, params, getattr(module, name), trained)
+    return BoundTracker(row, profile, net, chosen.config, params, trained)
 
 
-def _trained_for_objectness(backbone: str) -> objectness.Entry | None:
+def _trained_for_objectness(tracker: str, backbone: str) -> objectness.Entry | None:
     """A network's own entry, if there is one."""
     name = objectness.name_for(backbone)
     if objectness.find(name):
         return objectness.load(name)
     if backbone in store.manifest():  # the others know nothing of images anyway
         warnings.warn(
-            f"no weights {name!r} in the weights folders: gdt starts from a random head, the paper's 'no "
-            f"obj-general'; `jtrack train objectness --backbone {backbone}` makes them",
+            f"no weights {name!r} in the weights folders: {tracker} starts from a random head; "
+            f"`jtrack train objectness --backbone {backbone}` makes them",
             stacklevel=3,
         )
     return None
 
 
-def default_backbone(name: str = "hcft") -> str:
+def default_backbone(tracker: str | Row = DEFAULT) -> str:
     """The network a tracker gets if none is asked for.
 
     `none` for one that learns its own; else `googlenet` where its weights are found, else `hog`, which needs
     none.
     """
-    if "none" in _module(name).BACKBONES:
+    if find(tracker).own_network:
         return "none"
     return "googlenet" if "googlenet" in store.available() else "hog"
 
 
-def _module(name: str) -> ModuleType:
-    return _MODULES[match("tracker", name, _MODULES)]
+def find(tracker: str | Row) -> Row:
+    """The row of a tracker, by its name; a row is itself.
+
+    Raises:
+      JtrackError: there is no tracker of this name.
+    """
+    return tracker if isinstance(tracker, Row) else registry.ROWS[match("tracker", tracker, registry.ROWS)]

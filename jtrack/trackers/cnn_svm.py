@@ -16,7 +16,7 @@ of 4096 values 5.4 MB, and 0.9 MB of maps.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,7 @@ from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency, scale_following
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, variant
 from jtrack.vision import boxes, pooling
 from jtrack.vision.crop import crop
 from jtrack.vision.resize import resize
@@ -133,52 +132,35 @@ class Feature(NamedTuple):
     size: tuple[int, int]
 
 
-# fc6 after its ReLU, as the paper, where there is one; else a late map, averaged to a few cells.
-FEATURES: dict[str, Feature] = {
-    "caffenet": Feature("relu6", None, (227, 227)),
-    "rcnn_ilsvrc13": Feature("relu6", None, (227, 227)),
-    "alexnet": Feature("relu6", None, (227, 227)),
-    "alexnet_torchvision": Feature("relu6", None, (224, 224)),
-    "caffenet_conv": Feature("pool5", 4, (227, 227)),
-    "vgg16": Feature("relu6", None, (224, 224)),
-    "vgg16_torchvision": Feature("relu6", None, (224, 224)),
-    "vgg19": Feature("relu6", None, (224, 224)),
-    "vgg19_torchvision": Feature("relu6", None, (224, 224)),
-    "vgg19_slim": Feature("relu5_1", 3, (112, 112)),
-    "googlenet": Feature("inception_4c/output", 3, (112, 112)),
-    "squeezenet": Feature("fire9/concat", 3, (115, 115)),
-    "tiny": Feature("relu6", None, (64, 64)),
-    "hog": Feature("hog", 8, (64, 64)),
-}
-
-# What `default` takes: a map, since candidates are cut from one of the region of some four sides.
-SHARED: dict[str, Feature] = {
-    "caffenet": Feature("relu5", 4, (515, 515)),
-    "rcnn_ilsvrc13": Feature("relu5", 4, (515, 515)),
-    "alexnet": Feature("relu5", 4, (515, 515)),
-    "alexnet_torchvision": Feature("relu5", 4, (511, 511)),
-    "caffenet_conv": Feature("relu5", 4, (515, 515)),
-    "vgg16": Feature("relu5_3", 4, (448, 448)),
-    "vgg16_torchvision": Feature("relu5_3", 4, (448, 448)),
-    "vgg19": Feature("relu5_4", 4, (448, 448)),
-    "vgg19_torchvision": Feature("relu5_4", 4, (448, 448)),
-    "vgg19_slim": Feature("relu5_1", 4, (448, 448)),
-    "googlenet": Feature("inception_4c/output", 4, (320, 320)),
-    "squeezenet": Feature("fire9/concat", 4, (455, 455)),
-    "tiny": Feature("relu4_4", 3, (128, 128)),
-    "hog": Feature("hog", 8, (256, 256)),
-}
-
-BACKBONES = tuple(FEATURES)
+# Cells a side that a box's map is averaged to, where the network has no fc6 (`paper`) ...
+CELLS = {"caffenet_conv": 4, "hog": 8}
+# ... and that a box has on the map of a region (`default`).
+REGION_CELLS = {"tiny": 3, "hog": 8}
 
 
-def _paper(backbone: str, **structure: Any) -> Profile:
-    feature = FEATURES[backbone]
-    return Profile(Config(feature.tap, feature.cells, feature.size, **structure), Hyper())
+def feature_of(backbone: Backbone) -> Feature:
+    """What describes the image of a box: fc6 after its ReLU, as in the paper, else a late map."""
+    stages = backbone.stages
+    assert stages is not None
+    if stages.fc6 is not None:
+        return Feature(stages.fc6, None, backbone.preprocessing.size)
+    return Feature(stages.box, CELLS.get(backbone.name, 3), stages.box_size)
 
 
-def _default(backbone: str) -> Profile:
-    """Beyond the paper.
+def region_feature_of(backbone: Backbone) -> Feature:
+    """What describes a region of some four sides of the target, from whose map boxes are cut."""
+    stages = backbone.stages
+    assert stages is not None
+    return Feature(stages.region, REGION_CELLS.get(backbone.name, 4), stages.region_size)
+
+
+def _paper(backbone: Backbone) -> Profile:
+    """The text: every candidate is passed through the network, the box keeps its size."""
+    return Profile(Config(*feature_of(backbone)), Hyper())
+
+
+def _default(backbone: Backbone) -> Profile:
+    """Recommended: one pass of the network for all candidates, the scale followed, learning only when sure.
 
     One pass of the network over the surroundings describes all candidates, and one pass backwards projects
     what all positive ones ask for (the maximum is taken on the network's map instead of the image). A
@@ -187,11 +169,8 @@ def _default(backbone: str) -> Profile:
     is half hidden has a positive score still, and what hides it would be learnt. The usual score begins at 0:
     a young model learns of low scores, too. The scale is followed, and the peak lies between cells.
     """
-    feature = SHARED[backbone]
     config = Config(
-        feature.tap,
-        feature.cells,
-        feature.size,
+        *region_feature_of(backbone),
         shared=True,
         follows_scale=True,
         weighted=True,
@@ -201,27 +180,25 @@ def _default(backbone: str) -> Profile:
     return Profile(config, Hyper(threshold=-0.5, trust=0.75))
 
 
-PROFILES: dict[str, Callable[[str], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile]] = {
     "default": _default,
     "paper": _paper,
-    "svm_only": functools.partial(_paper, localisation="candidate"),
-    "no_prior": functools.partial(_paper, localisation="likelihood"),
+    "svm_only": variant(
+        _paper,
+        "The paper's Ours_SVM: the best candidate is the target, no saliency.",
+        localisation="candidate",
+    ),
+    "no_prior": variant(
+        _paper,
+        "Ablation of paper: the target is where the saliency template fits best, wherever it was expected.",
+        localisation="likelihood",
+    ),
 }
 
 
-def profile(name: str, backbone: str) -> Profile:
-    """A profile on a network's features.
-
-    Args:
-      name: one of `PROFILES`.
-      backbone: one of `FEATURES`.
-
-    Raises:
-      JtrackError: no such profile, or a network whose features are not known.
-    """
-    name = match("profile of cnn_svm", name, PROFILES)
-    backbone = match("backbone of cnn_svm", backbone, FEATURES)
-    return PROFILES[name](backbone)
+def has_saliency(config: Config) -> bool:
+    """Whether `Output.info` holds a saliency map."""
+    return config.localisation != "candidate"
 
 
 def cnn_svm(backbone: Backbone, config: Config) -> Tracker:

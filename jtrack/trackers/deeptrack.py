@@ -28,8 +28,7 @@ from jtrack.learning import cue_network, iterative_sgd, sample_pool, structural_
 from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
 from jtrack.learning.sample_pool import Pool
-from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes
 from jtrack.vision.colour import grey, hsv
 from jtrack.vision.contrast import gradient_magnitude, local_contrast, stretch
@@ -51,7 +50,6 @@ CUES = {
 DARK = 0.2  # value below which colours fade out of redness and yellowness
 GREY_CUES = ("contrast", "contrast_wide", "gradient")
 COLOUR_CUES = ("hue", "value", "gradient")
-BACKBONES = ("none",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +155,14 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-def _paper() -> Profile:
+def _paper(backbone: Backbone) -> Profile:
+    """The text: the numbers it prints."""
+    del backbone
     return Profile(Config(), Hyper())
 
 
-def _default() -> Profile:
-    """What we would use ourselves: what measured better on real sequences.
+def _default(backbone: Backbone) -> Profile:
+    """Recommended: fixed cue ranges, opponent colours, momentum, the mean of the best candidates.
 
     Cues keep fixed ranges around 0, so that what passes by does not change how the target looks, and hue,
     which is noise where colours are pale, gives way to two opponent colours. Momentum trains in fewer cycles.
@@ -170,6 +170,7 @@ def _default() -> Profile:
     several overlapping patches of the target, and the background that scored highest. The first frame fills
     the background's pool, with much of it next to the target.
     """
+    del backbone
     config = Config(
         grey_cues=("contrast", "contrast_wide", "grey", "gradient"),
         colour_cues=("value", "redness", "yellowness", "gradient"),
@@ -190,43 +191,27 @@ def _default() -> Profile:
     )
 
 
-def _without(**changes: Any) -> Callable[[], Profile]:
-    """`default` with something else in the place of a part of the paper."""
-    return lambda: _default().replace(**changes)
-
-
-ABLATIONS: dict[str, Callable[[], Profile]] = {
-    # Gradients alone instead of several cues.
-    "one-cue": _without(grey_cues=("gradient",), colour_cues=("gradient",)),
-    # No structural importance: all samples count alike.
-    "uniform": _without(importance="uniform"),
-    # Importance as printed.
-    "slope-1": _without(slope=1.0),
-    # Background by its age as printed: all but the last frame's is forgotten.
-    "sigma-10": _without(decay=10.0),
-    # No truncation of small errors.
-    "untruncated": _without(beta=0.0),
-    # No temporal sampling: background is drawn whatever its age.
-    "ageless": _without(decay=0.0),
-    # No label noise: all frames are trusted alike.
-    "trusting": _without(trust=False),
-    # No lazy update: each frame trains.
-    "eager": _without(lazy=False),
-    # All cues are trained at once on the fused loss.
-    "joint": _without(schedule="joint"),
+# `default` with something else in the place of a part of the paper.
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "one-cue": (
+        "gradients alone instead of several cues",
+        {"grey_cues": ("gradient",), "colour_cues": ("gradient",)},
+    ),
+    "uniform": ("no structural importance, all samples count alike", {"importance": "uniform"}),
+    "slope-1": ("structural importance as printed", {"slope": 1.0}),
+    "sigma-10": (
+        "background weighed by its age as printed, so that only the last frame's counts",
+        {"decay": 10.0},
+    ),
+    "untruncated": ("small errors are not cut off", {"beta": 0.0}),
+    "ageless": ("background is drawn whatever its age", {"decay": 0.0}),
+    "trusting": ("no label noise, all frames are trusted alike", {"trust": False}),
+    "eager": ("no lazy update, every frame trains", {"lazy": False}),
+    "joint": ("all cues are trained at once on the fused loss", {"schedule": "joint"}),
 }
-PROFILES: dict[str, Callable[[], Profile]] = {"default": _default, "paper": _paper, **ABLATIONS}
-
-
-def profile(name: str, backbone: str = "none") -> Profile:
-    """A profile by its name.
-
-    Raises:
-      JtrackError: no such profile, or a network: this tracker learns its own.
-    """
-    name = match("profile of deeptrack", name, PROFILES)
-    match("backbone of deeptrack, which learns its own network,", backbone, BACKBONES)
-    return PROFILES[name]()
+PROFILES: dict[str, Callable[[Backbone], Profile]] = {"default": _default, "paper": _paper}
+for _name, (_about, _changes) in ABLATIONS.items():
+    PROFILES[_name] = variant(_default, f"Ablation of default: {_about}.", **_changes)
 
 
 def deeptrack(backbone: Backbone, config: Config) -> Tracker:

@@ -17,7 +17,7 @@ which its scale filter takes 0.3 MB.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +29,7 @@ from jtrack.learning import caffe_sgd, heat_map_net, map_selection, scale_follow
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.heat_map_net import HeatMapNet, Samples
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes, heat_map
 from jtrack.vision.crop import crop
 from jtrack.vision.particles import gaussian_particles
@@ -187,38 +186,26 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-# (specific, general) taps of each network: layers of stride 8 and 16 behind which as much has been computed
-# as behind the paper's conv4-3 and conv5-3 of VGG-16, after their ReLUs, as released. vgg19_slim ends with
-# relu5_1, which finds targets less well than relu4_4 does (`python bench/fcnt.py --taps vgg19_slim`).
-TAPS: dict[str, tuple[str, str]] = {
-    "vgg16": ("relu4_3", "relu5_3"),
-    "vgg16_torchvision": ("relu4_3", "relu5_3"),
-    "vgg19": ("relu4_4", "relu5_4"),
-    "vgg19_torchvision": ("relu4_4", "relu5_4"),
-    "vgg19_slim": ("relu4_2", "relu4_4"),
-    "googlenet": ("inception_3b/output", "inception_4e/output"),
-    "squeezenet": ("fire5/concat", "fire9/concat"),
-    "alexnet": ("relu2", "relu5"),
-    "alexnet_torchvision": ("relu2", "relu5"),
-    "caffenet": ("relu2", "relu5"),
-    "caffenet_conv": ("relu2", "relu5"),
-    "rcnn_ilsvrc13": ("relu2", "relu5"),
-    "tiny": ("relu4_4", "relu5_4"),
-    "hog": ("hog", "hog"),
-}
-
-BACKBONES = tuple(TAPS)
+# (specific, general) layers where other ones than the network's last of stride 8 and 16, the paper's conv4-3
+# and conv5-3 of VGG-16, measured better (`python bench/fcnt.py --taps vgg19_slim`).
+LAYERS: dict[str, tuple[str, str]] = {"vgg19_slim": ("relu4_2", "relu4_4")}
 
 
-def _paper(specific: str, general: str) -> Profile:
-    """The text; regions of 368 pixels, as the sizes of its maps say, not 386.
+def layers_of(backbone: Backbone) -> tuple[str, str]:
+    """The (specific, general) layers of a network."""
+    stages = _there(backbone.stages)
+    return LAYERS.get(backbone.name, (stages.stride8, stages.stride16))
 
+
+def _paper(backbone: Backbone) -> Profile:
+    """The text: the numbers it prints.
+
+    Regions have 368 pixels, as the sizes of its maps say, not 386.
     Its confidence, the sum of the heat inside, cannot tell the scale (`heat_map.candidate_scores`): the
     exponents of the area are those of the released code. So is the momentum, of which it says nothing.
     """
     config = Config(
-        specific,
-        general,
+        *layers_of(backbone),
         hidden=36,
         selection_iterations=50,
         adaptation_iterations=3,
@@ -245,30 +232,32 @@ def _paper(specific: str, general: str) -> Profile:
     return Profile(config, chosen)
 
 
-def _release2015(specific: str, general: str) -> Profile:
-    return Profile(Config(specific, general, curvature="release"), Hyper())
+def _release2015(backbone: Backbone) -> Profile:
+    """The authors' first code (f2f5e03)."""
+    return Profile(Config(*layers_of(backbone), curvature="release"), Hyper())
 
 
-def _release2016(specific: str, general: str) -> Profile:
-    config = Config(specific, general, curvature="release", particles=700)
+def _release2016(backbone: Backbone) -> Profile:
+    """The authors' later code (d2d9e72): 700 candidates, gates on the scale."""
+    config = Config(*layers_of(backbone), curvature="release", particles=700)
     chosen = Hyper(position_deviation=0.0, position_share=1 / 7, scale_gates=(0.45, 0.4, 0.35, 0.49))
     return Profile(config, chosen)
 
 
-def _default(specific: str, general: str) -> Profile:
-    """Coarser maps, exact geometry, the paper's numbers of updates, and three rules of our own.
+def _default(backbone: Backbone) -> Profile:
+    """Recommended: coarser maps, exact geometry, a scale filter, distracters handled more carefully.
 
-    No frame is the best one while GNet sees much heat beside the target: behind an occluder the best is the
-    occluder, which SNet then learns to follow. A distracter hands over to SNet the less readily the colder
-    SNet is itself. And the size comes from a scale filter.
+    It makes the paper's numbers of updates, and has three rules of our own. No frame is the best one while
+    GNet sees much heat beside the target: behind an occluder the best is the occluder, which SNet then learns
+    to follow. A distracter hands over to SNet the less readily the colder SNet is itself. And the size comes
+    from a scale filter.
 
     Later heat maps are blurred more than the first, whatever the size of the target, so that boxes that
     collect heat grow. The filter over gradient histograms does not; with a target that turns it is misled,
     which is why only part of the change it finds is made.
     """
     config = Config(
-        specific,
-        general,
+        *layers_of(backbone),
         input_size=224,
         centred=True,
         adaptation_iterations=3,
@@ -289,38 +278,18 @@ def _default(specific: str, general: str) -> Profile:
     return Profile(config, chosen)
 
 
-def _ablation(**changes: Any) -> Callable[[str, str], Profile]:
-    """`default` with another structure."""
-    return lambda specific, general: _default(specific, general).replace(**changes)
-
-
-PROFILES: dict[str, Callable[[str, str], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile]] = {
     "default": _default,
     "paper": _paper,
     "release2015": _release2015,
     "release2016": _release2016,
-    "general": _ablation(nets="general"),
-    "specific": _ablation(nets="specific"),
-    "all": _ablation(fraction=1.0),
-    "half": _ablation(fraction=0.5),
-    "quarter": _ablation(fraction=0.25),
-    "eighth": _ablation(fraction=0.125),
+    "general": variant(_default, "Ablation of default: GNet alone.", nets="general"),
+    "specific": variant(_default, "Ablation of default: SNet alone.", nets="specific"),
+    "all": variant(_default, "Ablation of default: all feature maps, none left out.", fraction=1.0),
+    "half": variant(_default, "Ablation of default: half of the feature maps.", fraction=0.5),
+    "quarter": variant(_default, "Ablation of default: a quarter of the feature maps.", fraction=0.25),
+    "eighth": variant(_default, "Ablation of default: an eighth of the feature maps.", fraction=0.125),
 }
-
-
-def profile(name: str, backbone: str) -> Profile:
-    """A profile on a network's taps.
-
-    Args:
-      name: one of `PROFILES`.
-      backbone: one of `TAPS`.
-
-    Raises:
-      JtrackError: no such profile, or a network whose taps are not known.
-    """
-    name = match("profile of fcnt", name, PROFILES)
-    backbone = match("backbone of fcnt", backbone, TAPS)
-    return PROFILES[name](*TAPS[backbone])
 
 
 def fcnt(backbone: Backbone, config: Config) -> Tracker:

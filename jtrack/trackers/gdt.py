@@ -36,19 +36,17 @@ import numpy as np
 from jax import lax
 
 from jtrack import checks
-from jtrack.backbones import Backbone
-from jtrack.backbones.objectness import FEATURES, Feature
+from jtrack.backbones import Backbone, objectness
+from jtrack.backbones.objectness import Feature
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED, Dense
 from jtrack.learning.gaussian_layer import Gaussian
-from jtrack.names import match
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes, roi
 from jtrack.vision.crop import crop
 from jtrack.vision.rotation import crop_rotated
 
-HEAD = "head/"  # begins the names of the head's layers among the network's
 GOLDEN = np.pi * (3 - 5**0.5)  # angle between candidates on their spiral
 TURNED_REACH = 2.0  # sides of the region that is looked at turned, over the target's: boxes in it are near
 
@@ -146,12 +144,10 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-BACKBONES = tuple(FEATURES)
-
-
-def _paper(feature: Feature) -> Profile:
+def _paper(backbone: Backbone) -> Profile:
+    """The text: every candidate is passed through the network."""
     config = Config(
-        feature,
+        objectness.feature_of(backbone.name),
         view="patches",
         first_positives=200,
         first_negatives=400,
@@ -163,8 +159,8 @@ def _paper(feature: Feature) -> Profile:
     return Profile(config, Hyper())
 
 
-def _default(feature: Feature) -> Profile:
-    """What we would use ourselves.
+def _default(backbone: Backbone) -> Profile:
+    """Recommended: one pass of the network a scale, a small head, the first target shown rotated too.
 
     The box is the mean of the best candidates, and keeps its size where they are not trusted. The head is
     small, and learns boxes of a wrong size as background: without them its score grows as a box shrinks. The
@@ -177,7 +173,7 @@ def _default(feature: Feature) -> Profile:
     above zero, and what hides it would be learnt.
     """
     config = Config(
-        feature,
+        objectness.feature_of(backbone.name),
         hidden=256,
         turned_positives=100,
         first_resized=100,
@@ -188,40 +184,30 @@ def _default(feature: Feature) -> Profile:
     return Profile(config, Hyper(turns=turns, spread=1.0, trust=0.75))
 
 
-def _ablation(**changes: Any) -> Callable[[Feature], Profile]:
-    """`default` with another structure."""
-    return lambda feature: _default(feature).replace(**changes)
-
-
-ABLATIONS: dict[str, dict[str, Any]] = {
-    "no_obj_general": {"start": "random"},
-    "obj_general_only": {"specific": False},
-    "pretrained": {"start": "pretrained", "specific": False},
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "no_obj_general": ("no head trained for objectness, phase 2 alone", {"start": "random"}),
+    "obj_general_only": ("the head trained for objectness as it is, phase 1 alone", {"specific": False}),
+    "pretrained": (
+        "the network's own fully connected layers as they are, neither phase",
+        {"start": "pretrained", "specific": False},
+    ),
 }
 
-PROFILES: dict[str, Callable[[Feature], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile]] = {
     "default": _default,
     "paper": _paper,
-    "no_bp": _ablation(backprop=False),
+    "no_bp": variant(_default, "Table 1, of default: online the Gaussians alone are learnt.", backprop=False),
 }
-for _name, _changes in ABLATIONS.items():
-    PROFILES[_name] = _ablation(**_changes)
-    PROFILES[f"{_name}_no_bp"] = _ablation(**_changes, backprop=False)
+for _name, (_about, _changes) in ABLATIONS.items():
+    PROFILES[_name] = variant(_default, f"Table 1, of default: {_about}.", **_changes)
+    PROFILES[f"{_name}_no_bp"] = variant(
+        _default, f"Table 1, of default: {_name} and no_bp together.", **_changes, backprop=False
+    )
 
 
-def profile(name: str, backbone: str) -> Profile:
-    """A profile on a network's features.
-
-    Args:
-      name: one of `PROFILES`.
-      backbone: one of `backbones.objectness.FEATURES`.
-
-    Raises:
-      JtrackError: no such profile, or a network whose features are not known.
-    """
-    name = match("profile of gdt", name, PROFILES)
-    backbone = match("backbone of gdt", backbone, FEATURES)
-    return PROFILES[name](FEATURES[backbone])
+def begins_with_objectness(config: Config) -> bool:
+    """Whether the network and the head are those trained for objectness, where there are such."""
+    return config.start == "objectness"
 
 
 def gdt(backbone: Backbone, config: Config) -> Tracker:
@@ -238,7 +224,7 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
       still goes to the best candidate, and nothing is learnt. Nor is it, and the size stays, in a frame that
       scores less than is usual (`Hyper.trust`).
     """
-    learns = config.backprop and _has_head(backbone, config)
+    learns = config.backprop and _has_head(config)
     return Tracker(
         init=functools.partial(_init, backbone, config),
         step=functools.partial(_step, backbone, config),
@@ -246,9 +232,9 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
     )
 
 
-def _has_head(backbone: Backbone, config: Config) -> bool:
+def _has_head(config: Config) -> bool:
     """Whether there is anything fully connected: pre-trained networks may have none."""
-    return config.start != "pretrained" or FEATURES[backbone.name].own
+    return config.start != "pretrained" or config.feature.own
 
 
 View = Callable[[Any, Box], Array]  # (level () int32, boxes [N, 4]) -> features [N, D]
@@ -377,8 +363,8 @@ def _first_head(
             return None, new
         pretrained = fc_head.with_fc6(key, _layer(weights, "fc6"), weights["fc7"]["bias"].shape[0])
         return pretrained._replace(fc7=_layer(weights, "fc7")), new
-    if config.start == "objectness" and f"{HEAD}fc6" in weights:
-        layers = (_layer(weights, HEAD + name) for name in fc_head.Params._fields)
+    if config.start == "objectness" and f"{objectness.PREFIX}fc6" in weights:
+        layers = (_layer(weights, objectness.PREFIX + name) for name in fc_head.Params._fields)
         return fc_head.Params(*layers), fc_head.Params(TRAINED, TRAINED, TRAINED)
     if config.feature.own:
         head = fc_head.with_fc6(key, _layer(weights, "fc6"), config.units)

@@ -14,7 +14,7 @@ layers 5.6 MB on the default's 32 x 32 grid.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,6 @@ from jtrack.backbones import Backbone
 from jtrack.learning import correlation_filter, peak, scale_filter
 from jtrack.learning.correlation_filter import Filter, blend
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.names import match
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
 from jtrack.vision.colour import grey
 from jtrack.vision.crop import crop
@@ -138,47 +137,64 @@ class State(NamedTuple):
     scale_filter: ScaleFilter | None
 
 
-# Taps of each network, deep to shallow: the paper's conv5-4, conv4-4 and conv3-4 of VGG-19, after their
-# ReLUs as released, and their nearest relatives elsewhere. The last is the first layer alone.
-TAPS: dict[str, tuple[str, ...]] = {
-    "vgg19": ("relu5_4", "relu4_4", "relu3_4", "relu1_1"),
-    "vgg19_torchvision": ("relu5_4", "relu4_4", "relu3_4", "relu1_1"),
-    "vgg19_slim": ("relu5_1", "relu4_4", "relu3_4", "relu1_1"),
-    "vgg16": ("relu5_3", "relu4_3", "relu3_3", "relu1_1"),
-    "vgg16_torchvision": ("relu5_3", "relu4_3", "relu3_3", "relu1_1"),
-    "alexnet": ("relu5", "relu4", "relu3", "relu1"),
-    "alexnet_torchvision": ("relu5", "relu4", "relu3", "relu1"),
-    "caffenet": ("relu5", "relu4", "relu3", "relu1"),
-    "caffenet_conv": ("relu5", "relu4", "relu3", "relu1"),
-    "rcnn_ilsvrc13": ("relu5", "relu4", "relu3", "relu1"),
-    "googlenet": ("inception_4e/output", "inception_3b/output", "conv2/relu_3x3", "conv1/relu_7x7"),
-    "squeezenet": ("fire9/concat", "fire5/concat", "fire3/concat", "relu_conv1"),
-    "tiny": ("relu5_4", "relu4_4", "relu3_4", "relu3_4"),
-    "hog": ("hog", "hog", "hog", "hog"),
-}
-
-BACKBONES = tuple(TAPS)
+# The network's layers by the digits of the paper's conv5-4, conv4-4, conv3-4 and conv1: after their ReLUs, as
+# released. Elsewhere those of the same strides; AlexNet has no map of stride 4 and 8 worth a filter.
+ALEXNET = {"5": "relu5", "4": "relu4", "3": "relu3", "1": "relu1"}
+LAYERS = dict.fromkeys(
+    ("alexnet", "alexnet_torchvision", "caffenet", "caffenet_conv", "rcnn_ilsvrc13"), ALEXNET
+)
 
 # Slope and middle of the score's curve where GoogLeNet's, fitted on real sequences, do not do.
 # HOG's responses are higher, on background too.
 CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
 
 
-def _paper(c5: str, c4: str, c3: str, c1: str) -> Profile:
-    return Profile(Config(layers=((c5,), (c4,), (c3,)), form="primal", combination="coarse_to_fine"), Hyper())
+def _profile(
+    backbone: Backbone, *groups: str, layer_weights: tuple[float, ...] = (1.0, 0.5, 0.02), **structure: Any
+) -> Profile:
+    """A profile on a network's layers.
+
+    Args:
+      backbone: the network. One with a single layer (hog) gets a single filter.
+      *groups: the layers of each filter by their digits; "543" concatenates three layers into one filter.
+      layer_weights: of the filters, the surplus ones left out.
+      **structure: fields of `Config`.
+    """
+    stages = _fixed(backbone.stages)
+    by_stride = {"5": stages.stride16, "4": stages.stride8, "3": stages.stride4, "1": stages.first}
+    named = LAYERS.get(backbone.name, by_stride)
+    if len(set(named.values())) == 1:
+        groups, layer_weights = groups[:1], (1.0,)
+    layers = tuple(tuple(dict.fromkeys(named[digit] for digit in group)) for group in groups)
+    hyper = Hyper(layer_weights=layer_weights[: len(layers)])
+    if backbone.name in CONFIDENCE:
+        hyper = hyper._replace(confidence=CONFIDENCE[backbone.name])
+    return Profile(Config(layers=layers, **structure), hyper)
 
 
-def _release2016(c5: str, c4: str, c3: str, c1: str) -> Profile:
-    return Profile(Config(layers=((c5,), (c4,), (c3,))), Hyper())
+def _paper(backbone: Backbone) -> Profile:
+    """The text, its misprints corrected: primal filters, coarse-to-fine search."""
+    return _profile(backbone, "5", "4", "3", form="primal", combination="coarse_to_fine")
 
 
-def _release2018(c5: str, c4: str, c3: str, c1: str) -> Profile:
-    config = Config(layers=((c5,), (c4,), (c3,)), combination="normalised", scale=Scale())
-    return Profile(config, Hyper(layer_weights=(1.0, 0.5, 0.25)))
+def _release2016(backbone: Backbone) -> Profile:
+    """The authors' code that reproduces the paper's numbers: a raw weighted sum, no scale."""
+    return _profile(backbone, "5", "4", "3")
 
 
-def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
-    """What we would use ourselves: the best of both releases and what measured better on real sequences.
+def _release2018(backbone: Backbone) -> Profile:
+    """The authors' last version: normalised responses, a scale filter of 33 scales."""
+    return _profile(
+        backbone,
+        *("5", "4", "3"),
+        layer_weights=(1.0, 0.5, 0.25),
+        combination="normalised",
+        scale=Scale(),
+    )
+
+
+def _default(backbone: Backbone) -> Profile:
+    """Recommended: the best of both releases, a square window on a fixed grid, learning by the score.
 
     From 2018 the normalised responses with their weights and the scale filter; beyond both, a square window
     of 2.8 times the target's side that follows the scale, on a fixed grid (one compilation for all targets);
@@ -186,8 +202,10 @@ def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
     learnt: the score is calibrated (`Hyper.confidence`), and while it is below one half the scale is kept,
     while the target is lost the model is. There is no other re-detection than the window, which stays open.
     """
-    config = Config(
-        layers=((c5,), (c4,), (c3,)),
+    return _profile(
+        backbone,
+        *("5", "4", "3"),
+        layer_weights=(1.0, 0.5, 0.25),
         combination="normalised",
         geometry="square",
         readout="subcell",
@@ -195,56 +213,35 @@ def _default(c5: str, c4: str, c3: str, c1: str) -> Profile:
         scale=Scale(size=(24, 24)),
         gated=True,
     )
-    return Profile(config, Hyper(layer_weights=(1.0, 0.5, 0.25)))
 
 
-def _ablation(*groups: str) -> Callable[..., Profile]:
-    """A configuration of Figure 7: the released tracker of 2016 on other layers.
+def _ablation(about: str, *groups: str) -> Callable[[Backbone], Profile]:
+    """A configuration of Figure 7: the released tracker of 2016 on other layers."""
 
-    Args:
-      *groups: one filter each; a group such as "c543" concatenates its layers into one filter.
-    """
+    def make(backbone: Backbone) -> Profile:
+        return _profile(backbone, *groups)
 
-    def make(c5: str, c4: str, c3: str, c1: str) -> Profile:
-        tap = {"5": c5, "4": c4, "3": c3, "1": c1}
-        layers = tuple(tuple(tap[digit] for digit in group[1:]) for group in groups)
-        return Profile(Config(layers=layers), Hyper(layer_weights=(1.0, 0.5, 0.02)[: len(layers)]))
-
+    make.__doc__ = f"Figure 7: release2016 {about}."
     return make
 
 
-PROFILES: dict[str, Callable[[str, str, str, str], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile]] = {
     "default": _default,
     "paper": _paper,
     "release2016": _release2016,
     "release2018": _release2018,
-    "c5": _ablation("c5"),
-    "c4": _ablation("c4"),
-    "c3": _ablation("c3"),
-    "c1": _ablation("c1"),
-    "c5-c4": _ablation("c5", "c4"),
-    "c543": _ablation("c543"),
+    "c5": _ablation("with the filter on the deepest layer alone", "5"),
+    "c4": _ablation("with the filter on the middle layer alone", "4"),
+    "c3": _ablation("with the filter on the shallowest of the three layers alone", "3"),
+    "c1": _ablation("with the filter on the network's first layer alone", "1"),
+    "c5-c4": _ablation("without the shallowest of the three layers", "5", "4"),
+    "c543": _ablation("with a single filter on the three layers concatenated", "543"),
 }
 
 
-def profile(name: str, backbone: str) -> Profile:
-    """A profile on a network's taps.
-
-    Args:
-      name: one of `PROFILES`.
-      backbone: one of `TAPS`. A network with a single tap (hog) gets a single filter.
-
-    Raises:
-      JtrackError: no such profile, or a network whose taps are not known.
-    """
-    name = match("profile of hcft", name, PROFILES)
-    backbone = match("backbone of hcft", backbone, TAPS)
-    chosen = PROFILES[name](*TAPS[backbone])
-    if backbone in CONFIDENCE:
-        chosen = chosen.replace(confidence=CONFIDENCE[backbone])
-    if len(set(TAPS[backbone])) == 1:
-        chosen = chosen.replace(layers=(TAPS[backbone][:1],), layer_weights=(1.0,))
-    return chosen
+def response_maps(config: Config) -> list[str]:
+    """The names of the response maps in `Output.info`, one a filter."""
+    return ["+".join(group) for group in config.layers]
 
 
 def hcft(backbone: Backbone, config: Config) -> Tracker:

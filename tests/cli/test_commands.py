@@ -79,7 +79,7 @@ def test_help_shows_the_datasets_and_protocols(jtrack, monkeypatch, command):
 
 def test_help_of_training_shows_its_networks(jtrack, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    assert set(objectness.FEATURES) <= choices(jtrack, "train", "objectness")["--backbone"]
+    assert set(objectness.networks()) <= choices(jtrack, "train", "objectness")["--backbone"]
 
 
 def test_unknown_command_is_a_usage_error(process):

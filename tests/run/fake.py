@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack import backbones
-from jtrack.trackers import Built
+from jtrack.trackers import BoundTracker, Row
 from jtrack.types import Array, Output, Tracker
 
 
@@ -57,7 +57,7 @@ def fake(backbone, config):
 
 def build(config=Config(), rate=1.0):
     params = {"backbone": {}, "tracker": {"rate": np.float32(rate)}}
-    return Built("fake", "default", backbones.get("tiny"), config, params, fake)
+    return BoundTracker(Row("fake", fake, {}), "default", backbones.get("tiny"), config, params)
 
 
 def video(moves, size=(60, 90)):

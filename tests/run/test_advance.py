@@ -83,7 +83,7 @@ def test_lanes_with_frames_of_their_own_and_one_that_has_none():
 
 def test_a_loop_gives_what_track_gives():
     built = fake.build()
-    tracker = built.make(built.backbone, built.for_target(BOXES[0], (60, 90)))
+    tracker = built.functions(BOXES[0], (60, 90))
     seen = []
     whole = jtrack.track(
         fake.video(MOVES),

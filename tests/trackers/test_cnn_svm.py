@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtrack import backbones
+from jtrack import backbones, trackers
 from jtrack.backbones import store
 from jtrack.errors import JtrackError
 from jtrack.learning import incremental_svm
@@ -41,7 +41,7 @@ GREY = Frame(jnp.full((*SIZE, 3), 128, jnp.uint8), jnp.asarray(SIZE, jnp.int32))
 
 @functools.cache
 def build(profile="default"):
-    config, numbers = cnn_svm.profile(profile, "tiny")
+    config, numbers = trackers.profile("cnn_svm", profile, "tiny")
     config = dataclasses.replace(config, **SMALL)
     tracker = cnn_svm.cnn_svm(NET, config)
     params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
@@ -292,13 +292,13 @@ def test_nothing_compiles_after_the_first_frame_that_learns():
 
 
 def test_features_of_every_network_exist():
-    assert cnn_svm.SHARED.keys() == cnn_svm.FEATURES.keys()
-    for table, profile in ((cnn_svm.FEATURES, "paper"), (cnn_svm.SHARED, "default")):
-        for name, feature in table.items():
-            net = backbones.get(name)
-            assert net.map_shape(feature.tap, feature.size)
-            assert cnn_svm.profile(profile, name).config.tap == feature.tap
+    for name in trackers.networks("cnn_svm"):
+        net = backbones.get(name)
+        for profile, fully_connected in (("paper", net.stages.fc6 is not None), ("default", False)):
+            config = trackers.profile("cnn_svm", profile, name).config
+            assert len(net.map_shape(config.tap, config.input_size)) == (1 if fully_connected else 3)
+            assert (config.cells is None) == fully_connected
     with pytest.raises(JtrackError, match="profile of cnn_svm"):
-        cnn_svm.profile("papers", "tiny")
+        trackers.profile("cnn_svm", "papers", "tiny")
     with pytest.raises(JtrackError, match="backbone of cnn_svm"):
-        cnn_svm.profile("paper", "none")
+        trackers.profile("cnn_svm", "paper", "none")

@@ -59,7 +59,7 @@ def build(name, profile):
     """A tracker on the small network, its shapes fixed for BOX, with its functions jitted."""
     made = trackers.create(name, profile=profile, backbone=backbone_of(name))
     made = made._replace(config=reduced(made.config, REDUCED.get(name, {})))
-    tracker = made.make(made.backbone, made.for_target(BOX, SIZE))
+    tracker = made.functions(BOX, SIZE)
     return tracker, made.params, jax.jit(tracker.init), jax.jit(tracker.step)
 
 

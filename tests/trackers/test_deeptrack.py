@@ -57,7 +57,7 @@ def build(profile="default", **changes):
 @functools.cache
 def tracker():
     built = build()
-    return built.make(built.backbone, built.config)
+    return built.factory(built.backbone, built.config)
 
 
 def params(**changes):
@@ -92,7 +92,7 @@ def copied(state):
 
 
 def test_the_paper_s_numbers():
-    config, numbers = deeptrack.profile("paper")
+    config, numbers = trackers.profile("deeptrack", "paper")
     assert (config.candidates, config.positives, config.negatives) == (1500, 1000, 500)
     assert (config.positives_per_frame, config.negatives_per_frame) == (1, 150)
     assert config.grey_cues == ("contrast", "contrast_wide", "gradient")
@@ -105,7 +105,7 @@ def test_the_paper_s_numbers():
 
 def test_unknown_profiles_and_networks_are_refused():
     with pytest.raises(JtrackError, match="profile of deeptrack 'papr'"):
-        deeptrack.profile("papr")
+        trackers.profile("deeptrack", "papr")
     with pytest.raises(JtrackError, match="learns its own network"):
         trackers.create("deeptrack", backbone="vgg19")
 
@@ -121,8 +121,8 @@ def test_a_moving_target_is_followed():
 
 def test_candidates_are_gaussian_around_the_last_box():
     built, box = build(), jnp.asarray(BOX)
-    config = dataclasses.replace(deeptrack.PROFILES["paper"]().config, candidates=3000)
-    numbers = deeptrack.PROFILES["paper"]().hyper
+    config = dataclasses.replace(trackers.profile("deeptrack", "paper").config, candidates=3000)
+    numbers = trackers.profile("deeptrack", "paper").hyper
     drawn = deeptrack._candidates(config, jax.tree.map(jnp.asarray, numbers), KEY, box, frame())
     np.testing.assert_array_equal(drawn[0], BOX)
     steps = np.asarray(boxes.centre(drawn) - boxes.centre(box)[None])
@@ -137,7 +137,7 @@ def test_candidates_are_gaussian_around_the_last_box():
 @pytest.mark.parametrize("profile", ["paper", "default"])
 @pytest.mark.parametrize("colour", [True, False])
 def test_cues_keep_to_their_range(profile, colour):
-    config = deeptrack.PROFILES[profile]().config
+    config = trackers.profile("deeptrack", profile).config
     cues = deeptrack._cues(config, frame(colour=colour), jnp.asarray(BOX), jnp.asarray(colour))
     low, high = config.cue_range
     assert cues.shape == (160, 160, len(config.grey_cues))
@@ -148,7 +148,7 @@ def test_cues_keep_to_their_range(profile, colour):
 
 
 def test_patches_of_a_mirrored_frame_are_mirrored():
-    config = deeptrack.PROFILES["default"]().config
+    config = trackers.profile("deeptrack", "default").config
     plain = frame((0, 5))
     mirrored = Frame(plain.pixels[:, ::-1], plain.size)
     shifted = jnp.asarray(BOX)[None] + jnp.array([[0.0, 0, 0, 0], [5, -3, 2, 2], [-20, 8, 0, 0]])
@@ -191,7 +191,7 @@ def test_samples_lie_on_their_side_of_one_half():
 
 
 def test_background_of_the_first_frame_is_dense_around_the_target():
-    config, box = deeptrack.PROFILES["default"]().config, jnp.asarray(BOX)
+    config, box = trackers.profile("deeptrack", "default").config, jnp.asarray(BOX)
     far = deeptrack._background(config, 500, KEY, box, jnp.zeros((0, 4)), jnp.zeros(0))
     overlap = np.asarray(boxes.iou(far, box[None]))
     assert overlap.min() >= 0 and overlap.max() <= 0.5
@@ -226,7 +226,7 @@ def test_half_precision_ranks_the_best_candidates_alike():
 
 
 def test_colours_fade_in_the_dark():
-    config = deeptrack.PROFILES["default"]().config
+    config = trackers.profile("deeptrack", "default").config
     grain = np.random.default_rng(0).integers(0, 8, (*SIZE, 3)).astype(np.uint8)
     bright = frame()
     dark = Frame(jnp.asarray(grain), bright.size)
@@ -266,7 +266,7 @@ def test_a_grown_loss_trains():
 
 def test_the_lazy_rule_is_twice_the_tolerance():
     built = build(info=True)
-    made = built.make(built.backbone, built.config)
+    made = built.factory(built.backbone, built.config)
     one = jax.jit(made.step)
     _, _, state = start()
     _, output = one(params(), state, frame())
@@ -281,7 +281,7 @@ def test_the_lazy_rule_is_twice_the_tolerance():
 def test_four_targets_at_once_are_four_runs():
     # Not so long that rounding grows: lanes are summed in another order.
     built = build(first_budget=10)
-    functions = built.make(built.backbone, built.config)
+    functions = built.factory(built.backbone, built.config)
     made, lanes = executable(functions, lanes=False), executable(functions, lanes=True)
     targets = jnp.asarray([BOX, (10.0, 20.0, 30.0, 30.0), (80.0, 50.0, 22.0, 26.0), (60.0, 8.0, 18.0, 18.0)])
     keys = jax.random.split(KEY, 4)

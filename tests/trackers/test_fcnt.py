@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtrack import backbones
+from jtrack import backbones, trackers
 from jtrack.errors import JtrackError
 from jtrack.run.advance import learn_where_due
 from jtrack.run.stream import executable
@@ -42,7 +42,7 @@ def frame(*places, size=(20, 24)):
 
 
 def make(profile="default", weights=WEIGHTS, numbers=None, **changes):
-    config, chosen = fcnt.profile(profile, "tiny")
+    config, chosen = trackers.profile("fcnt", profile, "tiny")
     config = dataclasses.replace(config, **(QUICK | changes))
     chosen = as_arrays(chosen._replace(**(numbers or {})))
     return config, fcnt.fcnt(TINY, config), {"backbone": weights, "tracker": chosen}
@@ -59,7 +59,9 @@ def same(a, b):
 
 
 def test_profiles_say_what_the_paper_and_the_releases_say():
-    paper, early, late = (fcnt.profile(name, "vgg16") for name in ("paper", "release2015", "release2016"))
+    paper, early, late = (
+        trackers.profile("fcnt", name, "vgg16") for name in ("paper", "release2015", "release2016")
+    )
     for config, _ in (paper, early, late):
         assert (config.specific_tap, config.general_tap) == ("relu4_3", "relu5_3")
         assert config.input_size == 368 and config.grid == (46, 46)
@@ -103,18 +105,18 @@ def test_the_paper_counts_more_than_270000_elements():
     assert 23 * 23 * 512 == 270_848
 
 
-@pytest.mark.parametrize("name", fcnt.TAPS)
+@pytest.mark.parametrize("name", trackers.networks("fcnt"))
 def test_every_network_has_its_two_layers(name):
     net = backbones.get(name)
-    specific, general = (net.map_shape(tap, (368, 368)) for tap in fcnt.TAPS[name])
+    specific, general = (net.map_shape(tap, (368, 368)) for tap in fcnt.layers_of(net))
     assert specific[0] >= general[0] and len(specific) == len(general) == 3
 
 
 def test_unknown_names_are_refused():
     with pytest.raises(JtrackError, match="profile of fcnt"):
-        fcnt.profile("release2017", "vgg16")
+        trackers.profile("fcnt", "release2017", "vgg16")
     with pytest.raises(JtrackError, match="backbone of fcnt"):
-        fcnt.profile("default", "none")
+        trackers.profile("fcnt", "default", "none")
 
 
 def test_the_region_is_a_square_of_twice_the_diagonal_and_follows_the_size():
@@ -207,7 +209,9 @@ def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best(
 
     assert same(best(0.6).best, state.memory.best) and best(0.6).best_confidence == 0
     assert same(best(0.4).best.maps, maps["specific"]) and best(0.4).best_confidence == pytest.approx(0.6)
-    assert np.isinf(fcnt.profile("release2016", "tiny").hyper.taught_below)  # a rule of `default` alone
+    assert np.isinf(
+        trackers.profile("fcnt", "release2016", "tiny").hyper.taught_below
+    )  # a rule of `default` alone
 
 
 def test_lanes_equal_single_runs_and_wait_for_each_other_unchanged():
@@ -275,7 +279,7 @@ def test_scale_is_searched_from_frame_20_on_if_all_went_well():
     _, _, init, step = built("release2015")
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     late = params["tracker"]
-    early = as_arrays(fcnt.profile("release2015", "tiny").hyper)
+    early = as_arrays(trackers.profile("fcnt", "release2015", "tiny").hyper)
 
     def opens(numbers, time, least, width):
         at = state._replace(

@@ -41,7 +41,7 @@ def frame(seed=0, shift=(0, 0)):
 
 @functools.cache
 def build(profile="default", **changes):
-    config, numbers = gdt.profile(profile, "tiny")
+    config, numbers = trackers.profile("gdt", profile, "tiny")
     config = dataclasses.replace(config, **SMALL | changes)
     tracker = gdt.gdt(NET, config)
     params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
@@ -328,7 +328,7 @@ def test_four_targets_at_once_are_four_runs():
 )
 def test_a_target_costs_what_is_stated_and_no_copy_of_the_network(name, megabytes):
     net = backbones.get(name)
-    config, numbers = gdt.profile("default", name)
+    config, numbers = trackers.profile("gdt", "default", name)
     params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
     image = Frame(jax.ShapeDtypeStruct((240, 320, 3), jnp.uint8), jax.ShapeDtypeStruct((2,), jnp.int32))
     box = jax.ShapeDtypeStruct((4,), jnp.float32)
@@ -346,7 +346,7 @@ def test_pretrained_uses_the_networks_own_layers_or_its_map():
     assert tracker.learn is None and first("pretrained").head is None
     assert first("pretrained").target.mean.shape == (objectness.width_of("tiny"),)
     net = backbones.get("alexnet")
-    config, numbers = gdt.profile("pretrained", "alexnet")
+    config, numbers = trackers.profile("gdt", "pretrained", "alexnet")
     params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
     head, _ = jax.eval_shape(lambda given: gdt._first_head(net, config, given, KEY, 9216), params)
     assert head.fc6.kernel.shape == (9216, 4096) and head.fc7.kernel.shape == (4096, 4096)
@@ -396,7 +396,7 @@ def test_a_network_trained_for_objectness_is_found_or_named(stored):
     assert not any(layer.startswith("head/") for layer in plain.params["backbone"])
     assert made.label()["weights"] != plain.label()["weights"]
     made = made._replace(config=dataclasses.replace(made.config, specific=False))
-    state = jax.jit(made.make(NET, made.config).init)(made.params, KEY, frame(), BOX)
+    state = jax.jit(made.factory(NET, made.config).init)(made.params, KEY, frame(), BOX)
     assert same(state.head, head), "phase 1 alone: the head as it was stored"
 
 

@@ -33,28 +33,28 @@ def start(profile, box=BOX, backbone="tiny", changes=None, numbers=None):
     """A tracker after its first frame, changed in its config or numbers."""
     built = trackers.create("hcft", profile=profile, backbone=backbone)
     config = dataclasses.replace(built.config, **(changes or {})).for_target(box, SIZE)
-    tracker = built.make(built.backbone, config)
+    tracker = built.factory(built.backbone, config)
     params = built.params | {"tracker": built.params["tracker"]._replace(**(numbers or {}))}
     state = jax.jit(tracker.init)(params, KEY, frame(image()), jnp.asarray(box))
     return jax.jit(tracker.step), params, state
 
 
 def test_the_window_rule_of_the_released_code():
-    config = hcft.profile("release2016", "vgg19").config
+    config = trackers.profile("hcft", "release2016", "vgg19").config
     # MotorRolling: 5 % of the frame, so twice the target; a tall target: 1.4 and 2.8 times.
     assert config.for_target((0, 0, 122, 125), (360, 640)).grid == (62, 61)
     assert config.for_target((0, 0, 40, 100), (720, 1280)).grid == (140 // 4, 112 // 4)
     assert config.for_target((0, 0, 40, 36), (240, 320)).grid == (100 // 4, 112 // 4)
     # sqrt(122 * 125) * 0.1 / 4 cells
     label = np.asarray(gaussian_label((62, 61), 3.087))
-    built = hcft.profile("release2016", "vgg19").hyper
+    built = trackers.profile("hcft", "release2016", "vgg19").hyper
     width = float(built.label_width) * np.sqrt(122 * 125) / 4
     assert width == pytest.approx(3.087, abs=1e-3)
     assert label[1, 0] == pytest.approx(np.exp(-1 / (2 * width**2)), rel=1e-3)
 
 
 def test_the_scale_patch_of_the_released_code():
-    config = hcft.profile("release2018", "vgg19").config.for_target((0, 0, 60, 60), (480, 640))
+    config = trackers.profile("hcft", "release2018", "vgg19").config.for_target((0, 0, 60, 60), (480, 640))
     assert config.scale is not None and config.scale.size == (22, 22)
 
 
@@ -108,7 +108,7 @@ def test_a_learning_rate_of_one_equals_training_anew():
     moved = image((8, 4))
     state, output = step(params, state, frame(moved))
     built = trackers.create("hcft", profile="release2016", backbone="tiny")
-    tracker = built.make(built.backbone, built.config.for_target(BOX, SIZE))
+    tracker = built.factory(built.backbone, built.config.for_target(BOX, SIZE))
     fresh = tracker.init(built.params, KEY, frame(moved), output.box)
     for a, b in zip(jax.tree.leaves(state.filters), jax.tree.leaves(fresh.filters), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
@@ -142,7 +142,7 @@ def test_coarse_to_fine_stays_within_the_radius():
 
 def test_eight_targets_of_different_sizes_equal_eight_single_runs():
     built = trackers.create("hcft", backbone="tiny")
-    tracker = built.make(built.backbone, built.for_target(BOX, SIZE))
+    tracker = built.functions(BOX, SIZE)
     boxes = jnp.asarray([(20.0 + 30 * k, 30.0 + 20 * k, 16.0 + 4 * k, 40.0 - 3 * k) for k in range(8)])
     init = jax.jit(jax.vmap(tracker.init, in_axes=(None, None, None, 0)))
     step = jax.jit(jax.vmap(tracker.step, in_axes=(None, 0, None)))
@@ -161,8 +161,8 @@ def test_eight_targets_of_different_sizes_equal_eight_single_runs():
 
 @pytest.mark.parametrize("profile", list(hcft.PROFILES))
 def test_every_profile_names_taps_that_exist(profile):
-    for name in hcft.TAPS:
-        layers = {tap for group in hcft.profile(profile, name).config.layers for tap in group}
+    for name in trackers.networks("hcft"):
+        layers = {tap for group in trackers.profile("hcft", profile, name).config.layers for tap in group}
         backbone = backbones.get(name)
         assert layers <= set(backbone.layers), name
 
@@ -199,7 +199,7 @@ def test_gradients_through_init_and_steps_agree_with_finite_differences():
     config = dataclasses.replace(
         built.config, grid=(24, 24), geometry="square", readout="soft", scale=None, input_size=(96, 96)
     )
-    run = read_out(built.make(built.backbone, config), [(3, -4), (5, -6), (7, -9)])
+    run = read_out(built.factory(built.backbone, config), [(3, -4), (5, -6), (7, -9)])
     weights = built.params["backbone"]
     numbers = as_arrays(
         hcft.Hyper(layer_weights=(1.0, 0.5, 0.25), regularisation=0.1, learning_rate=0.1, temperature=0.2)

@@ -32,7 +32,7 @@ def test_defaults_are_plain_numbers_and_params_float32_arrays(name):
 
 
 def test_a_profile_is_changed_by_names():
-    before = hcft.profile("default", "tiny")
+    before = trackers.profile("hcft", "default", "tiny")
     after = before.replace(padding=3.0, learning_rate=0.5)
     assert (after.config.padding, after.hyper.learning_rate) == (3.0, 0.5)
     assert after.replace(padding=2.8, learning_rate=0.01) == before and isinstance(after, Profile)
@@ -77,7 +77,7 @@ def test_what_cannot_work_is_refused_when_the_tracker_is_made(name, changes, sai
 
 def test_hcft_needs_a_weight_a_filter():
     built = make("hcft", layer_weights=(1.0, 0.5))
-    tracker = built.make(built.backbone, built.for_target((10, 10, 20, 20), (64, 64)))
+    tracker = built.functions((10, 10, 20, 20), (64, 64))
     frame = {
         "pixels": jax.ShapeDtypeStruct((64, 64, 3), np.uint8),
         "size": jax.ShapeDtypeStruct((2,), np.int32),

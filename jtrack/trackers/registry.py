@@ -1,0 +1,49 @@
+"""The registry of trackers: one row says what a tracker offers.
+
+A new tracker is a file of this folder and a row here. `trackers.create` also takes a row that is not here.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jtrack.backbones import Backbone
+from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
+from jtrack.types import Profile, Tracker
+
+
+class Row(NamedTuple):
+    """What a tracker offers."""
+
+    name: str
+    factory: Callable[[Backbone, Any], Tracker]  # (backbone, config) -> the pure functions
+    # Its profiles by their names. The first line of a function's docstring says what the profile is.
+    profiles: Mapping[str, Callable[[Backbone], Profile[Any, Any]]]
+    own_network: bool = False  # whether it learns its own network from the video and takes no other
+    # The names of the response maps that `Output.info` holds with a config, beside `response` and `window`.
+    response_maps: Callable[[Any], list[str]] | None = None
+    saliency: Callable[[Any], bool] | None = None  # whether it holds `saliency` and `window` with a config
+    # Whether, with a config, the tracker begins with a network and a head trained for objectness.
+    objectness: Callable[[Any], bool] | None = None
+
+    @property
+    def about(self) -> str:
+        """What the tracker is, in one line: the first of its file."""
+        return (getattr(inspect.getmodule(self.factory), "__doc__", None) or "").partition("\n")[0]
+
+    def about_profile(self, profile: str) -> str:
+        """What a profile is, in one line."""
+        return (self.profiles[profile].__doc__ or "").partition("\n")[0]
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("hcft", hcft.hcft, hcft.PROFILES, response_maps=hcft.response_maps),
+        Row("fcnt", fcnt.fcnt, fcnt.PROFILES),
+        Row("cnn_svm", cnn_svm.cnn_svm, cnn_svm.PROFILES, saliency=cnn_svm.has_saliency),
+        Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, own_network=True),
+        Row("gdt", gdt.gdt, gdt.PROFILES, objectness=gdt.begins_with_objectness),
+    )
+}
+DEFAULT = "hcft"  # for a user who names none
