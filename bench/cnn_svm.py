@@ -21,12 +21,15 @@ from bench import timing
 from jtrack import backbones, devices, run, trackers
 from jtrack.benchmark import masks
 from jtrack.cli.track import prepare
+from jtrack.components import motion, scale
+from jtrack.components.salience import View
 from jtrack.data import synthetic
-from jtrack.learning import incremental_svm
+from jtrack.learning import bayes_filter, incremental_svm, saliency_filter
 from jtrack.run import segmentation
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import BoundTracker, cnn_svm
-from jtrack.types import as_arrays
+from jtrack.types import Frame, as_arrays
+from jtrack.vision import boxes
 
 
 def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, float]:
@@ -34,54 +37,66 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     net = backbones.get(name, precision=devices.usable_precision(precision))
     config, values = trackers.profile("cnn_svm", profile, name)
     numbers = jax.tree.map(jnp.asarray, as_arrays(values))
-    params = {"backbone": net.random_params(0, taps=(config.tap,)), "tracker": numbers}
+    params = {"backbone": net.random_params(0, taps=(config.features.layer,)), "tracker": numbers}
     tracker = cnn_svm.cnn_svm(net, config)
     clip = synthetic.clip(frames=2)
     frame = to_frame(next(iter(clip.frames)), canvas_of(clip.frames.size))
     box, key = jnp.asarray(clip.boxes[0], jnp.float32), jax.random.key(0)
+    assert tracker.learn is not None
+    learn = tracker.learn
     state = jax.jit(tracker.init)(params, key, frame, box)
-    candidates = cnn_svm._candidates(config, numbers, key, state.centre, state.size, frame)
+    candidates = cnn_svm.candidates_around(
+        key, state.centre, state.size, config.candidates, numbers.position_deviation, frame.size
+    )
     # Random weights may find no positive candidate; the cost is that of a frame in which all are.
-    some = candidates[: config.back_projected]
+    some = candidates[: 1 if config.saliency is None else config.saliency.back_projected]
     weights = incremental_svm.weights(state.svm)
-    scores = jnp.linspace(1, -1, candidates.shape[0])
-    ready = jax.jit(
-        lambda state, features: cnn_svm._prepare(
-            config, numbers, state, candidates, scores, features, features[0]
-        )
-    )(state, jax.random.uniform(key, (candidates.shape[0], weights.shape[0])) * 1e-2)
+    features = jax.random.uniform(key, state.features.shape) * 1e-2
+    labels = jnp.full(state.labels.shape, -1.0).at[0].set(1)
+    ready = state._replace(features=features, labels=labels)
 
-    def view(params: dict, frame: Any) -> Any:
-        return cnn_svm._view(net, config, params, frame, state.centre, state.size)
-
-    def salient(params: dict, frame: Any) -> Any:
-        return view(params, frame).salience(some, jnp.ones(some.shape[0], jnp.bool_), weights)
-
-    def filtering(salient: Any) -> Any:
-        return cnn_svm._filter(config, numbers, state, candidates, scores, scores > 0, salient)
+    def view(params: dict, frame: Frame) -> View:
+        region = cnn_svm.region_around(state.centre, state.size, numbers.margin)
+        return config.features.view(net, params["backbone"], frame, region)
 
     def timed(work: Callable[..., Any], *args: Any) -> float:
         return timing.timed(work, *args, turns=turns).clock
 
-    region = jnp.ones((config.grid, config.grid))
     rows = {
         f"describing {candidates.shape[0]} candidates": timed(
             lambda params, frame: view(params, frame).describe(candidates), params, frame
         ),
         "a whole frame without learning": timed(tracker.step, params, state, frame),
-        f"learning {config.samples} samples": timed(
-            lambda state: cnn_svm._learn(config, params, state), ready
-        ),
+        f"learning {config.samples} samples": timed(lambda state: learn(params, state), ready),
     }
-    if config.localisation != "candidate":
+    if config.saliency is not None:
+        cells, model = config.saliency.grid, state.saliency
+        cell = numbers.region * motion.side(state.size) / cells
+        window = saliency_filter.window_around(state.centre, cell, cells)
+
+        def salient(params: dict, frame: Frame) -> jax.Array:
+            valid = jnp.ones(some.shape[0], jnp.bool_)
+            return view(params, frame).salience(some, valid, weights, window, cells)
+
+        def filtering(salient: jax.Array) -> jax.Array:
+            places = (boxes.centre(candidates) - state.centre[None])[:, ::-1] / cell
+            counted = jnp.linspace(1, 0, candidates.shape[0])
+            prior = saliency_filter.predict(model, places, counted, numbers.motion / cell)
+            likelihood = saliency_filter.likelihood(model, salient, state.size[::-1] / cell)
+            return bayes_filter.update(prior, likelihood)
+
         rows[f"saliency of {some.shape[0]} candidates, by itself"] = timed(salient, params, frame)
-        rows["prior, likelihood and posterior"] = timed(filtering, region)
-    if config.follows_scale:
-        rows["scale"] = timed(
-            lambda state, frame: cnn_svm._follow_scale(numbers, state, frame, jnp.ones((), bool)),
-            state,
-            frame,
-        )
+        rows["prior, likelihood and posterior"] = timed(filtering, jnp.ones((cells, cells)))
+    if config.scale is not None:
+
+        def follow(state: cnn_svm.State, frame: Frame) -> Any:
+            box = boxes.from_centre(state.centre, state.size)
+            rates = {"regularisation": numbers.scale_regularisation} | {
+                "learning_rate": numbers.scale_learning_rate
+            }
+            return scale.follow(config.scale, state.scale, frame, box, jnp.ones((), bool), **rates)
+
+        rows["scale"] = timed(follow, state, frame)
     return rows
 
 

@@ -19,13 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.timing import timed
-from jtrack import data, run, trackers
+from jtrack import backbones, data, run, trackers
 from jtrack.cli.track import prepare
+from jtrack.components import cue_patches
 from jtrack.data import synthetic
-from jtrack.learning import structural_loss
+from jtrack.learning import cue_network, iterative_sgd, structural_loss
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import deeptrack
-from jtrack.types import Output, as_arrays
+from jtrack.types import Box, Frame, Output, as_arrays
 
 CYCLES = 10
 FRAMES = 40  # of the clip that are tracked
@@ -39,36 +40,62 @@ def parts(profile: str) -> None:
     image = next(iter(clip.frames))
     frame, box = to_frame(image, canvas_of(clip.frames.size)), jnp.asarray(clip.boxes[0], jnp.float32)
     key = jax.random.key(0)
-    begin = jax.jit(lambda frame: deeptrack._init(config, numbers, key, frame, box))
+    net, params = backbones.get("none"), {"backbone": {}, "tracker": numbers}
+    tracker = deeptrack.deeptrack(net, config)
+    begin = jax.jit(lambda frame: tracker.init(params, key, frame, box))
     start = time.perf_counter()
     state = jax.block_until_ready(begin(frame))
     cold = time.perf_counter() - start
     start = time.perf_counter()
     jax.block_until_ready(begin(frame))
     warm = time.perf_counter() - start
-    cues = jax.jit(lambda frame: deeptrack._cues(config, frame, box, state.colour))(frame)
-    candidates = deeptrack._candidates(config, numbers, key, box, frame)
+    shown = config.grey_cues, config.colour_cues
+
+    def cues_of(frame: Frame) -> jax.Array:
+        return cue_patches.cues_around(frame, box, state.colour, shown, config.cue_range)
+
+    def patches_of(cues: jax.Array, windows: Box) -> jax.Array:
+        return cue_patches.patches_of(cues, windows, box)
+
+    cues = jax.jit(cues_of)(frame)
+    position = jnp.clip(numbers.position_share * box[3], *numbers.position_limit)
+    candidates = deeptrack.candidates_around(
+        key, box, config.candidates, position, numbers.scale_deviation, frame.size
+    )
 
     def scores(precision: str) -> Callable[..., Any]:
-        return lambda cues, candidates: structural_loss.score(
-            deeptrack._score(config, precision, state.network, cues, candidates, box)
-        )
+        network = cue_network.with_convolutions_in(state.network, precision)
 
-    endless = numbers._replace(tolerance=jnp.float32(0))
+        def score(cues: jax.Array, candidates: Box) -> jax.Array:
+            chunks = candidates.reshape(-1, deeptrack.CHUNK, 4)
+            outputs = jax.lax.map(
+                lambda windows: cue_network.output(network, patches_of(cues, windows)), chunks
+            )
+            return structural_loss.score(outputs.reshape(-1, 2))
+
+        return score
+
+    def loss(state: deeptrack.State) -> jax.Array:
+        batch = deeptrack.draw_batch(
+            key, state.positives, state.negatives, state.time, count=config.batch, decay=numbers.decay
+        )
+        outputs = cue_network.output(state.network, batch.patches)
+        return iterative_sgd.loss(outputs, batch, deeptrack.rates(numbers))
+
+    endless = params | {"tracker": numbers._replace(tolerance=jnp.float32(0))}
+    short = deeptrack.deeptrack(net, dataclasses.replace(config, budget=CYCLES))
+    assert short.learn is not None
+    train = short.learn
     count = f"{config.candidates} candidates, {len(config.grey_cues)} cues"
     rows = {
-        "cues": timed(lambda frame: deeptrack._cues(config, frame, box, state.colour), frame),
-        "patches of the candidates": timed(
-            lambda cues, windows: deeptrack._patches(config, cues, windows, box), cues, candidates
-        ),
+        "cues": timed(cues_of, frame),
+        "patches of the candidates": timed(patches_of, cues, candidates),
         f"scores of {count}, patches included, float32": timed(scores("float32"), cues, candidates),
         "... bfloat16": timed(scores("bfloat16"), cues, candidates),
-        "training loss of a batch": timed(lambda state: deeptrack._loss(config, numbers, state, key), state),
-        f"{CYCLES} cycles of training": timed(
-            lambda state: deeptrack._learn(config, endless, state, CYCLES), state
-        ),
+        "training loss of a batch": timed(loss, state),
+        f"{CYCLES} cycles of training": timed(lambda state: train(endless, state), state),
         "a whole frame without training": timed(
-            lambda state, frame: deeptrack._step(config, "float32", numbers, state, frame), state, frame
+            lambda state, frame: tracker.step(params, state, frame), state, frame
         ),
     }
     print(f"`{profile}`: first frame {warm:.1f} s, with compilation {cold:.1f} s\n")

@@ -26,11 +26,15 @@ from jtrack import backbones, data, devices, trackers
 from jtrack.backbones import store
 from jtrack.benchmark import metrics
 from jtrack.cli.track import prepare
+from jtrack.components import features
 from jtrack.data import Sequence, synthetic
 from jtrack.learning import heat_map_net, map_selection
+from jtrack.learning.caffe_sgd import Rates
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import fcnt
-from jtrack.types import Box, Frame, as_arrays
+from jtrack.types import Box, Frame, Tracker, as_arrays
+from jtrack.vision import heat_map
+from jtrack.vision.resize import resize
 
 CONTESTANTS = "vgg16:bfloat16,vgg19_slim:float32,googlenet:float32"
 CANDIDATE_TAPS = {
@@ -79,10 +83,10 @@ def speed(contestants: list[str], profile: str, frames: int) -> None:
             jax.block_until_ready((state, output))
             times.append(time.perf_counter() - start)
         took = timed(tracker.step, params, state, pictures[-1]).clock
-        region = fcnt._region(config, state, state.box)
+        region = config.region.around(state.box, state.size)
         describe = timed(
-            lambda *args, own=(backbone, config): fcnt._describe(own[0], own[1], *args),
-            params,
+            lambda *args, own=(backbone, config): maps_of(own[0], own[1], *args),
+            params["backbone"],
             pictures[-1],
             region,
         ).clock
@@ -91,25 +95,38 @@ def speed(contestants: list[str], profile: str, frames: int) -> None:
             f"| {1 / statistics.mean(times):.1f} | {learnt / len(times):.0%} | {took:.0f} | {describe:.0f} |",
             flush=True,
         )
-        parts.append((contestant, profile_of_learning(config, params["tracker"], state)))
+        parts.append((contestant, profile_of_learning(config, tracker, params, state)))
     print("\n| ms |", " | ".join(name for name, _ in parts), "|\n| --- |", " --- |" * len(parts))
     for row in parts[0][1]:
         print(f"| {row} |", " | ".join(f"{rows[row]:.0f}" for _, rows in parts), "|")
 
 
-def profile_of_learning(config: fcnt.Config, numbers: fcnt.Hyper, state: fcnt.State) -> dict[str, float]:
+def maps_of(
+    backbone: backbones.Backbone, config: fcnt.Config, weights: Any, frame: Frame, region: Box
+) -> dict[str, jax.Array]:
+    """Both layers' maps of a region, on the grid of the heat maps."""
+    size, layers = (config.input_size, config.input_size), tuple(config.layers.values())
+    how = {"method": "bicubic", "border": config.region.border}
+    maps = features.of_window(backbone, weights, frame, region, size, layers, **how)
+    return {name: resize(maps[layer], config.grid, method="bicubic") for name, layer in config.layers.items()}
+
+
+def profile_of_learning(
+    config: fcnt.Config, tracker: Tracker, params: dict, state: fcnt.State
+) -> dict[str, float]:
     """Milliseconds of the parts that the small networks take."""
-    head, memory = state.specific, state.memory
-    assert head is not None and memory is not None
+    head, memory, numbers = state.specific, state.memory, params["tracker"]
+    assert head is not None and memory is not None and tracker.learn is not None
+    learn = tracker.learn
     yes, no = jnp.asarray(True), jnp.asarray(False)
 
     def learning(adapt: jax.Array, discriminate: jax.Array) -> float:
         due = state._replace(memory=memory._replace(adapt=adapt, discriminate=discriminate))
-        return timed(lambda state: fcnt._learn(config, {"tracker": numbers}, state), due).clock
+        return timed(lambda state: learn(params, state), due).clock
 
     maps, target = memory.first.maps, memory.first.target
-    rates = fcnt._rates(numbers, 0)
-    selection = fcnt.Rates(numbers.selection_rate, numbers.selection_momentum, numbers.selection_decay[0])
+    rates = Rates(numbers.learning_rate[0], numbers.momentum[0], numbers.decay)
+    selection = Rates(numbers.selection_rate, numbers.selection_momentum, numbers.selection_decay[0])
     rounds, count = config.selection_iterations, config.first_iterations
     samples = heat_map_net.Samples(maps[None], target[None], jnp.ones((1, *config.grid)))
     return {
@@ -131,14 +148,14 @@ def taps(name: str, layers: list[str], profile: str, root: Path, sequences: list
     weights, _ = weights_of(backbone)
     dataset = data.open_dataset("otb", root, sequences=sequences)
     config, values = trackers.profile("fcnt", profile, name)
-    used = (config.specific_tap, config.general_tap)
+    used = (config.specific, config.general)
     print(f"{name}, `{profile}`, every {every}th frame of {', '.join(dataset.names)}.\n")
     print("Overlap and centre error (of the target's diagonal) of the box found; beside: heat beside the")
     print("true box over that inside; half: share of the maps that hold half the significance.\n")
     print("| Layer | | maps | half | overlap | centre error | beside |\n" + "| --- " * 7 + "|", flush=True)
     for layer in layers:
         alone = dataclasses.replace(
-            config, nets="general", general_tap=layer, specific_tap=layer, scaling="gated", info=True
+            config, specific=None, general=layer, scale=fcnt.GatedCandidates(), info=True
         )
         params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, as_arrays(values))}
         tracker = fcnt.fcnt(backbone, alone)
@@ -172,7 +189,7 @@ def ask(steps: tuple[Any, Any], params: dict, sequence: Sequence, every: int) ->
             apart = (output.box + jnp.roll(output.box, -2) / 2 - truth - jnp.roll(truth, -2) / 2)[:2]
             error = float(jnp.linalg.norm(apart) / jnp.linalg.norm(truth[2:]))
             overlap = float(metrics.overlap(np.asarray(output.box)[None], np.asarray(truth)[None])[0])
-            found.append((overlap, error, min(float(output.info["distracter"]), 10.0)))
+            found.append((overlap, error, min(float(output.info["distractor"]), 10.0)))
     overlaps, errors, beside = zip(*found, strict=True)
     return statistics.mean(overlaps), statistics.mean(errors), statistics.median(beside)
 
@@ -184,12 +201,12 @@ def half(backbone: backbones.Backbone, config: fcnt.Config, params: dict, sequen
     def worth(params: dict, frame: Frame, box: Box) -> jax.Array:
         numbers = params["tracker"]
         region = boxed(box)
-        maps = fcnt._describe(backbone, config, params, frame, region)["general"]
-        target, _ = fcnt._wanted(config, box, region)
-        maps = maps - maps.mean((0, 1), keepdims=True) if config.centred else maps
-        gain = numbers.strength[1] / (heat_map_net.strength(maps) * config.weight**0.5)
+        maps = maps_of(backbone, config, params["backbone"], frame, region)["general"]
+        target, _ = heat_map.label(box, region, config.grid, edge=config.label_edge)
+        maps = maps - numbers.centring * maps.mean((0, 1), keepdims=True)
+        gain = numbers.spectral_norm[1] / (heat_map_net.spectral_norm(maps) * config.weight**0.5)
         rate = config.weight * numbers.selection_rate
-        rates = fcnt.Rates(rate, numbers.selection_momentum, numbers.selection_decay[1])
+        rates = Rates(rate, numbers.selection_momentum, numbers.selection_decay[1])
         net, _ = map_selection.train(
             jax.random.key(0), maps * gain, target, rates, config.selection_iterations
         )

@@ -24,6 +24,7 @@ from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import fcnt
 from jtrack.vision import heat_map
 from jtrack.vision.crop import crop
+from jtrack.vision.grid import to_cells
 from jtrack.vision.resize import resize
 
 FACES = ("David", "Girl")
@@ -61,7 +62,7 @@ def describe(folder: Path, backbone: str, taps: tuple[str, ...], count: int) -> 
         region = jnp.concatenate([box[:2] + box[2:] / 2 - side / 2, jnp.full(2, side)])
         image = crop(frame, region, size, method="bicubic", border="zero")
         maps = net.apply(params, image[None], taps)
-        cells = heat_map.on_map(box, region, grid)
+        cells = to_cells(box, region, grid)
         rows = heat_map.coverage(cells[1:2], cells[3:4], grid[0])[0]
         columns = heat_map.coverage(cells[0:1], cells[2:3], grid[1])[0]
         flat = [resize(maps[tap][0], grid, method="bicubic").reshape(grid[0] * grid[1], -1) for tap in taps]

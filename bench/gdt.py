@@ -28,7 +28,8 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     net = backbones.get(name, precision=devices.usable_precision(precision))
     config, values = trackers.profile("gdt", profile, name)
     numbers = jax.tree.map(jnp.asarray, as_arrays(values))
-    taps = (config.feature.tap, *(("fc6", "fc7") if config.feature.own else ()))
+    feature = config.features.feature
+    taps = (feature.tap, *(("fc6", "fc7") if feature.own else ()))
     params = {"backbone": net.cast_params(net.random_params(0, taps=taps)), "tracker": numbers}
     tracker = gdt.gdt(net, config)
     clip = synthetic.clip(frames=2)
@@ -41,11 +42,12 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     start = time.perf_counter()
     jax.block_until_ready(init(params, key, frame, box))
     warm = time.perf_counter() - start
-    scales = gdt._scales(numbers, box)
-    candidates = gdt._candidates(config, numbers, state, scales, frame)
+    scales = gdt.pyramid_scales(box, numbers.scale_step)
+    radius, limit = gdt.search_radius(box[2:], numbers.radius), config.features.limit(box[2:])
+    candidates = gdt.spiral_candidates(box, config.candidates, radius, scales, frame.size, limit)
 
     def describe(params: dict, frame: Any, wanted: Any) -> Any:
-        look = gdt._view(net, config, params, frame, box, scales, config.reach)
+        look = config.features.describe(net, params["backbone"], frame, box, scales)
         return jax.vmap(look)(jnp.arange(3), wanted)
 
     def timed(work: Callable[..., Any], *args: Any) -> float:
@@ -58,7 +60,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
         "first frame, s": warm,
         "first frame with compilation, s": cold,
         f"describing {count} candidates": timed(describe, params, frame, candidates),
-        "the head on them": timed(gdt._values, state.head, seen),
+        "the head on them": timed(gdt.values, state.head, seen),
         "a whole frame without learning": timed(tracker.step, params, state, frame),
     }
     if tracker.learn is not None:

@@ -21,14 +21,15 @@ import jtrack
 from jtrack import trackers
 
 # Long trainings cut short, and learning within the few frames of a clip: fields of a tracker's config, or of
-# a part of it. "new|old" is a field that was renamed, so that commits from before and after can be compared.
+# a part of it. What is smaller already stays. "new|old" is a field that was renamed, so that commits from
+# before and after can be compared; "part.field" is left out where a config has no such part.
 REDUCED: dict[str, dict[str, int]] = {
     "deeptrack": {"candidates": 100, "first_budget": 20, "budget": 2, "batch": 32},
     "fcnt": {"input_size": 96, "hidden": 4, "selection_iterations": 5, "interval": 4},
-    "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8}
-    | {"grid": 96, "template": 24, "filters": 5},
+    "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48}
+    | {"saliency.back_projected": 8, "saliency.grid": 96, "saliency.template": 24, "saliency.filters": 5},
     "gdt": {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 40, "batch": 32}
-    | {"turned_positives": 10},
+    | {"rotated_positives|turned_positives": 10},
 }
 # HCFT's ablations leave layers out, of which HOG has one: there they equal `release2016`.
 ON_HOG = {"hcft": ("default", "paper", "release2016", "release2018")}
@@ -87,11 +88,18 @@ def reduced(config: Any, changes: dict[str, int]) -> Any:
     Raises:
       SystemExit: neither the config nor a part of it has one of the fields.
     """
-    left = dict(changes)
+    left = {key: value for key, value in changes.items() if not _part_left_out(config, key)}
     config = _changed(config, left)
     if left:
         raise SystemExit(f"no field {min(left)} in {config}: add its new name to REDUCED in {__file__}")
     return config
+
+
+def _part_left_out(config: Any, key: str) -> bool:
+    """Whether a "part.field" names a part that the config could have but has not."""
+    parts = (name.rpartition(".")[0] for name in key.split("|"))
+    fields = _fields(config)
+    return any(part in fields and fields[part] is None for part in parts)
 
 
 def _changed(part: Any, left: dict[str, int]) -> Any:
@@ -101,9 +109,10 @@ def _changed(part: Any, left: dict[str, int]) -> Any:
     """
     fields = _fields(part)
     changes: dict[str, Any] = {}
-    for names in list(left):
-        if own := next((name for name in names.split("|") if name in fields), None):
-            changes[own] = left.pop(names)
+    for key in list(left):
+        names = [name.rpartition(".")[2] for name in key.split("|")]
+        if own := next((name for name in names if name in fields), None):
+            changes[own] = min(fields[own], left.pop(key))
     for field, inner in fields.items():
         if field not in changes and (changed := _changed(inner, left)) is not inner:
             changes[field] = changed

@@ -14,6 +14,12 @@ def require(condition: bool, sentence: str) -> None:
         raise JtrackError(sentence)
 
 
+def there[T](value: T | None) -> T:
+    """What the config says is there: for what it says is not, nobody asks."""
+    assert value is not None
+    return value
+
+
 def choices(config: Any) -> None:
     """Refuses a field that is not one of the words its `Literal` type allows.
 

@@ -32,6 +32,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jtrack.errors import JtrackError, unknown_name
@@ -43,6 +44,11 @@ PyTree = Any
 # Hyper-parameters: numbers in a profile, float32 arrays in `params["tracker"]`.
 Scalar = Any  # a float, or an array ()
 Vector = Any  # a tuple of floats, or an array [N]
+
+
+def floating(*values: Any) -> np.dtype:
+    """float64 if one of the arrays is, else float32: what is computed in. Python numbers do not count."""
+    return jnp.result_type(np.float32, *values)
 
 
 class Frame(NamedTuple):

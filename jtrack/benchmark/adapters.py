@@ -46,7 +46,7 @@ from jtrack.errors import JtrackError, unknown_name
 from jtrack.names import match
 from jtrack.run.inputs import canvas_of, check_boxes, to_frame
 from jtrack.run.stream import Executable, build, executable, make_tracker
-from jtrack.trackers import BoundTracker
+from jtrack.trackers import BoundTracker, Row
 from jtrack.types import Array, Frame, PyTree, Tracker
 
 # What shapes boxes, scores and times of any tracker: frames, protocols, and what tells a failure.
@@ -157,7 +157,7 @@ def ours(built: BoundTracker) -> Contestant:
     params = jax.device_put(built.params)
     ready: set[tuple[Tracker, tuple[int, int]]] = set()
     return Contestant(
-        label=facts | {"code": code_digest(built.name)} | _numerics(),
+        label=facts | {"code": code_digest(built.name, _file_of(built.row))} | _numerics(),
         about={"config": str(built.config), "numbers": numbers},
         deterministic=draws_nothing(built),
         start=lambda seed: _Stream(built, params, seed, ready),
@@ -175,12 +175,12 @@ def _numerics() -> dict[str, Any]:
 
 
 @functools.cache
-def code_digest(tracker: str | None = None) -> str:
+def code_digest(tracker: str | None = None, file: Path | None = None) -> str:
     """Eight hexadecimal digits for the code that shapes a result, whatever its comments and docstrings.
 
     A version says too little in a checkout of the project, where code changes from hour to hour. Of the
     trackers' files that of `tracker` counts, and those that it imports; for a tracker from elsewhere (None)
-    only what runs it does.
+    only what runs it does. `file` counts, too: of a tracker of jtrack's kind whose row is not the registry's.
     """
     root = Path(jtrack.__file__).parent
     paths = _matching(root, _RUNNING)
@@ -189,8 +189,8 @@ def code_digest(tracker: str | None = None) -> str:
         others -= _with_imports(root / "trackers" / f"{tracker}.py", others)
         paths |= _matching(root, ("**/*.py",)) - _matching(root, _APART) - others
     total = hashlib.sha256()
-    for path in sorted(paths):
-        total.update(path.relative_to(root).as_posix().encode())
+    for path in [*sorted(paths), *filter(None, [file])]:
+        total.update(path.name.encode() if path == file else path.relative_to(root).as_posix().encode())
         if path.suffix == ".toml":
             total.update(repr(tomllib.loads(path.read_text("utf-8"))).encode())
             continue
@@ -200,6 +200,13 @@ def code_digest(tracker: str | None = None) -> str:
                 del node.body[0]
         total.update(ast.dump(tree).encode())
     return total.hexdigest()[:8]
+
+
+def _file_of(row: Row) -> Path | None:
+    """The file of a tracker that is not part of jtrack."""
+    source = inspect.getsourcefile(row.factory)
+    own = source is not None and not Path(source).is_relative_to(Path(jtrack.__file__).parent)
+    return Path(source) if own and source else None
 
 
 def _matching(root: Path, patterns: Sequence[str]) -> set[Path]:

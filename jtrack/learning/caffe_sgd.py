@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from jtrack.types import Array, PyTree
+from jtrack.types import Array, PyTree, Scalar
 
 
 class Rates(NamedTuple):
@@ -38,6 +39,13 @@ BIAS = Multiplier(2.0, 0.0)
 def still(weights: PyTree) -> PyTree:
     """The velocity to begin with: zeros like the weights."""
     return jax.tree.map(jnp.zeros_like, weights)
+
+
+def clipped(gradient: PyTree, norm: Scalar) -> PyTree:
+    """A gradient, scaled to a norm () over all its leaves if it is longer."""
+    square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+    factor = jnp.minimum(1.0, norm * lax.rsqrt(jnp.maximum(square, 1e-20)))
+    return jax.tree.map(lambda leaf: factor * leaf, gradient)
 
 
 def step(

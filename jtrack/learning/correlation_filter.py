@@ -17,12 +17,17 @@ equals a lambda of `regularisation * M * N * C` in equations 2 and 3.
 Spectra are half spectra over the two last axes, [C, M, N // 2 + 1], of unnormalised DFTs.
 """
 
+import functools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jtrack.types import Array
+from jtrack.vision.resize import resample_matrix, resize
+from jtrack.vision.windows import hann2d
 
 
 class DualFilter(NamedTuple):
@@ -42,9 +47,63 @@ class PrimalFilter(NamedTuple):
 Filter = DualFilter | PrimalFilter
 
 
+@dataclass(frozen=True)
+class Dual:
+    """Filters in the dual form."""
+
+    def train(self, sample: Array, label: Array, regularisation: Array | float) -> DualFilter:
+        """A filter of one sample (`train_dual`)."""
+        return train_dual(sample, label, regularisation)
+
+
+@dataclass(frozen=True)
+class Primal:
+    """Filters in the primal form."""
+
+    def train(self, sample: Array, label: Array, regularisation: Array | float) -> PrimalFilter:
+        """A filter of one sample (`train_primal`)."""
+        del regularisation  # enters in `respond`
+        return train_primal(sample, label)
+
+
 def spectrum(maps: Array) -> Array:
     """Transforms feature maps [M, N, C] to half spectra [C, M, N // 2 + 1]."""
     return jnp.fft.rfft2(jnp.moveaxis(maps, -1, 0))
+
+
+def windowed_spectrum(maps: Array, grid: tuple[int, int]) -> Array:
+    """Resamples maps to a grid, tapers them by a Hann window, and transforms them.
+
+    All three are linear and act on rows and columns apart. Maps coarser than the grid are therefore
+    transformed by one small matrix a side, which is quicker than transforming what they were enlarged to.
+
+    Args:
+      maps: [h, w, C].
+      grid: (M, N).
+
+    Returns:
+      [C, M, N // 2 + 1].
+    """
+    height, width, _ = maps.shape
+    if height * width >= grid[0] * grid[1]:
+        return spectrum(resize(maps, grid, method="imresample") * hann2d(grid, maps.dtype)[..., None])
+    rows = _taper_and_transform(height, grid[0])
+    columns = _taper_and_transform(width, grid[1])[: grid[1] // 2 + 1]
+    both = np.concatenate([columns.real, columns.imag]).astype(maps.dtype)
+    across = jnp.einsum("hwc,qw->chq", maps, both, precision="highest")
+    real, imaginary = jnp.split(across, 2, axis=-1)
+    down = functools.partial(jnp.einsum, "ph,chq->cpq", precision="highest")
+    cosine, sine = rows.real.astype(maps.dtype), rows.imag.astype(maps.dtype)
+    return jax.lax.complex(
+        down(cosine, real) - down(sine, imaginary), down(cosine, imaginary) + down(sine, real)
+    )
+
+
+@functools.cache
+def _taper_and_transform(length: int, cells: int) -> np.ndarray:
+    """DFT times Hann window times imResample of one side, [cells, length] complex128."""
+    enlarge = resample_matrix(length, cells, method="imresample")
+    return np.fft.fft(np.hanning(cells)[:, None] * enlarge, axis=0)
 
 
 def train_dual(sample: Array, label: Array, regularisation: Array | float) -> DualFilter:
@@ -98,7 +157,7 @@ def blend[T](old: T, new: T, rate: Array | float) -> T:
 
     A rate of 0 returns the old filter bitwise, so a gated update leaves no trace.
     """
-    return jax.tree.map(lambda a, b: a + jnp.asarray(rate, jnp.float32).astype(a.dtype) * (b - a), old, new)
+    return jax.tree.map(lambda a, b: a + jnp.asarray(rate).astype(a.dtype) * (b - a), old, new)
 
 
 def divide(numerator: Array, denominator: Array) -> Array:

@@ -39,6 +39,18 @@ def estimate(values: Array, weights: Array, floor: Array | float) -> Gaussian:
     return floored(Gaussian(mean, square), floor)
 
 
+def of_both(values: Array, labels: Array, floor: Array | float) -> tuple[Gaussian, Gaussian]:
+    """The most likely Gaussians of target and background, of samples [N, O] with labels [N].
+
+    Args:
+      values: [N, O].
+      labels: [N]: +1 a sample of the target, -1 of the background, 0 leaves it out.
+      floor: as of `estimate`.
+    """
+    target = estimate(values, jnp.maximum(labels, 0), floor)
+    return target, estimate(values, jnp.maximum(-labels, 0), floor)
+
+
 def floored(gaussian: Gaussian, floor: Array | float) -> Gaussian:
     """The Gaussians with no variance below a share of their mean variance (and none of 0).
 

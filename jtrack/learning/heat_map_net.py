@@ -41,14 +41,36 @@ class Samples(NamedTuple):
     weight: Array  # [N, h, w] of each squared error; 0 where nothing is known
 
 
-def random_net(key: Key, channels: int, hidden: int, *, deviation: float = 1e-7) -> HeatMapNet:
+class Head(NamedTuple):
+    """A network on the feature maps that were chosen for it."""
+
+    channels: Array  # [K] int32, the most significant first
+    offset: Array  # [K] float32: what is subtracted from the features
+    gain: Array  # () float32: what they are multiplied by then
+    net: HeatMapNet
+    velocity: HeatMapNet | None  # of its descent; None if it does not go on learning
+
+    def inputs(self, maps: Array) -> Array:
+        """Of all feature maps [h, w, C] what the network takes [h, w, K]."""
+        chosen = jnp.take(maps, self.channels, axis=-1)
+        return (chosen - self.offset.reshape(1, 1, -1)) * self.gain
+
+
+def random_net(
+    key: Key,
+    channels: int,
+    hidden: int,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    *,
+    deviation: float = 1e-7,
+) -> HeatMapNet:
     """The network before training: Gaussian kernels, biases .1 and 0, as released."""
     key1, key2 = jax.random.split(key)
     return HeatMapNet(
-        deviation * jax.random.normal(key1, (channels, SIZE1, SIZE1, hidden)),
-        jnp.full((hidden,), 0.1),
-        deviation * jax.random.normal(key2, (hidden, SIZE2, SIZE2, 1)),
-        jnp.zeros((1,)),
+        deviation * jax.random.normal(key1, (channels, SIZE1, SIZE1, hidden), dtype),
+        jnp.full((hidden,), 0.1, dtype),
+        deviation * jax.random.normal(key2, (hidden, SIZE2, SIZE2, 1), dtype),
+        jnp.zeros((1,), dtype),
     )
 
 
@@ -79,7 +101,7 @@ def convolve(maps: Array, kernel: Array) -> Array:
     return total
 
 
-def strength(maps: Array, *, iterations: int = 20) -> Array:
+def spectral_norm(maps: Array, *, iterations: int = 20) -> Array:
     """The largest singular value () of feature maps [h, w, C], positions against channels.
 
     Its square bounds the curvature of a squared error in a kernel on these maps, and with it the learning

@@ -14,6 +14,7 @@ vmapped, but has no reverse mode. float32 or float64, as the features are.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -49,7 +50,7 @@ class _Path(NamedTuple):
     steps: Array  # () int32
 
 
-def empty(capacity: int, size: int, dtype: str = "float32") -> Model:
+def empty(capacity: int, size: int, dtype: jax.typing.DTypeLike = "float32") -> Model:
     """A machine that knows nothing.
 
     Args:

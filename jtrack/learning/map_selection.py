@@ -6,7 +6,7 @@ The network is linear in the features, so that both derivatives are exact and cl
 the maps, L(f_i = 0) - L = -g_i f_i + h_ii f_i^2 / 2 with L half the squared error.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -113,25 +113,22 @@ def _spread(outputs: Array, kernel: Array) -> Array:
     return spread.reshape(height, width, -1)
 
 
-def significance(
-    net: SelectionNet, maps: Array, target: Array, *, curvature: Literal["paper", "release"] = "paper"
-) -> Array:
+def significance(net: SelectionNet, maps: Array, target: Array, *, curvature: float = 1.0) -> Array:
     """How much each feature map matters to the loss.
 
     Args:
       net: the trained network.
       maps: [h, w, C].
       target: [h, w].
-      curvature: the sign of the second-order term. "paper" is equation 6, the rise of the loss without a
-        map's elements. "release" is the released code's: the fall of the loss with them doubled, which counts
+      curvature: what the second-order term is multiplied by. 1 is equation 6, the rise of the loss without a
+        map's elements. -1 is the released code's: the fall of the loss with them doubled, which counts
         against a map what the paper counts for it.
 
     Returns:
       [C]; the larger, the more significant.
     """
     slope, bend = derivatives(net, maps, target)
-    sign = 1 if curvature == "paper" else -1
-    return jnp.sum(-slope * maps + sign * 0.5 * bend * maps**2, axis=(0, 1))
+    return jnp.sum(-slope * maps + curvature * 0.5 * bend * maps**2, axis=(0, 1))
 
 
 def select(significance: Array, count: int) -> Array:

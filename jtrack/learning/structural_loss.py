@@ -5,14 +5,16 @@ box; its importance grows with the distance of that overlap from 0.5. Errors are
 the paper's typography leaves the square open, but its thresholds make sense for squares only.
 """
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 
-from jtrack.types import Array
+from jtrack.types import Array, Scalar
 
 
 def label(overlap: Array) -> Array:
     """Labels [..., 2] of overlaps [...]: (1, 0) above 0.5, else (0, 1). Equation 6."""
-    target = (overlap > 0.5).astype(jnp.float32)
+    target = (overlap > 0.5).astype(overlap.dtype)
     return jnp.stack([target, 1 - target], axis=-1)
 
 
@@ -27,6 +29,25 @@ def importance(overlap: Array, slope: Array | float = 1.0) -> Array:
       [...] in [0, 1], 0 at an overlap of 0.5.
     """
     return jnp.abs(jnp.tanh(slope * (overlap - 0.5) / 2))
+
+
+@dataclass(frozen=True)
+class Structural:
+    """Samples count by `importance`."""
+
+    def of(self, overlap: Array, slope: Scalar) -> Array:
+        """How much samples count, by their overlaps [...]."""
+        return importance(overlap, slope)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """All samples count alike."""
+
+    def of(self, overlap: Array, slope: Scalar) -> Array:
+        """How much samples count: 1."""
+        del slope
+        return jnp.ones_like(overlap)
 
 
 def truncated(error: Array, label: Array, *, beta: Array | float, tightening: Array | float) -> Array:

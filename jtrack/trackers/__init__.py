@@ -160,10 +160,13 @@ def profile(tracker: str | Row, name: str, backbone: str | Backbone = "none") ->
     """
     row = find(tracker)
     make = row.profiles[match(f"profile of {row.name}", name, row.profiles)]
-    if isinstance(backbone, str):
-        what = f"backbone of {row.name}" + (", which learns its own network," if row.own_network else "")
-        backbone = backbones.get(match(what, backbone, networks(row)))
-    return make(backbone)
+    return make(_network(row, backbone) if isinstance(backbone, str) else backbone)
+
+
+def _network(row: Row, name: str, precision: str = "float32") -> Backbone:
+    """A network that a tracker can stand on."""
+    what = f"backbone of {row.name}" + (", which learns its own network," if row.own_network else "")
+    return backbones.get(match(what, name, networks(row)), precision=precision)
 
 
 def create(
@@ -201,7 +204,7 @@ def create(
     if entry is not None and backbone not in (None, entry.backbone):
         raise JtrackError(f"{weights} holds {entry.backbone}, not {backbone}: leave the backbone away")
     wanted = entry.backbone if entry else backbone or default_backbone(row)
-    net = backbones.get(match(f"backbone of {row.name}", wanted, networks(row)), precision=precision)
+    net = _network(row, wanted, precision)
     chosen = row.profiles[profile](net).replace(**(changes or {}))
     if row.objectness is not None and row.objectness(chosen.config):
         if entry is None and (entry := _trained_for_objectness(row.name, net.name)) is not None:

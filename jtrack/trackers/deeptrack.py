@@ -2,7 +2,7 @@
 
 A network of three image cues scores 1500 candidates around the last box; the best is the target. It is
 trained on what it has seen itself: the target's patches over a long time, the background's over a short one,
-each weighed by its overlap and by how far its frame is trusted, and only when the loss has grown (lazy
+each weighed by its overlap and by the quality of its frame, and only when the loss has grown (lazy
 update).
 There is no released code, and the paper's Algorithm 1 is a figure: what it leaves open is a field here.
 
@@ -14,7 +14,9 @@ of network.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -23,49 +25,57 @@ from jax import lax
 
 from jtrack import checks
 from jtrack.backbones import Backbone
-from jtrack.errors import unknown_name
-from jtrack.learning import cue_network, iterative_sgd, sample_pool, structural_loss
+from jtrack.components import cue_patches, motion, samples, score
+from jtrack.learning import cue_network, iterative_sgd, replay_buffer, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
-from jtrack.learning.sample_pool import Pool
+from jtrack.learning.replay_buffer import ReplayBuffer
+from jtrack.learning.structural_loss import Structural, Uniform
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
-from jtrack.vision import boxes
-from jtrack.vision.colour import grey, hsv
-from jtrack.vision.contrast import gradient_magnitude, local_contrast, stretch
-from jtrack.vision.crop import crop
-from jtrack.vision.particles import gaussian_particles
+from jtrack.vision import boxes, cues
+from jtrack.vision.cues import Fixed, Stretched
 
 CHUNK = 100  # candidates scored together: what the processor's cache holds
-# Cues and the ranges they keep to, those of a quarter of full contrast at most or of three deviations.
-CUES = {
-    "contrast": (-3.0, 3.0),
-    "contrast_wide": (-3.0, 3.0),
-    "hue": (0.0, 1.0),
-    "value": (0.0, 1.0),
-    "grey": (0.0, 255.0),
-    "redness": (-0.5, 0.5),
-    "yellowness": (-0.5, 0.5),
-    "gradient": (0.0, 64.0),
-}
-DARK = 0.2  # value below which colours fade out of redness and yellowness
-GREY_CUES = ("contrast", "contrast_wide", "gradient")
-COLOUR_CUES = ("hue", "value", "gradient")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
+class BestCandidate:
+    """The box is the candidate with the highest score."""
+
+    def box(self, candidates: Box, scores: Array, share: Scalar) -> Box:
+        """The box [4], of candidates [N, 4] and scores [N]."""
+        del share
+        return candidates[jnp.argmax(scores)]
+
+
+@dataclass(frozen=True)
+class MeanOfBest:
+    """The box is the mean of the candidates that score nearly as high as the best."""
+
+    def box(self, candidates: Box, scores: Array, share: Scalar) -> Box:
+        """As of `BestCandidate`; candidates count by how far they are above a share of the best score."""
+        best = scores.max()
+        weights = jnp.maximum(scores - share * jnp.abs(best), 0)
+        weights = jnp.where(weights.sum() > 0, weights, (scores == best).astype(scores.dtype))
+        weights = weights / weights.sum()
+        size = jnp.exp(weights @ jnp.log(candidates[:, 2:]))
+        return boxes.from_centre(weights @ boxes.centre(candidates), size)
+
+
+@dataclass(frozen=True)
 class Config:
     """What fixes shapes and control flow; static under jit."""
 
-    grey_cues: tuple[str, ...] = GREY_CUES  # of a grey video, out of CUES
-    colour_cues: tuple[str, ...] = COLOUR_CUES  # as many, of a video in colour
-    cue_range: tuple[float, float] = (0.0, 10.0)  # of the network's input
-    cue_scaling: Literal["region", "fixed"] = "region"  # that range is the region's own, or the cue's
+    # Of `vision.cues`, for a grey video, and as many for one in colour.
+    grey_cues: tuple[str, ...] = ("contrast", "contrast_wide", "gradient")
+    colour_cues: tuple[str, ...] = ("hue", "value", "gradient")
+    cue_range: Stretched | Fixed = Stretched(0.0, 10.0)  # of the network's input
     region: float = 5.0  # sides of the region that candidates are cut from, over the target's
     context: float = 1.0  # sides of what the network sees of a candidate, over the candidate's
     candidates: int = 1500  # a multiple of CHUNK
-    readout: Literal["best", "mean"] = "best"  # the candidate, or the mean of those that score nearly as high
-    positives: int = 1000  # capacity of the target's pool
-    negatives: int = 500  # capacity of the background's pool
+    localisation: BestCandidate | MeanOfBest = BestCandidate()
+    positives: int = 1000  # capacity of the target's replay buffer
+    negatives: int = 500  # capacity of the background's
     negatives_per_frame: int = 150
     hard: float = 0.0  # share of them that are those with the highest scores; the others are drawn
     positives_per_frame: int = 1  # the estimated box, and others that overlap it by more than half
@@ -75,9 +85,8 @@ class Config:
     first_budget: int = 1000  # cycles of training on the first frame at most
     budget: int = 100  # ... on a later frame
     schedule: Literal["iterative", "joint"] = "iterative"
-    importance: Literal["structural", "uniform"] = "structural"
-    trust: bool = True  # whether frames are drawn by their quality (label noise)
-    lazy: bool = True  # whether only a grown loss starts a training
+    importance: Structural | Uniform = Structural()
+    label_noise: bool = True  # whether frames are drawn by their quality
     info: bool = False  # put candidates, scores, cues, quality, loss and what is due into `Output.info`
 
     def __post_init__(self) -> None:
@@ -86,19 +95,19 @@ class Config:
         checks.at_least(1, self, "negatives_per_frame", "first_positives", "first_negatives")
         checks.at_least(0, self, "first_budget", "budget")  # 0 leaves the network as it is
         checks.require(
-            self.candidates > 0 and self.candidates % CHUNK == 0,
+            self.candidates % CHUNK == 0,
             f"deeptrack scores candidates {CHUNK} at a time: candidates must be a multiple of that, not "
             f"{self.candidates}",
         )
         checks.require(
-            self.batch > 0 and self.batch % 4 == 0,
+            self.batch % 4 == 0,
             f"a batch of deeptrack is a quarter target, a quarter mirrored target and half background: batch "
             f"must be a multiple of 4, not {self.batch}",
         )
         most = max(self.first_negatives, self.negatives_per_frame)
         checks.require(
             most <= self.negatives,
-            f"a frame of deeptrack may add {most} samples of the background, but its pool holds only "
+            f"a frame of deeptrack may add {most} samples of the background, but its buffer holds only "
             f"{self.negatives}: raise negatives",
         )
         checks.require(
@@ -106,9 +115,7 @@ class Config:
             f"deeptrack has one network for grey and colour videos: it needs as many grey_cues "
             f"({len(self.grey_cues)}) as colour_cues ({len(self.colour_cues)})",
         )
-        for cue in (*self.grey_cues, *self.colour_cues):
-            if cue not in CUES:
-                raise unknown_name("cue of deeptrack", cue, CUES)
+        cues.check((*self.grey_cues, *self.colour_cues))
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
         """The same config: no shape follows the target."""
@@ -124,18 +131,20 @@ class Hyper(NamedTuple):
     position_share: Scalar = 0.5  # () ... and, within these, over the target's height
     # "0.01 h" on s = h / 32 would be a third of the size: taken as one percent of it.
     scale_deviation: Scalar = 0.01  # () of the logarithm of the candidates' scale
-    reach: Scalar = 1e6  # () sides of the target: standard deviation of its step, by which scores are weighed
+    # () sides of the target: standard deviation of its step, by which scores are weighed
+    motion_deviation: Scalar = 1e6
     slope: Scalar = 1.0  # () of the importance (`structural_loss.importance`)
     beta: Scalar = 0.0025  # () squared errors up to it are cut; 0 cuts none
     tightening: Scalar = 3.0  # () u: on the target, those up to beta / (1 + u)
     decay: Scalar = 10.0  # () of the chance to draw the background of an earlier frame, per frame^2
     near_best: Scalar = 0.75  # () v: candidates above this share of the best score tell a frame's quality
-    tolerance: Scalar = 5e-3  # () epsilon: training ends at this loss, and starts above twice this
+    tolerance: Scalar = 5e-3  # () epsilon: training ends at this loss
     learning_rate: Scalar = 5e-2  # () r, of the cues
-    fusion_rate: Scalar = 5e-3  # () of the fusion layer
+    fusion_learning_rate: Scalar = 5e-3  # () of the fusion layer
     momentum: Scalar = 0.0  # ()
-    # () norm to which a longer one is cut: the paper does not, and this never should
-    longest_gradient: Scalar = 10.0
+    retrain_above: Scalar = 2.0  # () losses above so many tolerances start a training; negative: every frame
+    # () to which a longer gradient is clipped: the paper does not, and this never should
+    max_gradient_norm: Scalar = 10.0
     # Fitted to overlap above one half on real sequences, for `default`.
     # [2] slope and middle of the logistic curve from the best score's log to the output's
     confidence: Vector = (0.95, 0.03)
@@ -148,8 +157,8 @@ class State(NamedTuple):
     box: Box  # [4] float32
     colour: Array  # () bool: whether the video is in colour
     network: Network
-    positives: Pool
-    negatives: Pool
+    positives: ReplayBuffer
+    negatives: ReplayBuffer
     time: Array  # () int32: number of the frame
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
@@ -168,16 +177,15 @@ def _default(backbone: Backbone) -> Profile:
     which is noise where colours are pale, gives way to two opponent colours. Momentum trains in fewer cycles.
     The box is the mean of the best candidates, weighed by how likely so long a step is, and each frame adds
     several overlapping patches of the target, and the background that scored highest. The first frame fills
-    the background's pool, with much of it next to the target.
+    the background's buffer, with much of it next to the target.
     """
     del backbone
     config = Config(
         grey_cues=("contrast", "contrast_wide", "grey", "gradient"),
         colour_cues=("value", "redness", "yellowness", "gradient"),
-        cue_range=(-1.0, 1.0),
-        cue_scaling="fixed",
+        cue_range=Fixed(-1.0, 1.0),
         candidates=500,
-        readout="mean",
+        localisation=MeanOfBest(),
         hard=0.5,
         positives_per_frame=4,
         first_positives=200,
@@ -187,7 +195,14 @@ def _default(backbone: Backbone) -> Profile:
     )
     return Profile(
         config,
-        Hyper(reach=0.6, slope=10.0, decay=0.1, learning_rate=0.01, fusion_rate=0.01, momentum=0.9),
+        Hyper(
+            motion_deviation=0.6,
+            slope=10.0,
+            decay=0.1,
+            learning_rate=0.01,
+            fusion_learning_rate=0.01,
+            momentum=0.9,
+        ),
     )
 
 
@@ -197,7 +212,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "gradients alone instead of several cues",
         {"grey_cues": ("gradient",), "colour_cues": ("gradient",)},
     ),
-    "uniform": ("no structural importance, all samples count alike", {"importance": "uniform"}),
+    "uniform": ("no structural importance, all samples count alike", {"importance": Uniform()}),
     "slope-1": ("structural importance as printed", {"slope": 1.0}),
     "sigma-10": (
         "background weighed by its age as printed, so that only the last frame's counts",
@@ -205,8 +220,8 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "untruncated": ("small errors are not cut off", {"beta": 0.0}),
     "ageless": ("background is drawn whatever its age", {"decay": 0.0}),
-    "trusting": ("no label noise, all frames are trusted alike", {"trust": False}),
-    "eager": ("no lazy update, every frame trains", {"lazy": False}),
+    "trusting": ("no label noise, all frames are drawn alike", {"label_noise": False}),
+    "eager": ("no lazy update, every frame trains", {"retrain_above": -1.0}),
     "joint": ("all cues are trained at once on the fused loss", {"schedule": "joint"}),
 }
 PROFILES: dict[str, Callable[[Backbone], Profile]] = {"default": _default, "paper": _paper}
@@ -224,240 +239,154 @@ def deeptrack(backbone: Backbone, config: Config) -> Tracker:
     Returns:
       A `Tracker`. Its score is a logistic curve of the best candidate's (`Hyper.confidence`).
     """
-
-    def init(params: dict, key: Key, frame: Frame, box: Box) -> State:
-        return _init(config, params["tracker"], key, frame, box)
-
-    def step(params: dict, state: State, frame: Frame) -> tuple[State, Output]:
-        return _step(config, backbone.precision, params["tracker"], state, frame)
-
-    def learn(params: dict, state: State) -> State:
-        return _learn(config, params["tracker"], state, config.budget)
-
-    return Tracker(init, step, learn)
+    return Tracker(
+        init=functools.partial(_init, config),
+        step=functools.partial(_step, config, backbone.precision),
+        learn=functools.partial(_learn, config),
+    )
 
 
-def _init(config: Config, hyper: Hyper, key: Key, frame: Frame, box: Box) -> State:
+def _init(config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
     key, weights_key, near_key, far_key = jax.random.split(key, 4)
-    cues = len(config.grey_cues)
-    shape = SIDE, SIDE, cues
+    shape, dtype = (SIDE, SIDE, len(config.grey_cues)), box.dtype
     state = State(
         box=box,
-        colour=_in_colour(frame, box),
-        network=cue_network.random_network(weights_key, cues, config.cue_range),
-        positives=sample_pool.empty(config.positives, shape),
-        negatives=sample_pool.empty(config.negatives, shape),
+        colour=cue_patches.in_colour(frame, box),
+        network=cue_network.random_network(
+            weights_key, shape[2], (config.cue_range.low, config.cue_range.high)
+        ),
+        positives=replay_buffer.empty(config.positives, shape),
+        negatives=replay_buffer.empty(config.negatives, shape),
         time=jnp.zeros((), jnp.int32),
         key=key,
         due=jnp.zeros((), jnp.bool_),
     )
     image = _cues(config, frame, box, state.colour)
-    sure = jnp.ones((), jnp.float32)
-    positives = _foreground(near_key, box, config.first_positives)
-    none = jnp.zeros(0, jnp.float32)
-    nobody = jnp.broadcast_to(box, (0, 4))
-    far = _background(config, config.first_negatives, far_key, box, nobody, none)
-    state = _remember(config, hyper, state, image, box, (positives, far), sure)
-    return _learn(config, hyper, state, config.first_budget)
+    near = samples.overlapping(near_key, box, config.first_positives)
+    reach = (config.region - config.context) / 2
+    far = samples.beside(far_key, box, config.first_negatives, reach)
+    state = _remember(config, params["tracker"], state, image, box, (near, far), jnp.ones((), dtype))
+    return _learn(dataclasses.replace(config, budget=config.first_budget), params, state)
 
 
-def _step(config: Config, precision: str, hyper: Hyper, state: State, frame: Frame) -> tuple[State, Output]:
+def _step(config: Config, precision: str, params: dict, state: State, frame: Frame) -> tuple[State, Output]:
+    hyper = params["tracker"]
     key, search_key, near_key, far_key, draw_key = jax.random.split(state.key, 5)
     image = _cues(config, frame, state.box, state.colour)
-    candidates = _candidates(config, hyper, search_key, state.box, frame)
-    outputs = _score(config, precision, state.network, image, candidates, state.box)
+    candidates = candidates_around(
+        search_key,
+        state.box,
+        config.candidates,
+        jnp.clip(hyper.position_share * state.box[3], *hyper.position_limit),
+        hyper.scale_deviation,
+        frame.size,
+    )
+    network = cue_network.with_convolutions_in(state.network, precision)
+    outputs = lax.map(
+        lambda windows: cue_network.output(network, _patches(config, image, windows, state.box)),
+        candidates.reshape(-1, CHUNK, 4),
+    ).reshape(-1, 2)
     scores = structural_loss.score(outputs)
     step = (boxes.centre(candidates) - boxes.centre(state.box)[None]) / jnp.sqrt(state.box[2:].prod())
-    likely = jnp.exp(-jnp.sum(step**2, axis=-1) / (2 * hyper.reach**2))
+    likely = jnp.exp(-jnp.sum(step**2, axis=-1) / (2 * hyper.motion_deviation**2))
     scores = scores * jnp.where(scores > 0, likely, 1)
-    best = jnp.argmax(scores)
-    box = candidates[best] if config.readout == "best" else _mean(hyper, candidates, scores)
-    overlap = boxes.iou(candidates, box[None])
-    quality = _quality(config, hyper, outputs, scores, overlap)
+    highest = scores[jnp.argmax(scores)]
+    box = config.localisation.box(candidates, scores, hyper.near_best)
+    quality = jnp.ones((), scores.dtype)
+    if config.label_noise:
+        overlap = boxes.iou(candidates, box[None])
+        label = structural_loss.label(overlap)
+        losses = structural_loss.truncated(
+            outputs - label, label, beta=hyper.beta, tightening=hyper.tightening
+        )
+        weights = config.importance.of(overlap, hyper.slope)
+        quality = structural_loss.quality(scores, losses, weights, share=hyper.near_best)
 
-    near = _foreground(near_key, box, config.positives_per_frame - 1)
-    far = _background(config, config.negatives_per_frame, far_key, box, candidates, scores)
+    near = samples.overlapping(near_key, box, config.positives_per_frame - 1)
+    hard = round(config.hard * config.negatives_per_frame)
+    reach = (config.region - config.context) / 2
+    far = samples.beside(
+        far_key, box, config.negatives_per_frame, reach, candidates=candidates, scores=scores, hard=hard
+    )
     state = state._replace(time=state.time + 1, key=key)
     state = _remember(config, hyper, state, image, state.box, (near, far), quality)
-    loss = _loss(config, hyper, state, draw_key)
-    due = loss > 2 * hyper.tolerance if config.lazy else jnp.ones((), jnp.bool_)
+    batch = draw_batch(
+        draw_key, state.positives, state.negatives, state.time, count=config.batch, decay=hyper.decay
+    )
+    loss = iterative_sgd.loss(cue_network.output(state.network, batch.patches), batch, rates(hyper))
+    due = loss > hyper.retrain_above * hyper.tolerance
 
     slope, middle = hyper.confidence
-    score = jax.nn.sigmoid(slope * (jnp.log(jnp.maximum(scores[best], 0.01)) - middle))
+    confidence = score.logistic(jnp.log(jnp.maximum(highest, 0.01)), slope, middle)
     info = {}
     if config.info:
         info = {"candidates": candidates, "scores": scores, "cues": image}
         info |= {"quality": quality, "loss": loss, "due": due}
-    return state._replace(box=box, due=due), Output(box, score, score < hyper.lost_below, info)
+    lost = confidence < hyper.lost_below
+    return state._replace(box=box, due=due), Output(box, confidence, lost, info)
 
 
-def _learn(config: Config, hyper: Hyper, state: State, budget: int) -> State:
+def _learn(config: Config, params: dict, state: State) -> State:
+    """Trains the network on what the buffers hold."""
+    hyper = params["tracker"]
     key, train_key = jax.random.split(state.key)
+    buffers = state.positives, state.negatives
     done = iterative_sgd.train(
         train_key,
         state.network,
-        lambda key: _draw(config, hyper, state, key),
-        _rates(hyper),
+        lambda key: draw_batch(key, *buffers, state.time, count=config.batch, decay=hyper.decay),
+        rates(hyper),
         tolerance=hyper.tolerance,
-        budget=budget,
+        budget=config.budget,
         schedule=config.schedule,
     )
     return state._replace(network=done.network, key=key, due=jnp.zeros((), jnp.bool_))
 
 
-def _rates(hyper: Hyper) -> Rates:
+def rates(hyper: Hyper) -> Rates:
+    """What the training is told."""
     return Rates(
         hyper.learning_rate,
-        hyper.fusion_rate,
+        hyper.fusion_learning_rate,
         hyper.momentum,
         hyper.beta,
         hyper.tightening,
-        hyper.longest_gradient,
+        hyper.max_gradient_norm,
     )
-
-
-def _in_colour(frame: Frame, box: Box) -> Array:
-    """Whether the target or what is around it has colour at all: a grey video has three equal channels."""
-    patch = crop(frame, boxes.scale_about_centre(box, 5.0), (SIDE, SIDE))
-    return jnp.ptp(patch, axis=-1).max() > 8
-
-
-def _region(config: Config, box: Box) -> Box:
-    """The window [4] around a box that candidates are cut from."""
-    return boxes.scale_about_centre(box, config.region)
 
 
 def _cues(config: Config, frame: Frame, box: Box, colour: Array) -> Array:
-    """The cues [R, R, K] of the region around a box: SIDE pixels to `context` sides of the target.
-
-    Smoothing is the paper's .1 h and .15 h, by the target's height in these pixels.
-    """
-    target = SIDE / config.context
-    side = round(config.region * target)
-    window = _region(config, box)
-    image = crop(frame, window, (side, side), method="imresample", max_shrink=frame.pixels.shape[0] / target)
-    light = grey(image)
-    hue, saturation, value = jnp.moveaxis(hsv(image), -1, 0)
-    # In the dark saturation is noise: it counts less there.
-    angle, chroma = 2 * jnp.pi * hue, saturation * value * (1 + DARK) / (value + DARK)
-    known = {
-        "contrast": lambda: local_contrast(light, 0.1 * target, 0.1 * target),
-        "contrast_wide": lambda: local_contrast(light, 0.15 * target, 0.15 * target),
-        "hue": lambda: hue,
-        "value": lambda: value,
-        "grey": lambda: light,
-        "redness": lambda: chroma * jnp.cos(angle),
-        "yellowness": lambda: chroma * jnp.sin(angle),
-        "gradient": lambda: gradient_magnitude(light),
-    }
-    low, high = config.cue_range
-
-    def scaled(name: str) -> Array:
-        cue = known[name]()
-        if config.cue_scaling == "region":
-            return low + stretch(cue, high - low)
-        bottom, top = CUES[name]
-        return low + (high - low) * jnp.clip((cue - bottom) / (top - bottom), 0, 1)
-
-    made = {name: scaled(name) for name in sorted({*config.grey_cues, *config.colour_cues})}
-    greys, colours = (
-        jnp.stack([made[name] for name in names], axis=-1) for names in (config.grey_cues, config.colour_cues)
+    """The cues [R, R, K] of the region around a box: SIDE pixels to `context` sides of the target."""
+    return cue_patches.cues_around(
+        frame,
+        box,
+        colour,
+        (config.grey_cues, config.colour_cues),
+        config.cue_range,
+        region=config.region,
+        context=config.context,
     )
-    return jnp.where(colour, colours, greys)
 
 
 def _patches(config: Config, image: Array, windows: Box, box: Box) -> Array:
     """Cuts windows [N, 4] of the frame, with their context, out of the cues [R, R, K] around a box."""
-    windows = boxes.scale_about_centre(windows, config.context)
-    region = _region(config, box)
-    unit = SIDE / (config.context * box[2:])
-    within = jnp.concatenate(
-        [(windows[:, :2] - region[None, :2]) * unit[None], windows[:, 2:] * unit[None]], axis=-1
-    )
-    whole = Frame(image, jnp.array(image.shape[:2], jnp.int32))
-    return jax.vmap(lambda window: crop(whole, window, (SIDE, SIDE)))(within)
+    return cue_patches.patches_of(image, windows, box, region=config.region, context=config.context)
 
 
-def _candidates(config: Config, hyper: Hyper, key: Key, box: Box, frame: Frame) -> Box:
-    """Candidates [N, 4] around the last box, itself the first; their centres stay in the frame."""
-    deviation = jnp.clip(hyper.position_share * box[3], *hyper.position_limit)
-    drawn = gaussian_particles(key, box, config.candidates, std_xy=deviation, std_scale=hyper.scale_deviation)
-    drawn = drawn.at[0].set(box)
-    extent = frame.size[::-1].astype(jnp.float32)
-    # A target of less than two pixels, or larger than the frame, could never grow or shrink back.
+def candidates_around(
+    key: Key, box: Box, count: int, position: Array, scale: Array, frame_size: Array
+) -> Box:
+    """Candidates [count, 4] around the last box, itself the first; their centres stay in the frame.
+
+    A target of less than two pixels, or larger than the frame, could never grow or shrink back: such a size
+    is brought to the limit, the proportions kept. Arguments as of `motion.candidates_around`.
+    """
+    drawn = motion.gaussian_candidates(key, box, count, position=position, scale=scale).at[0].set(box)
+    extent = motion.extent(frame_size, box.dtype)
     factor = jnp.clip(drawn[:, 2:], 2.0, jnp.maximum(extent, 2.0)[None]) / drawn[:, 2:]
     smallest, largest = factor.max(axis=-1, keepdims=True), factor.min(axis=-1, keepdims=True)
     size = drawn[:, 2:] * jnp.where(smallest > 1, smallest, largest)
-    centre = jnp.clip(boxes.centre(drawn), 0, extent[None])
-    return boxes.from_centre(centre, size)
-
-
-def _score(
-    config: Config, precision: str, network: Network, image: Array, candidates: Box, box: Box
-) -> Array:
-    """The network's outputs [N, 2] for the candidates."""
-    network = cue_network.with_convolutions_in(network, precision)
-
-    def outputs(windows: Box) -> Array:
-        return cue_network.output(network, _patches(config, image, windows, box))
-
-    return lax.map(outputs, candidates.reshape(-1, CHUNK, 4)).reshape(-1, 2)
-
-
-def _importance(config: Config, hyper: Hyper, overlap: Array) -> Array:
-    if config.importance == "uniform":
-        return jnp.ones_like(overlap)
-    return structural_loss.importance(overlap, hyper.slope)
-
-
-def _quality(config: Config, hyper: Hyper, outputs: Array, scores: Array, overlap: Array) -> Array:
-    """How far the labels of this frame are trusted ()."""
-    if not config.trust:
-        return jnp.ones((), jnp.float32)
-    label = structural_loss.label(overlap)
-    losses = structural_loss.truncated(outputs - label, label, beta=hyper.beta, tightening=hyper.tightening)
-    weights = _importance(config, hyper, overlap)
-    return structural_loss.quality(scores, losses, weights, share=hyper.near_best)
-
-
-def _mean(hyper: Hyper, candidates: Box, scores: Array) -> Box:
-    """The mean box [4] of the candidates that score nearly as high as the best."""
-    best = scores.max()
-    weights = jnp.maximum(scores - hyper.near_best * jnp.abs(best), 0)
-    weights = jnp.where(weights.sum() > 0, weights, (scores == best).astype(jnp.float32))
-    weights = weights / weights.sum()
-    size = jnp.exp(weights @ jnp.log(candidates[:, 2:]))
-    return boxes.from_centre(weights @ boxes.centre(candidates), size)
-
-
-def _foreground(key: Key, box: Box, count: int) -> Box:
-    """The box itself and others that overlap it by more than half [1 + count, 4]."""
-    near = gaussian_particles(key, box, 4 * count, std_xy=box[2:] / 8, std_scale=0.05)
-    inside = jnp.where(boxes.iou(near, box[None]) > 0.5, 1, 0)
-    # The target itself stands in where too few overlap it.
-    near = jnp.where(inside[:, None] > 0, near, box[None])[lax.top_k(inside, count)[1]]
-    return jnp.concatenate([box[None], near])
-
-
-def _background(config: Config, count: int, key: Key, box: Box, candidates: Box, scores: Array) -> Box:
-    """Boxes [count, 4] that overlap the target by at most half: candidates, and if too few, others.
-
-    A slow target's candidates may all be on it; the others are spread over the region, dense around the
-    target: what is far from it is soon learnt, and teaches nothing of where it ends.
-    """
-    spread_key, choice_key = jax.random.split(key)
-    reach = box[2:] * (config.region - config.context) / 2
-    shift = jax.random.uniform(spread_key, (4 * count, 2), minval=-1, maxval=1)
-    shift = shift * jnp.abs(shift) * reach[None]
-    others = jnp.concatenate([box[None, :2] + shift, jnp.broadcast_to(box[2:], shift.shape)], axis=-1)
-    every = jnp.concatenate([candidates, others])
-    usable = boxes.iou(every, box[None]) <= 0.5
-    rank = jax.random.uniform(choice_key, (len(every),)).at[: len(candidates)].add(1)
-    hard = round(config.hard * count) if len(candidates) else 0
-    if hard:
-        hardest = lax.top_k(jnp.where(usable[: len(scores)], scores, -jnp.inf), hard)[1]
-        rank = rank.at[hardest].add(2)
-    return every[lax.top_k(jnp.where(usable, rank, -1), count)[1]]
+    return boxes.from_centre(motion.keep_in_frame(boxes.centre(drawn), frame_size), size)
 
 
 def _remember(
@@ -466,10 +395,10 @@ def _remember(
     state: State,
     image: Array,
     region_of: Box,
-    samples: tuple[Box, Box],
+    windows: tuple[Box, Box],
     quality: Array,
 ) -> State:
-    """Puts patches of the target and of the background of one frame into the pools.
+    """Puts patches of the target and of the background of one frame into the buffers.
 
     Args:
       config: structure.
@@ -477,38 +406,43 @@ def _remember(
       state: whose `time` is the frame's.
       image: the cues [R, R, K].
       region_of: the box they are around.
-      samples: boxes of the target [n, 4], the estimated box first, and of the background [m, 4].
-      quality: () how far the frame is trusted.
+      windows: boxes of the target [n, 4], the estimated box first, and of the background [m, 4].
+      quality: () of the frame's labels.
     """
-    target = samples[0][0]
-    pools = []
-    for pool, windows in zip((state.positives, state.negatives), samples, strict=True):
-        weight = _importance(config, hyper, boxes.iou(windows, target[None]))
-        patches = _patches(config, image, windows, region_of)
-        pools.append(sample_pool.add(pool, patches, weight, quality, state.time))
-    return state._replace(positives=pools[0], negatives=pools[1])
+    target = windows[0][0]
+    buffers = []
+    for buffer, own in zip((state.positives, state.negatives), windows, strict=True):
+        weight = config.importance.of(boxes.iou(own, target[None]), hyper.slope)
+        patches = _patches(config, image, own, region_of)
+        buffers.append(replay_buffer.add(buffer, patches, weight, quality, state.time))
+    return state._replace(positives=buffers[0], negatives=buffers[1])
 
 
-def _draw(config: Config, hyper: Hyper, state: State, key: Key) -> Batch:
-    """A batch: a quarter of the target, the same mirrored, and half of the background."""
+def draw_batch(
+    key: Key, positives: ReplayBuffer, negatives: ReplayBuffer, time: Array, *, count: int, decay: Scalar
+) -> Batch:
+    """A batch: a quarter of the target, the same mirrored, and half of the background.
+
+    Args:
+      key: a PRNG key.
+      positives: samples of the target.
+      negatives: samples of the background.
+      time: () int32, number of the frame.
+      count: of samples in the batch, a multiple of 4.
+      decay: () of the chance to draw the background of an earlier frame, per frame^2.
+    """
     positive_key, negative_key = jax.random.split(key)
-    quarter, half = config.batch // 4, config.batch // 2
-    ages = sample_pool.weights(state.positives, state.time, 0.0)
-    of_target = sample_pool.draw(positive_key, ages, quarter)
-    ages = sample_pool.weights(state.negatives, state.time, hyper.decay)
-    of_background = sample_pool.draw(negative_key, ages, half)
-    target = state.positives.patches[of_target]
-    patches = jnp.concatenate([target, target[:, :, ::-1], state.negatives.patches[of_background]])
-    weight = state.positives.importance[of_target]
-    is_target = jnp.arange(config.batch) < half
+    quarter, half = count // 4, count // 2
+    ages = replay_buffer.weights(positives, time, 0.0)
+    of_target = replay_buffer.draw(positive_key, ages, quarter)
+    ages = replay_buffer.weights(negatives, time, decay)
+    of_background = replay_buffer.draw(negative_key, ages, half)
+    target = positives.patches[of_target]
+    patches = jnp.concatenate([target, target[:, :, ::-1], negatives.patches[of_background]])
+    weight = positives.importance[of_target]
+    is_target = jnp.arange(count) < half
     return Batch(
-        patches.astype(jnp.float32),
-        structural_loss.label(is_target.astype(jnp.float32)),
-        jnp.concatenate([weight, weight, state.negatives.importance[of_background]]),
+        patches.astype(weight.dtype),
+        structural_loss.label(is_target.astype(weight.dtype)),
+        jnp.concatenate([weight, weight, negatives.importance[of_background]]),
     )
-
-
-def _loss(config: Config, hyper: Hyper, state: State, key: Key) -> Array:
-    """The fused loss () of a freshly drawn batch."""
-    batch = _draw(config, hyper, state, key)
-    return iterative_sgd.loss(cue_network.output(state.network, batch.patches), batch, _rates(hyper))

@@ -3,7 +3,7 @@
 Two small networks predict the target's heat map from feature maps of a network for images, chosen in the
 first frame for what they mean to this target: GNet from a deep layer, which knows the target's kind and is
 never changed, and SNet from a shallower one, which tells the target from its like and is adapted. Boxes drawn
-around the last one are scored on GNet's map; where that is warm elsewhere too (a distracter), on SNet's.
+around the last one are scored on GNet's map; where there is heat elsewhere too (a distractor), on SNet's.
 
 Profiles (`PROFILES`): `paper`, `release2015` and `release2016` (the authors' code at f2f5e03 and d2d9e72),
 `default`, and the paper's ablations of `default`: one network alone (`general`, `specific`) and other shares
@@ -14,9 +14,10 @@ SNet and its velocity each: 22 MB with 46 x 46 cells, 384 maps and M = 32; `defa
 which its scale filter takes 0.3 MB.
 """
 
-import dataclasses
 import functools
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -24,35 +25,47 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack import checks
-from jtrack.backbones import Backbone
-from jtrack.learning import caffe_sgd, heat_map_net, map_selection, scale_following
+from jtrack.backbones import Backbone, Params
+from jtrack.checks import there
+from jtrack.components import features, motion, scale, score, update
+from jtrack.components.motion import DiagonalRegion, ReleasedDiagonalRegion
+from jtrack.components.scale import Pyramid
+from jtrack.learning import caffe_sgd, heat_map_memory, heat_map_net, map_selection
 from jtrack.learning.caffe_sgd import Rates
-from jtrack.learning.heat_map_net import HeatMapNet, Samples
+from jtrack.learning.heat_map_memory import Memory, Sample
+from jtrack.learning.heat_map_net import Head, Samples
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
-from jtrack.vision import boxes, heat_map
-from jtrack.vision.crop import crop
-from jtrack.vision.particles import gaussian_particles
+from jtrack.vision import boxes, grid, heat_map
 from jtrack.vision.resize import resize
 
-CELL = 8  # pixels of the input per cell of a heat map: the stride of the shallower tap
-FINENESS = 4  # samples per cell that candidates are scored on
+CELL = 8  # pixels of the input per cell of a heat map: the stride of the shallower layer
+UPSAMPLING = 4  # samples per cell that candidates are scored on
 RELEASED_CELLS = 46 * 46  # of the heat maps that the released rates are meant for
 IDEAL = 0.524  # mean of a target's Gaussian over its box
 UNIT = 64.0  # pixels: the side that the released code's scale 1 stands for
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
+class ScaledCandidates:
+    """The size is found by candidates of different sizes, from the first frame on."""
+
+
+@dataclass(frozen=True)
+class GatedCandidates:
+    """... from frame `Config.interval` on, and only if all went well until then (`Hyper.scale_gates`)."""
+
+
+@dataclass(frozen=True)
 class Config:
     """What fixes shapes and control flow; static under jit."""
 
-    specific_tap: str  # SNet's layer, the paper's conv4-3
-    general_tap: str  # GNet's, the paper's conv5-3
-    nets: Literal["both", "general", "specific"] = "both"
+    specific: str | None  # SNet's layer, the paper's conv4-3; None leaves SNet out
+    general: str | None  # GNet's, the paper's conv5-3; None leaves GNet out
+    region: ReleasedDiagonalRegion | DiagonalRegion = ReleasedDiagonalRegion()
     input_size: int = 368  # side of the region of interest, a multiple of CELL
     fraction: float = 0.75  # of the feature maps that are kept; 1 keeps all and selects nothing
-    centred: bool = False  # whether each feature map is lessened by its mean in the first frame
-    curvature: Literal["paper", "release"] = "paper"  # of the significance
+    curvature: float = 1.0  # of the significance: 1 is equation 6, -1 the released code
     hidden: int = 32  # maps of the first layer of GNet and SNet
     selection_iterations: int = 100
     first_iterations: int = 50
@@ -60,22 +73,20 @@ class Config:
     discrimination_iterations: int = 10
     interval: int = 20  # frames between adaptations
     anchor: Literal["first", "best"] = "best"  # the frame a discrimination holds on to
-    trigger: Literal["general", "specific"] = "specific"  # the map that tells when to discriminate
-    weighed: bool = False  # whether a distracter counts for less where SNet is colder than GNet
-    truncated: bool = True  # whether the target's Gaussian ends at its box
-    geometry: Literal["released", "exact"] = "released"  # of the region: on whole pixels, or to the fraction
-    border: Literal["zero", "edge"] = "zero"  # what lies outside the frame
-    # How the size is found: by candidates of different scales, `gated` only from frame `interval` and if all
-    # went well; or, once the place is found, by a filter over scales.
-    scaling: Literal["always", "gated", "filter"] = "gated"
-    particles: int = 600
+    label_edge: float = 0.5  # sides from the target's middle at which its Gaussian ends; 0.5: at its box
+    # How the size is found: by candidates, or, once the place is found, by a filter over scales.
+    scale: ScaledCandidates | GatedCandidates | Pyramid = GatedCandidates()
+    candidates: int = 600
     info: bool = False  # put maps, candidates and decisions into `Output.info`
 
     def __post_init__(self) -> None:
         checks.choices(self)
-        checks.at_least(1, self, "input_size", "hidden", "interval", "particles")
+        checks.at_least(1, self, "input_size", "hidden", "interval", "candidates")
         checks.at_least(0, self, "selection_iterations", "first_iterations")
         checks.at_least(0, self, "adaptation_iterations", "discrimination_iterations")
+        checks.require(
+            bool(self.specific or self.general), "fcnt needs a layer for SNet, for GNet, or for both"
+        )
         checks.require(
             self.input_size % CELL == 0,
             f"input_size of fcnt is {self.input_size}: it must be a multiple of {CELL}, the pixels of a cell",
@@ -85,6 +96,12 @@ class Config:
             f"fraction of fcnt is {self.fraction}: the share of feature maps that are kept must be above 0 "
             "and at most 1",
         )
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """The layer of each network there is."""
+        both = {"specific": self.specific, "general": self.general}
+        return {name: layer for name, layer in both.items() if layer is not None}
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -107,12 +124,13 @@ class Hyper(NamedTuple):
 
     # The rates are meant for VGG-16's activations in their raw magnitude. With these (about 40 and 10 in
     # the root mean square) they train GoogLeNet's within the released numbers of iterations.
-    # [2] largest singular value that the first frame's features would be brought to on the released grid
-    strength: Vector = (2.4e4, 6e3)
+    # [2] spectral norm that the first frame's features would be brought to on the released grid
+    spectral_norm: Vector = (2.4e4, 6e3)
+    centring: Scalar = 0.0  # () share of its mean in the first frame that is subtracted from each map
     selection_rate: Scalar = 1e-10  # () learning rate of the selection
     selection_momentum: Scalar = 0.6  # ()
     selection_decay: Vector = (5e-4, 0.1)  # [2]
-    rate: Vector = (1e-7, 8e-7)  # [2] learning rate of SNet and GNet
+    learning_rate: Vector = (1e-7, 8e-7)  # [2] of SNet and GNet
     momentum: Vector = (0.6, 0.5)  # [2]
     decay: Scalar = 5e-4  # ()
     # [2] of the squared errors of the first frame and of the best one
@@ -124,13 +142,16 @@ class Hyper(NamedTuple):
     scale_deviation: Scalar = 0.004  # () of the logarithm of the candidates' scale
     area_exponent: Vector = (0.75, 0.7)  # [2] of a candidate's area in its score
     floor: Scalar = 0.1  # () heat below this share of the map's maximum counts as none
-    distracter_floor: Vector = (0.1, 0.2)  # [2] ... when distracters are looked for
-    # () heat beside the target over that inside from which there is a distracter
-    distracter_share: Scalar = 0.2
+    distractor_floor: Vector = (0.1, 0.2)  # [2] ... when distractors are looked for
+    # () heat beside the target over that inside, on GNet's map, from which SNet decides
+    distractor_share: Scalar = 0.2
+    # () how far that share counts for less where SNet's highest heat is below GNet's; 1: by the ratio
+    heat_ratio: Scalar = 0.0
+    discriminate_above: Vector = (0.2, np.inf)  # [2] that share of either map from which SNet learns of it
     # () GNet's share of heat beside the target from which a frame is not the best one
-    taught_below: Scalar = np.inf
+    best_below: Scalar = np.inf
     accepted_above: Scalar = 0.1  # () confidence below which the box stays
-    trusted_above: Scalar = 0.35  # () confidence below which the size is kept and nothing is learnt
+    update_threshold: Scalar = 0.35  # () confidence below which the size is kept and nothing is learnt
     # [4] least confidences for a scale search: any, large and small targets; and too sure
     scale_gates: Vector = (0.45, 0.4, 0.35, np.inf)
     scale_regularisation: Scalar = 0.01  # () of the scale filter
@@ -139,35 +160,6 @@ class Hyper(NamedTuple):
     # [2] slope and middle of the logistic curve from the log heat inside to the score
     confidence: Vector = (3.0, 0.25)
     lost_below: Scalar = 0.1  # () score under which the target counts as lost
-
-
-class Head(NamedTuple):
-    """GNet or SNet on the feature maps chosen for it."""
-
-    channels: Array  # [K] int32, the most significant first
-    offset: Array  # [K] float32: what the features are lessened by
-    gain: Array  # () float32: ... and then multiplied by
-    net: HeatMapNet
-    velocity: HeatMapNet | None  # of SNet's descent
-
-
-class Sample(NamedTuple):
-    """A frame as SNet learns it."""
-
-    maps: Array  # [h, w, K] float32
-    target: Array  # [h, w] float32
-    background: Array  # [h, w] float32: 1 beside the target, 0 where its box touches a cell
-
-
-class Memory(NamedTuple):
-    """The frames SNet learns from."""
-
-    first: Sample
-    best: Sample  # the most confident since the last adaptation
-    present: Sample
-    best_confidence: Array  # () float32
-    adapt: Array  # () bool
-    discriminate: Array  # () bool
 
 
 class State(NamedTuple):
@@ -193,7 +185,7 @@ LAYERS: dict[str, tuple[str, str]] = {"vgg19_slim": ("relu4_2", "relu4_4")}
 
 def layers_of(backbone: Backbone) -> tuple[str, str]:
     """The (specific, general) layers of a network."""
-    stages = _there(backbone.stages)
+    stages = there(backbone.stages)
     return LAYERS.get(backbone.name, (stages.stride8, stages.stride16))
 
 
@@ -211,46 +203,46 @@ def _paper(backbone: Backbone) -> Profile:
         adaptation_iterations=3,
         discrimination_iterations=3,
         anchor="first",
-        trigger="general",
-        truncated=False,
-        geometry="exact",
-        scaling="always",
+        label_edge=math.inf,
+        region=DiagonalRegion(border="zero"),
+        scale=ScaledCandidates(),
     )
     chosen = Hyper(
         selection_rate=1e-9,
         # beta of equation 7 is twice what Caffe is told.
         selection_decay=(2.5e-3, 2.5e-3),
-        rate=(1e-7, 1e-7),
+        learning_rate=(1e-7, 1e-7),
         decay=2.5e-3,
         adaptation_weights=(0.0, 1.0),
         discrimination_weights=(1.0, 1.0),
         floor=0.0,
-        distracter_floor=(0.0, 0.0),
+        distractor_floor=(0.0, 0.0),
+        discriminate_above=(np.inf, 0.2),
         accepted_above=0.0,
-        trusted_above=0.0,
+        update_threshold=0.0,
     )
     return Profile(config, chosen)
 
 
 def _release2015(backbone: Backbone) -> Profile:
     """The authors' first code (f2f5e03)."""
-    return Profile(Config(*layers_of(backbone), curvature="release"), Hyper())
+    return Profile(Config(*layers_of(backbone), curvature=-1.0), Hyper())
 
 
 def _release2016(backbone: Backbone) -> Profile:
     """The authors' later code (d2d9e72): 700 candidates, gates on the scale."""
-    config = Config(*layers_of(backbone), curvature="release", particles=700)
+    config = Config(*layers_of(backbone), curvature=-1.0, candidates=700)
     chosen = Hyper(position_deviation=0.0, position_share=1 / 7, scale_gates=(0.45, 0.4, 0.35, 0.49))
     return Profile(config, chosen)
 
 
 def _default(backbone: Backbone) -> Profile:
-    """Recommended: coarser maps, exact geometry, a scale filter, distracters handled more carefully.
+    """Recommended: coarser maps, exact geometry, a scale filter, distractors handled more carefully.
 
     It makes the paper's numbers of updates, and has three rules of our own. No frame is the best one while
     GNet sees much heat beside the target: behind an occluder the best is the occluder, which SNet then learns
-    to follow. A distracter hands over to SNet the less readily the colder SNet is itself. And the size comes
-    from a scale filter.
+    to follow. A distractor hands over to SNet the less readily the lower SNet's own heat is. And the size
+    comes from a scale filter.
 
     Later heat maps are blurred more than the first, whatever the size of the target, so that boxes that
     collect heat grow. The filter over gradient histograms does not; with a target that turns it is misled,
@@ -259,18 +251,17 @@ def _default(backbone: Backbone) -> Profile:
     config = Config(
         *layers_of(backbone),
         input_size=224,
-        centred=True,
         adaptation_iterations=3,
         discrimination_iterations=3,
-        weighed=True,
-        geometry="exact",
-        border="edge",
-        scaling="filter",
+        region=DiagonalRegion(),
+        scale=Pyramid(),
     )
     chosen = Hyper(
         position_deviation=0.0,
         position_share=1 / 7,
-        taught_below=0.5,
+        centring=1.0,
+        heat_ratio=1.0,
+        best_below=0.5,
         # The chance of an overlap above one half, fitted on GoogLeNet and OTB's sequences.
         confidence=(1.1, 0.12),
         lost_below=0.5,
@@ -283,8 +274,8 @@ PROFILES: dict[str, Callable[[Backbone], Profile]] = {
     "paper": _paper,
     "release2015": _release2015,
     "release2016": _release2016,
-    "general": variant(_default, "Ablation of default: GNet alone.", nets="general"),
-    "specific": variant(_default, "Ablation of default: SNet alone.", nets="specific"),
+    "general": variant(_default, "Ablation of default: GNet alone.", specific=None),
+    "specific": variant(_default, "Ablation of default: SNet alone.", general=None),
     "all": variant(_default, "Ablation of default: all feature maps, none left out.", fraction=1.0),
     "half": variant(_default, "Ablation of default: half of the feature maps.", fraction=0.5),
     "quarter": variant(_default, "Ablation of default: a quarter of the feature maps.", fraction=0.25),
@@ -302,45 +293,44 @@ def fcnt(backbone: Backbone, config: Config) -> Tracker:
     Returns:
       A `Tracker`; `learn` adapts SNet, and is None without one. Its score is a logistic curve of the heat in
       the box (`Hyper.confidence`), calibrated for `default` as the chance of an overlap above one half. A
-      distracter that is as warm as the target has as high a score.
+      distractor of as much heat as the target has as high a score.
     """
     return Tracker(
         init=functools.partial(_init, backbone, config),
         step=functools.partial(_step, backbone, config),
-        learn=None if config.nets == "general" else functools.partial(_learn, config),
+        learn=None if config.specific is None else functools.partial(_learn, config),
     )
 
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
-    hyper = params["tracker"]
+    hyper, dtype = params["tracker"], box.dtype
     key, specific_key, general_key = jax.random.split(key, 3)
-    state = State(
-        box=box,
-        size=box[2:],
-        specific=None,
-        general=None,
-        memory=None,
-        scale=None,
-        least_confidence=jnp.float32(0.5),
-        scaling=jnp.asarray(config.scaling == "always"),
-        time=jnp.zeros((), jnp.int32),
-        key=key,
-        due=jnp.zeros((), jnp.bool_),
-    )
-    region = _region(config, state, box)
-    maps = {name: _finite(map_) for name, map_ in _describe(backbone, config, params, frame, region).items()}
-    target, background = _wanted(config, box, region)
+    region = config.region.around(box, box[2:])
+    maps = _features(backbone, config, params["backbone"], frame, region)
+    maps = {name: heat_map.finite(resize(map_, config.grid, method="bicubic")) for name, map_ in maps.items()}
+    target, background = heat_map.label(box, region, config.grid, edge=config.label_edge)
     specific = general = memory = None
     if "specific" in maps:
         specific, chosen = _first_head(config, hyper, 0, specific_key, maps["specific"], target)
         sample = Sample(chosen, target, background)
         no = jnp.zeros((), jnp.bool_)
-        memory = Memory(sample, sample, sample, jnp.zeros(()), no, no)
+        memory = Memory(sample, sample, sample, jnp.zeros((), dtype), no, no)
     if "general" in maps:
         general, _ = _first_head(config, hyper, 1, general_key, maps["general"], target)
         general = general._replace(velocity=None)
-    scale = scale_following.learn(frame, box) if config.scaling == "filter" else None
-    return state._replace(specific=specific, general=general, memory=memory, scale=scale)
+    return State(
+        box=box,
+        size=box[2:],
+        specific=specific,
+        general=general,
+        memory=memory,
+        scale=scale.begin(config.scale, frame, box) if isinstance(config.scale, Pyramid) else None,
+        least_confidence=jnp.asarray(0.5, dtype),
+        scaling=jnp.asarray(isinstance(config.scale, ScaledCandidates)),
+        time=jnp.zeros((), jnp.int32),
+        key=key,
+        due=jnp.zeros((), jnp.bool_),
+    )
 
 
 def _first_head(
@@ -352,36 +342,28 @@ def _first_head(
       The network with what it stands on, and its input [h, w, K].
     """
     selection_key, net_key = jax.random.split(key)
-    offset = jnp.mean(maps, axis=(0, 1)) if config.centred else jnp.zeros(maps.shape[-1])
+    offset = hyper.centring * jnp.mean(maps, axis=(0, 1))
     maps = maps - offset.reshape(1, 1, -1)
-    strength = heat_map_net.strength(maps) * config.weight**0.5
-    gain = jnp.where(strength > 1e-6, hyper.strength[which] / jnp.maximum(strength, 1e-6), 0.0)
+    norm = heat_map_net.spectral_norm(maps) * config.weight**0.5
+    gain = jnp.where(norm > 1e-6, hyper.spectral_norm[which] / jnp.maximum(norm, 1e-6), 0.0)
     maps = maps * gain
-    channels = _select(config, hyper, which, selection_key, maps, target)
+    channels = jnp.arange(maps.shape[-1], dtype=jnp.int32)
+    kept = max(1, round(config.fraction * maps.shape[-1]))
+    if kept < maps.shape[-1]:
+        rates = Rates(
+            config.weight * hyper.selection_rate, hyper.selection_momentum, hyper.selection_decay[which]
+        )
+        net, _ = map_selection.train(selection_key, maps, target, rates, config.selection_iterations)
+        worth = map_selection.significance(net, maps, target, curvature=config.curvature)
+        channels = map_selection.select(worth, kept)
     chosen = jnp.take(maps, channels, axis=-1)
-    first = heat_map_net.random_net(net_key, len(channels), config.hidden)
-    sample = Samples(chosen[None], target[None], jnp.full((1, *config.grid), config.weight))
-    net, velocity, _ = heat_map_net.train(
-        first, caffe_sgd.still(first), sample, _rates(hyper, which), config.first_iterations
-    )
-    return Head(channels, offset[channels], gain, net, velocity), chosen
-
-
-def _select(config: Config, hyper: Hyper, which: int, key: Key, maps: Array, target: Array) -> Array:
-    """The indices [K] of the feature maps [h, w, C] that are kept."""
-    count = maps.shape[-1]
-    kept = max(1, round(config.fraction * count))
-    if kept == count:
-        return jnp.arange(count, dtype=jnp.int32)
-    rate = config.weight * hyper.selection_rate
-    rates = Rates(rate, hyper.selection_momentum, hyper.selection_decay[which])
-    net, _ = map_selection.train(key, maps, target, rates, config.selection_iterations)
-    worth = map_selection.significance(net, maps, target, curvature=config.curvature)
-    return map_selection.select(worth, kept)
-
-
-def _rates(hyper: Hyper, which: int) -> Rates:
-    return Rates(hyper.rate[which], hyper.momentum[which], hyper.decay)
+    first = heat_map_net.random_net(net_key, len(channels), config.hidden, maps.dtype)
+    weights = jnp.full((1, *config.grid), config.weight, maps.dtype)
+    rates = Rates(hyper.learning_rate[which], hyper.momentum[which], hyper.decay)
+    sample = Samples(chosen[None], target[None], weights)
+    still = caffe_sgd.still(first)
+    trained, velocity, _ = heat_map_net.train(first, still, sample, rates, config.first_iterations)
+    return Head(channels, offset[channels], gain, trained, velocity), chosen
 
 
 def _step(
@@ -389,68 +371,125 @@ def _step(
 ) -> tuple[State, Output]:
     hyper = params["tracker"]
     key, draw_key = jax.random.split(state.key)
-    region = _region(config, state, state.box)
-    maps = _describe(backbone, config, params, frame, region, state)
-    heat = _heat(config, state, maps)
-    shown = {name: _shown(hyper, heat[name], region, frame) for name in heat}
-    candidates = _candidates(config, hyper, draw_key, state, frame)
-    on_map = _on_fine_map(config, candidates, region)
+    region = config.region.around(state.box, state.size)
+    maps = _features(backbone, config, params["backbone"], frame, region)
+    heads = {name: there(getattr(state, name)) for name in config.layers}
+    maps = {
+        name: resize(head.inputs(maps[name]), config.grid, method="bicubic") for name, head in heads.items()
+    }
+    heat = {
+        name: heat_map.finite(heat_map_net.heat_map(head.net, maps[name][None])[0])
+        for name, head in heads.items()
+    }
+    (alone, *_) = heat.values()  # one network stands in for the other
+    heat = {name: heat.get(name, alone) for name in ("specific", "general")}
+    shown = {
+        name: heat_map.for_candidates(map_, region, frame.size, floor=hyper.floor, upsampling=UPSAMPLING)
+        for name, map_ in heat.items()
+    }
+    diagonal = jnp.sqrt(jnp.sum(state.box[2:] ** 2))
+    candidates = motion.candidates_around(
+        draw_key,
+        state.box,
+        config.candidates,
+        hyper.position_deviation + hyper.position_share * diagonal,
+        jnp.where(state.scaling, hyper.scale_deviation, 0.0),
+        frame.size,
+    )
+    on_map = grid.to_cells(candidates, region, (config.grid[0] * UPSAMPLING, config.grid[1] * UPSAMPLING))
     found = {
-        name: _best(shown[name], on_map, hyper.area_exponent[which])
+        name: heat_map.best_candidate(shown[name], on_map, hyper.area_exponent[which])
         for which, name in enumerate(("specific", "general"))
     }
     # Both are asked at the box that GNet would choose.
     at = on_map[found["general"][0]]
     shares = {
-        name: heat_map.distracter_share(_above(shown[name], hyper.distracter_floor[which]), at)
+        name: heat_map.distractor_share(heat_map.above(shown[name], hyper.distractor_floor[which]), at)
         for which, name in enumerate(("specific", "general"))
     }
-    switched = shares["general"] * _warmth(config, heat) >= hyper.distracter_share
-    index, confidence = _pick(switched, found["specific"], found["general"])
+    ratio = heat_map.heat_ratio(heat["specific"], heat["general"], hyper.heat_ratio)
+    switched = shares["general"] * ratio >= hyper.distractor_share
+    index, confidence = update.where(switched, found["specific"], found["general"])
     refused = confidence <= hyper.accepted_above
-    index, confidence = _pick(refused, found["specific"], (index, confidence))
+    index, confidence = update.where(refused, found["specific"], (index, confidence))
     described = jnp.stack([jnp.isfinite(map_).all() for map_ in maps.values()]).all()
     confidence = jnp.where(described, confidence, 0.0)
-    box = _accept(hyper, state.box, candidates[index], confidence)
-    decided = jnp.where(switched | refused, 0, 1)
-    score = jnp.where(described, _score(config, hyper, heat, decided, box, region), 0.0)
-    if state.scale is not None:
-        trusted = confidence >= hyper.trusted_above
-        box, scale = scale_following.follow(
-            state.scale,
+    # A doubtful box keeps the size, a hopeless one the place too.
+    box = candidates[index]
+    keeping = boxes.from_centre(boxes.centre(box), state.box[2:])
+    box = jnp.where(confidence < hyper.update_threshold, keeping, box)
+    box = jnp.where(confidence > hyper.accepted_above, box, state.box)
+    decided = jnp.where(switched | refused, heat["specific"], heat["general"])
+    inside = heat_map.heat_in_box(decided, box, region)
+    calibrated = score.logistic_of_ratio(inside / IDEAL, *hyper.confidence)
+    calibrated = jnp.where(described, calibrated, 0.0)
+    if isinstance(config.scale, Pyramid):
+        box, model = scale.follow(
+            config.scale,
+            there(state.scale),
             frame,
             box,
-            trusted,
+            confidence >= hyper.update_threshold,
             regularisation=hyper.scale_regularisation,
-            rate=hyper.scale_learning_rate,
+            learning_rate=hyper.scale_learning_rate,
             damping=hyper.scale_damping,
         )
-        state = state._replace(scale=scale)
-
-    state = _count(config, hyper, state, confidence)._replace(box=box, key=key)
-    distracted = shares[config.trigger] >= hyper.distracter_share
-    teaches = shares["general"] < hyper.taught_below
-    state = _remember(config, hyper, state, maps, region, confidence, teaches, distracted)
+        state = state._replace(scale=model)
+    time, least = state.time + 1, jnp.minimum(state.least_confidence, confidence)
+    if isinstance(config.scale, GatedCandidates):
+        opened = scale_opens(least, state.size[0], hyper.scale_gates) & (time == config.interval)
+        state = state._replace(scaling=state.scaling | opened)
+    state = state._replace(box=box, time=time, least_confidence=least, key=key)
+    if state.memory is not None:
+        memory = _remembered(config, hyper, state, maps["specific"], region, confidence, shares)
+        state = state._replace(memory=memory, due=memory.adapt | memory.discriminate)
     info = {}
     if config.info:
         info = {f"{name}_heat": heat[name] for name in maps} | {
             "region": region,
             "candidates": candidates,
             "confidence": confidence,
-            "distracter": shares["general"],
-            "specific_distracter": shares["specific"],
-            "general_decided": decided == 1,
+            "distractor": shares["general"],
+            "specific_distractor": shares["specific"],
+            "general_decided": ~(switched | refused),
             "due": state.due,
         }
-        info |= {f"{name}_maps": head.channels for name, head in _heads(state).items()}
-    lost = (score < hyper.lost_below) | (confidence <= hyper.accepted_above)
-    return state, Output(box, score, lost, info)
+        info |= {f"{name}_maps": head.channels for name, head in heads.items()}
+    lost = (calibrated < hyper.lost_below) | (confidence <= hyper.accepted_above)
+    return state, Output(box, calibrated, lost, info)
+
+
+def _remembered(
+    config: Config,
+    hyper: Hyper,
+    state: State,
+    maps: Array,
+    region: Box,
+    confidence: Array,
+    shares: dict[str, Array],
+) -> Memory:
+    """What SNet may learn from after this frame, of maps [h, w, K], and whether it should."""
+    target, background = heat_map.label(state.box, region, config.grid, edge=config.label_edge)
+    learns = confidence > hyper.update_threshold
+    memory = heat_map_memory.remember(
+        there(state.memory),
+        Sample(heat_map.finite(maps), target, background),
+        confidence,
+        learns=learns,
+        may_be_best=shares["general"] < hyper.best_below,
+    )
+    distracted = jnp.stack([shares["specific"], shares["general"]]) >= hyper.discriminate_above
+    return memory._replace(
+        adapt=(state.time % config.interval == 0) & (memory.best_confidence > hyper.update_threshold),
+        discriminate=distracted.any() & learns,
+    )
 
 
 def _learn(config: Config, params: dict, state: State) -> State:
     """Adapts SNet by the rules that are due; the adaptation first."""
     hyper = params["tracker"]
-    memory, head = _there(state.memory), _there(state.specific)
+    memory, head = there(state.memory), there(state.specific)
+    rates = Rates(hyper.learning_rate[0], hyper.momentum[0], hyper.decay)
 
     def train(head: Head, samples: list[Sample], weights: list[Array], iterations: int) -> Head:
         together = Samples(
@@ -458,9 +497,7 @@ def _learn(config: Config, params: dict, state: State) -> State:
             jnp.stack([sample.target for sample in samples]),
             config.weight * jnp.stack(weights),
         )
-        net, velocity, _ = heat_map_net.train(
-            head.net, _there(head.velocity), together, _rates(hyper, 0), iterations
-        )
+        net, velocity, _ = heat_map_net.train(head.net, there(head.velocity), together, rates, iterations)
         return head._replace(net=net, velocity=velocity)
 
     def adapt(head: Head) -> Head:
@@ -475,192 +512,39 @@ def _learn(config: Config, params: dict, state: State) -> State:
 
     head = jax.lax.cond(memory.adapt, adapt, lambda head: head, head)
     head = jax.lax.cond(memory.discriminate, discriminate, lambda head: head, head)
-    confidence = jnp.where(memory.adapt, hyper.trusted_above, memory.best_confidence)
+    confidence = jnp.where(memory.adapt, hyper.update_threshold, memory.best_confidence)
     no = jnp.zeros((), jnp.bool_)
     memory = memory._replace(best_confidence=confidence, adapt=no, discriminate=no)
     return state._replace(specific=head, memory=memory, due=no)
 
 
-def _region(config: Config, state: State, box: Box) -> Box:
-    """The region of interest [4] around a box: in the first frame a square of twice the target's diagonal."""
-    diagonal = jnp.sqrt(jnp.sum(state.size**2))
-    sides = 2 * diagonal / state.size * box[2:]
-    middle = boxes.centre(box)
-    if config.geometry == "exact":
-        return boxes.from_centre(middle, sides)
-    middle, half = jnp.round(middle + 1), jnp.round(sides / 2)  # of pixels counted from 1
-    return jnp.concatenate([middle - half - 1, 2 * half + 1])
-
-
-def _describe(
-    backbone: Backbone, config: Config, params: dict, frame: Frame, region: Box, state: State | None = None
+def _features(
+    backbone: Backbone, config: Config, weights: Params, frame: Frame, region: Box
 ) -> dict[str, Array]:
-    """Feature maps of a region for each network, {"specific", "general"}.
-
-    Returns:
-      All maps [h, w, C] as they are; or, given a state, those chosen [h, w, K], multiplied by their gain.
-    """
-    size = config.input_size, config.input_size
-    image = crop(frame, region, size, method="bicubic", border=config.border)
-    taps = {"specific": config.specific_tap, "general": config.general_tap}
-    if config.nets != "both":
-        taps = {config.nets: taps[config.nets]}
-    every = backbone.apply(params["backbone"], image[None], tuple(taps.values()))
-    maps = {name: every[tap][0] for name, tap in taps.items()}
-    if state is not None:
-        for name, head in _heads(state).items():
-            chosen = jnp.take(maps[name], head.channels, axis=-1)
-            maps[name] = (chosen - head.offset.reshape(1, 1, -1)) * head.gain
-    return {name: resize(map_, config.grid, method="bicubic") for name, map_ in maps.items()}
-
-
-def _finite(values: Array) -> Array:
-    return jnp.where(jnp.isfinite(values), values, 0)
-
-
-def _heads(state: State) -> dict[str, Head]:
-    both = {"specific": state.specific, "general": state.general}
-    return {name: head for name, head in both.items() if head is not None}
-
-
-def _wanted(config: Config, box: Box, region: Box) -> tuple[Array, Array]:
-    """The heat map [h, w] of a target in a region, and the cells [h, w] it does not touch."""
-    cells = heat_map.on_map(box, region, config.grid)
-    target = heat_map.resampled_gaussian(cells, config.grid, truncated=config.truncated, fineness=CELL)
-    rows = heat_map.coverage(cells[1:2], cells[3:4], config.grid[0])[0]
-    columns = heat_map.coverage(cells[0:1], cells[2:3], config.grid[1])[0]
-    touched = (rows[:, None] > 0) & (columns[None, :] > 0)
-    return target, jnp.where(touched, 0.0, 1.0)
-
-
-def _heat(config: Config, state: State, maps: dict[str, Array]) -> dict[str, Array]:
-    """Both networks' heat maps [h, w]; one alone stands in for the other."""
-    heat = {
-        name: _finite(heat_map_net.heat_map(head.net, maps[name][None])[0])
-        for name, head in _heads(state).items()
-    }
-    if config.nets != "both":
-        return {"specific": heat[config.nets], "general": heat[config.nets]}
-    return heat
-
-
-def _warmth(config: Config, heat: dict[str, Array]) -> Array:
-    """How far SNet can stand in for GNet (), in [0, 1]: its warmest cell over GNet's."""
-    if not config.weighed:
-        return jnp.ones(())
-    specific, general = (jnp.maximum(heat[name].max(), 1e-6) for name in ("specific", "general"))
-    return jnp.minimum(specific / general, 1.0)
-
-
-def _shown(hyper: Hyper, heat: Array, region: Box, frame: Frame) -> Array:
-    """A heat map as candidates see it: fine, over its maximum, without small values or what is no frame."""
-    heat = heat / jnp.maximum(heat.max(), 1e-6)
-    fine = heat_map.enlarge(heat, FINENESS)
-    inside = [
-        (start + (jnp.arange(n, dtype=jnp.float32) + 0.5) * (side / n))
-        for start, side, n in ((region[1], region[3], fine.shape[0]), (region[0], region[2], fine.shape[1]))
-    ]
-    rows, columns = (
-        (place > 0) & (place < extent)
-        for place, extent in zip(inside, frame.size.astype(jnp.float32), strict=True)
+    """All feature maps [h, w, C] of a region for each network, {"specific", "general"}."""
+    size, layers = (config.input_size, config.input_size), config.layers
+    maps = features.of_window(
+        backbone,
+        weights,
+        frame,
+        region,
+        size,
+        tuple(layers.values()),
+        method="bicubic",
+        border=config.region.border,
     )
-    return jnp.where(rows[:, None] & columns[None, :], _above(fine, hyper.floor), 0)
+    return {name: maps[layer] for name, layer in layers.items()}
 
 
-def _above(heat: Array, floor: Array) -> Array:
-    """The heat map without values up to a floor."""
-    return jnp.where(heat > floor, heat, 0)
+def scale_opens(least_confidence: Array, width: Array, gates: Vector) -> Array:
+    """Whether the search for scale may begin () bool, by the released rule.
 
-
-def _candidates(config: Config, hyper: Hyper, key: Key, state: State, frame: Frame) -> Box:
-    """Candidates [N, 4] around the last box, itself the first; their centres stay in the frame."""
-    diagonal = jnp.sqrt(jnp.sum(state.box[2:] ** 2))
-    deviation = hyper.position_deviation + hyper.position_share * diagonal
-    scale = jnp.where(state.scaling, hyper.scale_deviation, 0.0)
-    drawn = gaussian_particles(key, state.box, config.particles, std_xy=deviation, std_scale=scale)
-    drawn = drawn.at[0].set(state.box)
-    extent = frame.size[::-1].astype(jnp.float32)
-    # A target of less than two pixels, or larger than the frame, could never grow or shrink back.
-    sensible = jnp.all((drawn[:, 2:] >= 2) & (drawn[:, 2:] <= extent[None]), axis=1, keepdims=True)
-    size = jnp.where(sensible, drawn[:, 2:], state.box[None, 2:])
-    return boxes.from_centre(jnp.clip(boxes.centre(drawn), 0, extent[None]), size)
-
-
-def _on_fine_map(config: Config, box: Box, region: Box) -> Box:
-    height, width = config.grid
-    return heat_map.on_map(box, region, (height * FINENESS, width * FINENESS))
-
-
-def _best(heat: Array, candidates: Box, exponent: Array) -> tuple[Array, Array]:
-    """Index and confidence () of the best candidate on a map."""
-    confidences, scores = heat_map.candidate_scores(heat, candidates, exponent)
-    best = jnp.argmax(scores)
-    return best, confidences[best]
-
-
-def _pick(condition: Array, then: tuple[Array, Array], otherwise: tuple[Array, Array]) -> tuple[Array, Array]:
-    index, confidence = (jnp.where(condition, a, b) for a, b in zip(then, otherwise, strict=True))
-    return index, confidence
-
-
-def _accept(hyper: Hyper, last: Box, found: Box, confidence: Array) -> Box:
-    """The new box: a doubtful one keeps the size, a hopeless one the place too."""
-    keeping = boxes.from_centre(boxes.centre(found), last[2:])
-    box = jnp.where(confidence < hyper.trusted_above, keeping, found)
-    return jnp.where(confidence > hyper.accepted_above, box, last)
-
-
-def _count(config: Config, hyper: Hyper, state: State, confidence: Array) -> State:
-    """Counts the frame, and opens the search for scale where the profile has it gated."""
-    time = state.time + 1
-    least = jnp.minimum(state.least_confidence, confidence)
-    scaling = state.scaling
-    if config.scaling == "gated":
-        sure, large, small, too_sure = hyper.scale_gates
-        width = state.size[0] / UNIT
-        opened = ((least > sure) & (least <= too_sure)) | ((least > large) & (width > 0.6))
-        opened = opened | ((least > small) & (width < 0.3))
-        scaling = scaling | (opened & (time == config.interval))
-    return state._replace(time=time, least_confidence=least, scaling=scaling)
-
-
-def _remember(
-    config: Config,
-    hyper: Hyper,
-    state: State,
-    maps: dict[str, Array],
-    region: Box,
-    confidence: Array,
-    teaches: Array,
-    distracted: Array,
-) -> State:
-    """Keeps what SNet may learn from this frame, and says whether it should."""
-    memory = state.memory
-    if memory is None:
-        return state
-    target, background = _wanted(config, state.box, region)
-    present = Sample(_finite(maps["specific"]), target, background)
-    trusted = confidence > hyper.trusted_above
-    better = trusted & teaches & (confidence > memory.best_confidence)
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), present, memory.best)
-    best_confidence = jnp.where(better, confidence, memory.best_confidence)
-    adapt = (state.time % config.interval == 0) & (best_confidence > hyper.trusted_above)
-    discriminate = distracted & trusted
-    memory = Memory(memory.first, best, present, best_confidence, adapt, discriminate)
-    return state._replace(memory=memory, due=adapt | discriminate)
-
-
-def _score(
-    config: Config, hyper: Hyper, heat: dict[str, Array], decided: Array, box: Box, region: Box
-) -> Array:
-    """How warm the box is on the map that decided: a logistic curve of the heat over that of a target."""
-    chosen = jnp.where(decided == 0, heat["specific"], heat["general"])
-    cells = heat_map.on_map(box, region, config.grid)
-    mean, _ = heat_map.candidate_scores(jnp.maximum(chosen, 0), cells[None], 1.0)
-    slope, middle = hyper.confidence
-    return jax.nn.sigmoid(slope * jnp.log(jnp.maximum(mean[0] / IDEAL, 1e-6) / middle))
-
-
-def _there[T](value: T | None) -> T:
-    assert value is not None
-    return value
+    Args:
+      least_confidence: () of all frames so far.
+      width: () pixels of the target in the first frame.
+      gates: [4] `Hyper.scale_gates`.
+    """
+    any_size, large, small, too_sure = gates
+    opened = (least_confidence > any_size) & (least_confidence <= too_sure)
+    opened = opened | ((least_confidence > large) & (width / UNIT > 0.6))
+    return opened | ((least_confidence > small) & (width / UNIT < 0.3))

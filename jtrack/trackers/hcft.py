@@ -14,6 +14,7 @@ layers 5.6 MB on the default's 32 x 32 grid.
 import dataclasses
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -22,55 +23,170 @@ import numpy as np
 
 from jtrack import checks
 from jtrack.backbones import Backbone
-from jtrack.learning import correlation_filter, peak, scale_filter
-from jtrack.learning.correlation_filter import Filter, blend
+from jtrack.checks import there
+from jtrack.components import features, motion, scale, score
+from jtrack.components.motion import SquareWindow
+from jtrack.components.scale import Pyramid
+from jtrack.components.update import ByScore, EveryFrame
+from jtrack.learning import correlation_filter, peak
+from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector
-from jtrack.vision.colour import grey
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, floating
 from jtrack.vision.crop import crop
-from jtrack.vision.hog import fhog
-from jtrack.vision.pyramid import pyramid
-from jtrack.vision.resize import resample_matrix, resize
-from jtrack.vision.windows import gaussian_label, hann, hann2d
+from jtrack.vision.windows import gaussian_label
 
 CELL = 4  # pixels of the frame per cell of the released code's grid
-SCALE_CONTEXT = 1.3  # sides of the patch that `default` estimates scale from, over the target's
 
 
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """The scale filter's structure."""
+@dataclass(frozen=True)
+class ReleasedWindow:
+    """The authors' search window: by their rule, on whole pixels, never rescaled, in cells of 4 pixels."""
+
+    padding: float = 2.8  # sides of the search window over the target's
+
+    def __post_init__(self) -> None:
+        checks.require(self.padding > 1, f"padding of a search window is {self.padding}: it must be above 1")
+
+    def size(self, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
+        """Size (w, h) [2] of the window of a target of size (w, h), in pixels."""
+        dtype = floating(target)
+        w, h = target[0], target[1]
+        tall = jnp.stack([w * self.padding, h * self.padding / 2])
+        large = jnp.stack([w, h]) * 2.0
+        usual = jnp.stack([w, h]) * self.padding
+        fraction = w * h / jnp.prod(jnp.asarray(frame_size, dtype))
+        chosen = jnp.where(h / w > 2, tall, jnp.where(fraction > 0.05, large, usual))
+        # 2.8 is not a binary fraction: without the margin a product that is whole could fall below it.
+        return jnp.floor(chosen + 1e-3).astype(dtype)
+
+    def first_centre(self, box: Box) -> Array:
+        """The centre (x, y) [2] of a target [4] as the released code counts pixels."""
+        return box[:2] + jnp.floor(box[2:] / 2)
+
+    def around(self, centre: Array, size: Array, scale: Scalar) -> Box:
+        """The window [4] around a place, on whole pixels, placed as the released code's indices are."""
+        del scale
+        corner = jnp.floor(centre + 1) - jnp.floor(size / 2)
+        return jnp.concatenate([corner, size])
+
+    def moved(self, centre: Array, window: Box, cells: Array, grid: Array, frame_size: Array) -> Array:
+        """The centre (x, y) after a displacement (rows, columns) in cells."""
+        del window, grid, frame_size
+        return centre + CELL * cells[::-1]
+
+    def label(self, target: Array, size: Array, width: Array, grid: tuple[int, int]) -> Array:
+        """The filters' label [M, N]; a cell is taken for 4 pixels, whatever the grid."""
+        del size
+        return gaussian_label(grid, width * jnp.sqrt(jnp.prod(target / CELL)), odd="release")
+
+
+@dataclass(frozen=True)
+class CentredWindow(SquareWindow):
+    """A square window on a fixed grid, which grows and shrinks with the target."""
+
+    def first_centre(self, box: Box) -> Array:
+        """The centre (x, y) [2] of a target [4]."""
+        return box[:2] + box[2:] / 2
+
+    def moved(self, centre: Array, window: Box, cells: Array, grid: Array, frame_size: Array) -> Array:
+        """The centre (x, y) after a displacement (rows, columns) in cells.
+
+        Half of the target may leave the frame, but not its centre: out there is nothing to come back from.
+        """
+        return motion.keep_in_frame(centre + window[2:] / grid[::-1] * cells[::-1], frame_size)
+
+    def label(self, target: Array, size: Array, width: Array, grid: tuple[int, int]) -> Array:
+        """The filters' label [M, N] of a target (w, h) in a window (w, h)."""
+        cells = jnp.asarray(grid[::-1], target.dtype)
+        return gaussian_label(grid, width * jnp.sqrt(jnp.prod(target * cells / size)))
+
+
+@dataclass(frozen=True)
+class ReleasedScales:
+    """Patches of the target and 4 pixels around it, each cut from the frame on whole pixels."""
 
     count: int = 33
     step: float = 1.02
-    size: tuple[int, int] | None = None  # of a patch; None follows the target (`for_target`), as released
+    size: tuple[int, int] | None = None  # (h, w) of a patch; None follows the target (`Config.for_target`)
 
     def __post_init__(self) -> None:
-        checks.at_least(1, self, "count")
-        checks.require(self.step > 1, f"step of hcft's scales is {self.step}: it must be above 1")
+        scale.check_scales(self)
         if self.size is not None:
             checks.size(self, "size")
 
+    def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
+        """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
+        size = _fixed(self.size)
 
-@dataclasses.dataclass(frozen=True)
+        def patch(factor: Array) -> Array:
+            whole = jnp.floor(sides * factor)
+            corner = jnp.floor(centre + 1) - jnp.floor(whole / 2)
+            # The released code resizes 8-bit images.
+            return jnp.round(crop(frame, jnp.concatenate([corner, whole]), size, method="imresample"))
+
+        return jax.vmap(patch)(factors)
+
+    def for_target(self, target: np.ndarray) -> "ReleasedScales":
+        """The scales with the size of patches that the released code takes for a target (w, h)."""
+        if self.size is not None:
+            return self
+        template = target[::-1] + 2 * CELL
+        shrink = min(1.0, np.sqrt(512 / template.prod()))
+        height, width = (max(2 * CELL, int(side + 1e-6)) for side in template * shrink)
+        return dataclasses.replace(self, size=(height, width))
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """The layers' responses are added, each times its weight: released in 2016."""
+
+    def combine(self, responses: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
+        """The combined response [M, N] of [L, M, N], and where it is largest: [2] (rows, columns)."""
+        del radius
+        response = (responses * weights[:, None, None]).sum(0)
+        return response, peak.largest(response)
+
+
+@dataclass(frozen=True)
+class NormalisedSum:
+    """... each over its own maximum first: released in 2018."""
+
+    def combine(self, responses: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
+        """As of `WeightedSum`."""
+        top = responses.max((1, 2), keepdims=True)
+        return WeightedSum().combine(responses / jnp.where(top > 0, top, 1.0), weights, radius)
+
+
+@dataclass(frozen=True)
+class CoarseToFine:
+    """Every shallower layer is added in turn and may move the peak by a few cells only: equation 5."""
+
+    def combine(self, responses: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
+        """As of `WeightedSum`; `radius` () is how far, in cells of L1 distance."""
+        weighted = responses * weights[:, None, None]
+        response = weighted.sum(0)
+        partial = weighted[0]
+        at = peak.largest(partial)
+        for layer in weighted[1:]:
+            partial = partial + layer
+            allowed = peak.within((partial.shape[0], partial.shape[1]), at, radius)
+            at = peak.largest(jnp.where(allowed, partial, -jnp.inf))
+        return response, at
+
+
+@dataclass(frozen=True)
 class Config:
-    """What fixes shapes and control flow; static under jit.
+    """What fixes shapes and control flow; static under jit."""
 
-    Geometry `released` is the authors': a window by their rule, on whole pixels and never rescaled, in cells
-    of 4 pixels. `square` is a square window of the target's area times `padding`^2, exact to the fraction
-    of a pixel, that grows and shrinks with the target.
-    """
-
-    layers: tuple[tuple[str, ...], ...]  # deep to shallow; the taps of one entry share one filter
-    form: Literal["dual", "primal"] = "dual"
-    combination: Literal["sum", "normalised", "coarse_to_fine"] = "sum"
-    geometry: Literal["released", "square"] = "released"  # of the search window
-    readout: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
+    layers: tuple[tuple[str, ...], ...]  # deep to shallow; the layers of one entry share one filter
+    window: ReleasedWindow | CentredWindow = ReleasedWindow()
     grid: tuple[int, int] | None = None  # (M, N); None follows the target (`for_target`)
-    padding: float = 2.8  # sides of the search window over the target's
     input_size: tuple[int, int] = (224, 224)
-    scale: Scale | None = None
-    gated: bool = False  # whether the model learns in proportion to the score, and nothing of a lost target
+    filters: Dual | Primal = Dual()
+    combination: WeightedSum | NormalisedSum | CoarseToFine = WeightedSum()
+    localisation: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
+    scale: ReleasedScales | Pyramid | None = None
+    update: EveryFrame | ByScore = EveryFrame()
     info: bool = False  # put the responses and the search window into `Output.info`
 
     def __post_init__(self) -> None:
@@ -79,7 +195,6 @@ class Config:
             len(self.layers) > 0 and all(self.layers),
             f"layers of hcft are {self.layers}: each filter needs at least one layer of the network",
         )
-        checks.require(self.padding > 1, f"padding of hcft is {self.padding}: it must be above 1")
         checks.size(self, "input_size")
         if self.grid is not None:
             checks.size(self, "grid")
@@ -97,16 +212,13 @@ class Config:
         target = np.asarray(box, np.float64)[2:]
         config = self
         if config.grid is None:
-            width, height = np.asarray(_search_size(config, target, np.asarray(frame_size)))
-            grid = max(1, int(height // CELL)), max(1, int(width // CELL))
-            config = dataclasses.replace(config, grid=grid)
-        if config.scale is not None and config.scale.size is None:
-            template = target[::-1] + 2 * CELL
-            shrink = min(1.0, np.sqrt(512 / template.prod()))
-            height, width = (max(2 * CELL, int(side + 1e-6)) for side in template * shrink)
+            size = self.window.size(target, np.asarray(frame_size))
+            width, height = np.asarray(size)
             config = dataclasses.replace(
-                config, scale=dataclasses.replace(config.scale, size=(height, width))
+                config, grid=(max(1, int(height // CELL)), max(1, int(width // CELL)))
             )
+        if isinstance(config.scale, ReleasedScales) and config.scale.size is None:
+            config = dataclasses.replace(config, scale=config.scale.for_target(target))
         return config
 
 
@@ -117,8 +229,8 @@ class Hyper(NamedTuple):
     regularisation: Scalar = 1e-4  # () on the released code's scale (`learning.correlation_filter`)
     learning_rate: Scalar = 0.01  # () per frame
     label_width: Scalar = 0.1  # () sigma of the label over the side of the target
-    radius: Scalar = 4.0  # () cells: how far a shallower layer may move the peak (coarse_to_fine only)
-    temperature: Scalar = 0.05  # () of the soft read-out, over the response's maximum
+    radius: Scalar = 4.0  # () cells: how far a shallower layer may move the peak (`CoarseToFine`)
+    temperature: Scalar = 0.05  # () of the soft peak, over the response's maximum
     scale_regularisation: Scalar = 0.01  # ()
     scale_learning_rate: Scalar = 0.01  # ()
     # [2] slope and middle of the logistic curve from the peak's log height to score
@@ -160,7 +272,7 @@ def _profile(
       layer_weights: of the filters, the surplus ones left out.
       **structure: fields of `Config`.
     """
-    stages = _fixed(backbone.stages)
+    stages = there(backbone.stages)
     by_stride = {"5": stages.stride16, "4": stages.stride8, "3": stages.stride4, "1": stages.first}
     named = LAYERS.get(backbone.name, by_stride)
     if len(set(named.values())) == 1:
@@ -174,7 +286,7 @@ def _profile(
 
 def _paper(backbone: Backbone) -> Profile:
     """The text, its misprints corrected: primal filters, coarse-to-fine search."""
-    return _profile(backbone, "5", "4", "3", form="primal", combination="coarse_to_fine")
+    return _profile(backbone, "5", "4", "3", filters=Primal(), combination=CoarseToFine())
 
 
 def _release2016(backbone: Backbone) -> Profile:
@@ -188,8 +300,8 @@ def _release2018(backbone: Backbone) -> Profile:
         backbone,
         *("5", "4", "3"),
         layer_weights=(1.0, 0.5, 0.25),
-        combination="normalised",
-        scale=Scale(),
+        combination=NormalisedSum(),
+        scale=ReleasedScales(),
     )
 
 
@@ -206,12 +318,12 @@ def _default(backbone: Backbone) -> Profile:
         backbone,
         *("5", "4", "3"),
         layer_weights=(1.0, 0.5, 0.25),
-        combination="normalised",
-        geometry="square",
-        readout="subcell",
+        window=CentredWindow(),
         grid=(32, 32),
-        scale=Scale(size=(24, 24)),
-        gated=True,
+        combination=NormalisedSum(),
+        localisation="subcell",
+        scale=Pyramid(),
+        update=ByScore(),
     )
 
 
@@ -265,43 +377,67 @@ def hcft(backbone: Backbone, config: Config) -> Tracker:
 
 def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
     del key  # nothing is random
-    weights = jnp.size(params["tracker"].layer_weights)
+    hyper = params["tracker"]
     checks.require(
-        weights == len(config.layers),
-        f"hcft has {len(config.layers)} filters but {weights} layer_weights: give one weight a filter",
+        jnp.size(hyper.layer_weights) == len(config.layers),
+        f"hcft has {len(config.layers)} filters but {jnp.size(hyper.layer_weights)} layer_weights: give one "
+        "weight a filter",
     )
-    size = box[2:]
-    released = config.geometry == "released"
     state = State(
-        centre=box[:2] + (jnp.floor(size / 2) if released else size / 2),
-        size=size,
-        window=_search_size(config, size, frame.size),
-        scale=jnp.ones((), jnp.float32),
+        centre=config.window.first_centre(box),
+        size=box[2:],
+        window=config.window.size(box[2:], frame.size),
+        scale=jnp.ones((), box.dtype),
         filters=(),
         scale_filter=None,
     )
     state = state._replace(filters=_train(backbone, config, params, frame, state))
     if config.scale is None:
         return state
-    return state._replace(scale_filter=_train_scale(config, config.scale, frame, state))
+    sides = patch_sides(config.scale, state.size, state.scale)
+    return state._replace(scale_filter=scale.learn(config.scale, frame, state.centre, sides))
 
 
 def _step(
     backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    hyper = params["tracker"]
-    window = _search_window(config, state)
-    response, responses, displacement = _locate(backbone, config, params, frame, window, state.filters)
-    score = _score(hyper, responses, displacement)
-    lost = score < hyper.lost_below
-    moved = state._replace(centre=_moved_centre(config, state, frame, window, displacement))
+    hyper, grid = params["tracker"], _fixed(config.grid)
+    window = config.window.around(state.centre, state.window, state.scale)
+    spectra = _describe(backbone, config, params["backbone"], frame, window)
+    responses = jnp.stack(
+        [
+            correlation_filter.respond(model, spectrum, grid, hyper.regularisation)
+            for model, spectrum in zip(state.filters, spectra, strict=True)
+        ]
+    )
+    response, displacement = config.combination.combine(responses, hyper.layer_weights, hyper.radius)
+    if config.localisation == "subcell":
+        displacement = peak.refine(response, displacement)
+    elif config.localisation == "soft":
+        top = jnp.maximum(response.max(), 1e-6)
+        displacement = peak.soft_argmax(response, hyper.temperature * top)
+    height = peak_height(responses, displacement, hyper.layer_weights)
+    confidence = score.logistic_of_ratio(height, hyper.confidence[0], hyper.confidence[1])
+    lost = confidence < hyper.lost_below
+    cells = jnp.asarray(grid, window.dtype)
+    moved = state._replace(centre=config.window.moved(state.centre, window, displacement, cells, frame.size))
     # What is seen of a doubtful target is learnt less, of a lost one not at all, where the profile says so.
-    trust = jnp.where(lost, 0.0, score) if config.gated else jnp.float32(1)
+    weight = config.update.weight(confidence, lost)
     scale_response = None
     if config.scale is not None:
-        moved, scale_response = _follow_scale(config, config.scale, hyper, moved, frame, trust)
-    fresh = _train(backbone, config, params, frame, moved)
-    moved = moved._replace(filters=blend(state.filters, fresh, trust * hyper.learning_rate))
+        sides = patch_sides(config.scale, moved.size, moved.scale)
+        model = there(moved.scale_filter)
+        factor, scale_response = scale.estimate(
+            config.scale, model, frame, moved.centre, sides, hyper.scale_regularisation
+        )
+        low, high = scale_bounds(config.scale.step, moved.window, moved.size, frame.size)
+        found = jnp.where(weight < 0.5, moved.scale, jnp.clip(moved.scale * factor, low, high))
+        moved = moved._replace(scale=found)
+        sides = patch_sides(config.scale, moved.size, moved.scale)
+        fresh = scale.learn(config.scale, frame, moved.centre, sides)
+        moved = moved._replace(scale_filter=blend(model, fresh, weight * hyper.scale_learning_rate))
+    learnt = _train(backbone, config, params, frame, moved)
+    moved = moved._replace(filters=blend(state.filters, learnt, weight * hyper.learning_rate))
     size = moved.size * moved.scale
     box = jnp.concatenate([moved.centre - size / 2, size])
     info = {}
@@ -310,47 +446,21 @@ def _step(
         info = {"response": jnp.fft.fftshift(response), "responses": shifted, "window": window}
         if scale_response is not None:
             info["scale_response"] = scale_response
-    return moved, Output(box, score, lost, info)
+    return moved, Output(box, confidence, lost, info)
 
 
 def _describe(
-    backbone: Backbone, config: Config, params: dict, frame: Frame, window: Box
+    backbone: Backbone, config: Config, weights: dict, frame: Frame, window: Box
 ) -> tuple[Array, ...]:
     """Windowed features of a search window as spectra, one [C, M, N // 2 + 1] per filter."""
-    grid = _fixed(config.grid)
-    image = crop(frame, window, config.input_size, method="imresample", border="edge")
-    taps = tuple(tap for group in config.layers for tap in group)
-    maps = backbone.apply(params["backbone"], image[None], taps)
-    spectra = {tap: _windowed_spectrum(maps[tap][0], grid) for tap in taps}
-    return tuple(jnp.concatenate([spectra[tap] for tap in group]) for group in config.layers)
-
-
-def _windowed_spectrum(maps: Array, grid: tuple[int, int]) -> Array:
-    """Resamples maps [h, w, C] to the grid, tapers them by a Hann window, and transforms them.
-
-    All three are linear and act on rows and columns apart. Maps coarser than the grid are therefore
-    transformed by one small matrix a side, which is quicker than transforming what they were enlarged to.
-    """
-    height, width, _ = maps.shape
-    if height * width >= grid[0] * grid[1]:
-        tapered = resize(maps, grid, method="imresample") * hann2d(grid)[..., None]
-        return correlation_filter.spectrum(tapered)
-    rows = _taper_and_transform(height, grid[0])
-    columns = _taper_and_transform(width, grid[1])[: grid[1] // 2 + 1]
-    both = np.concatenate([columns.real, columns.imag])
-    across = jnp.einsum("hwc,qw->chq", maps, both, precision="highest")
-    real, imaginary = jnp.split(across, 2, axis=-1)
-    down = functools.partial(jnp.einsum, "ph,chq->cpq", precision="highest")
-    return jax.lax.complex(
-        down(rows.real, real) - down(rows.imag, imaginary), down(rows.real, imaginary) + down(rows.imag, real)
+    layers = tuple(layer for group in config.layers for layer in group)
+    maps = features.of_window(
+        backbone, weights, frame, window, config.input_size, layers, method="imresample"
     )
-
-
-@functools.cache
-def _taper_and_transform(length: int, cells: int) -> np.ndarray:
-    """DFT times Hann window times imResample of one side, [cells, length] complex64."""
-    enlarge = resample_matrix(length, cells, method="imresample")
-    return np.fft.fft(np.hanning(cells)[:, None] * enlarge, axis=0).astype(np.complex64)
+    spectra = {
+        layer: correlation_filter.windowed_spectrum(maps[layer], _fixed(config.grid)) for layer in layers
+    }
+    return tuple(jnp.concatenate([spectra[layer] for layer in group]) for group in config.layers)
 
 
 def _train(
@@ -358,188 +468,60 @@ def _train(
 ) -> tuple[Filter, ...]:
     """Filters learnt from this frame alone, at the target's present place."""
     hyper = params["tracker"]
-    spectra = _describe(backbone, config, params, frame, _search_window(config, state))
-    width = hyper.label_width * _target_cells(config, state)
-    odd = "release" if config.geometry == "released" else "centred"
-    label = gaussian_label(_fixed(config.grid), width, odd=odd)
-    if config.form == "primal":
-        return tuple(correlation_filter.train_primal(x, label) for x in spectra)
-    return tuple(correlation_filter.train_dual(x, label, hyper.regularisation) for x in spectra)
+    window = config.window.around(state.centre, state.window, state.scale)
+    spectra = _describe(backbone, config, params["backbone"], frame, window)
+    label = config.window.label(state.size, state.window, hyper.label_width, _fixed(config.grid))
+    return tuple(config.filters.train(sample, label, hyper.regularisation) for sample in spectra)
 
 
-def _locate(
-    backbone: Backbone, config: Config, params: dict, frame: Frame, window: Box, filters: tuple[Filter, ...]
-) -> tuple[Array, Array, Array]:
-    """Looks for the target in a search window.
+def peak_height(responses: Array, displacement: Array, weights: Array) -> Array:
+    """How high the layers' responses are at the peak (), before any normalisation: their weighted mean.
 
-    Returns:
-      The combined response [M, N], those of the layers [L, M, N], and the displacement [2] in cells.
-    """
-    hyper = params["tracker"]
-    spectra = _describe(backbone, config, params, frame, window)
-    responses = jnp.stack(
-        [
-            correlation_filter.respond(model, z, _fixed(config.grid), hyper.regularisation)
-            for model, z in zip(filters, spectra, strict=True)
-        ]
-    )
-    response, displacement = combine(config, hyper, responses)
-    return response, responses, displacement
-
-
-def _moved_centre(config: Config, state: State, frame: Frame, window: Box, displacement: Array) -> Array:
-    """The centre (x, y) after a displacement (rows, columns) in cells."""
-    if config.geometry == "released":
-        return state.centre + CELL * displacement[::-1]
-    cell = window[2:] / jnp.asarray(_fixed(config.grid)[::-1], jnp.float32)
-    # Half of the target may leave the frame, but not its centre: out there is nothing to come back from.
-    return jnp.clip(state.centre + cell * displacement[::-1], 0.0, frame.size[::-1].astype(jnp.float32))
-
-
-def combine(config: Config, hyper: Hyper, responses: Array) -> tuple[Array, Array]:
-    """Combines the layers' responses and finds the displacement.
+    A ridge response is near 1 where the sample is the one it learnt from, so that the height means the same
+    on every network and video.
 
     Args:
-      config: its `combination` is `sum` (weighted, as released in 2016), `normalised` (each response over its
-        own maximum first, as released in 2018) or `coarse_to_fine` (equation 5: every shallower layer is
-        added in turn and may move the peak by at most `radius` cells in L1 distance).
-      hyper: `layer_weights`, `radius`.
-      responses: [L, M, N], deep to shallow, zero displacement at (0, 0).
-
-    Returns:
-      The combined response [M, N], and the displacement [2] (rows, columns) in cells.
+      responses: [L, M, N], zero displacement at (0, 0).
+      displacement: [2] (rows, columns) in cells.
+      weights: [L].
     """
-    if config.combination == "normalised":
-        top = responses.max((1, 2), keepdims=True)
-        responses = responses / jnp.where(top > 0, top, 1.0)
-    weighted = responses * hyper.layer_weights[:, None, None]
-    response = weighted.sum(0)
-    if config.combination == "coarse_to_fine":
-        partial = weighted[0]
-        displacement = peak.largest(partial)
-        for layer in weighted[1:]:
-            partial = partial + layer
-            allowed = peak.within(_grid_of(partial), displacement, hyper.radius)
-            displacement = peak.largest(jnp.where(allowed, partial, -jnp.inf))
-    else:
-        displacement = peak.largest(response)
-    if config.readout == "subcell":
-        displacement = peak.refine(response, displacement)
-    elif config.readout == "soft":
-        top = jnp.maximum(response.max(), 1e-6)
-        displacement = peak.soft_argmax(response, hyper.temperature * top)
-    return response, displacement
+    rows, columns = responses.shape[1:]
+    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray([rows, columns])).T
+    return jnp.sum(weights * responses[:, row, column]) / jnp.sum(weights)
 
 
-def _search_size(config: Config, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
-    """Size (w, h) of the search window of a target of size (w, h), in pixels."""
-    w, h = target[0], target[1]
-    if config.geometry == "square":
-        side = config.padding * jnp.sqrt(w * h)
-        return jnp.stack([side, side])
-    tall = jnp.stack([w * config.padding, h * config.padding / 2])
-    large = jnp.stack([w, h]) * 2.0
-    usual = jnp.stack([w, h]) * config.padding
-    fraction = w * h / jnp.prod(jnp.asarray(frame_size, jnp.float32))
-    chosen = jnp.where(h / w > 2, tall, jnp.where(fraction > 0.05, large, usual))
-    # 2.8 is not a binary fraction: without the margin a product that is whole could fall below it.
-    return jnp.floor(chosen + 1e-3).astype(jnp.float32)
+def patch_sides(search: scale.Search, size: Array, factor: Array) -> Array:
+    """Sides (w, h) [2] of the patch that scales are judged on: the target and a little around it.
+
+    Args:
+      search: the scales.
+      size: [2] of the target in the first frame.
+      factor: () by which it has grown since.
+    """
+    if isinstance(search, ReleasedScales):
+        return (size + 2.0 * CELL) * factor
+    return size * factor * scale.CONTEXT
 
 
-def _search_window(config: Config, state: State) -> Box:
-    """The search window around the target, as a box."""
-    if config.geometry == "released":  # on whole pixels, placed as the released code's indices are
-        corner = jnp.floor(state.centre + 1) - jnp.floor(state.window / 2)
-        return jnp.concatenate([corner, state.window])
-    size = state.window * state.scale
-    return jnp.concatenate([state.centre - size / 2, size])
+def scale_bounds(step: float, window: Array, target: Array, frame_size: Array) -> tuple[Array, Array]:
+    """Smallest and largest scale (): a window of 5 pixels, a target as large as the frame.
 
+    Both are powers of the step, as the released code has them; `components.scale.follow` bounds the size
+    itself, which is another scale in the end: so HCFT keeps this rule.
 
-def _target_cells(config: Config, state: State) -> Array:
-    """Side of the target, the root of its area, in cells of the grid."""
-    if config.geometry == "released":  # which takes 4 pixels a cell, whatever the grid
-        return jnp.sqrt(jnp.prod(state.size / CELL))
-    cells = jnp.asarray(_fixed(config.grid)[::-1], jnp.float32)
-    return jnp.sqrt(jnp.prod(state.size * cells / state.window))
-
-
-def _scale_features(config: Config, search: Scale, frame: Frame, state: State) -> Array:
-    """Gradient histograms of patches of all scales around the target, windowed over scales. [S, F]."""
-    factors = jnp.asarray(scale_filter.scale_factors(search.count, search.step))
-    patches = _released_patches if config.geometry == "released" else _pyramid
-    features = fhog(grey(patches(search, frame, state, factors))[..., None])
-    return features.reshape(search.count, -1) * jnp.asarray(hann(search.count))[:, None]
-
-
-def _released_patches(search: Scale, frame: Frame, state: State, factors: Array) -> Array:
-    """Patches of the target and 4 pixels around it, each cut from the frame on whole pixels. [S, h, w, 3]."""
-    size = _fixed(search.size)
-    template = (state.size + 2.0 * CELL) * state.scale
-
-    def patch(factor: Array) -> Array:
-        sides = jnp.floor(template * factor)
-        corner = jnp.floor(state.centre + 1) - jnp.floor(sides / 2)
-        # The released code resizes 8-bit images.
-        return jnp.round(crop(frame, jnp.concatenate([corner, sides]), size, method="imresample"))
-
-    return jax.vmap(patch)(factors)
-
-
-def _pyramid(search: Scale, frame: Frame, state: State, factors: Array) -> Array:
-    """Patches of the target and a little around it, all cut from one of the largest. [S, h, w, 3]."""
-    sides = state.size * state.scale * SCALE_CONTEXT
-    return pyramid(frame, state.centre, sides, factors, _fixed(search.size))
-
-
-def _grid_of(response: Array) -> tuple[int, int]:
-    rows, columns = response.shape
-    return rows, columns
+    Args:
+      step: between scales.
+      window: [2] (w, h) at scale 1.
+      target: [2] (w, h) at scale 1.
+      frame_size: [2] int32.
+    """
+    unit = jnp.log(step)
+    low = jnp.ceil(jnp.log(jnp.max(5 / window)) / unit)
+    extent = motion.extent(frame_size, target.dtype)
+    high = jnp.floor(jnp.log(jnp.maximum(jnp.min(extent / target), 1.0)) / unit)
+    return jnp.exp(low * unit), jnp.exp(high * unit)
 
 
 def _fixed[T](value: T | None) -> T:
     assert value is not None, "call config.for_target(box, frame_size) first"
     return value
-
-
-def _train_scale(config: Config, search: Scale, frame: Frame, state: State) -> ScaleFilter:
-    """A scale filter learnt from this frame alone, at the target's present place and scale."""
-    features = _scale_features(config, search, frame, state)
-    return scale_filter.train(features, jnp.asarray(scale_filter.scale_label(search.count)))
-
-
-def _follow_scale(
-    config: Config, search: Scale, hyper: Hyper, state: State, frame: Frame, trust: Array
-) -> tuple[State, Array]:
-    """Estimates the scale at the new centre and updates the scale filter there."""
-    model = _fixed(state.scale_filter)
-    features = _scale_features(config, search, frame, state)
-    response = scale_filter.respond(model, features, hyper.scale_regularisation)
-    factor = jnp.asarray(scale_filter.scale_factors(search.count, search.step))[jnp.argmax(response)]
-    low, high = _scale_bounds(search, state, frame)
-    scale = jnp.where(trust < 0.5, state.scale, jnp.clip(state.scale * factor, low, high))
-    state = state._replace(scale=scale)
-    fresh = _train_scale(config, search, frame, state)
-    model = blend(model, fresh, trust * hyper.scale_learning_rate)
-    return state._replace(scale_filter=model), response
-
-
-def _scale_bounds(search: Scale, state: State, frame: Frame) -> tuple[Array, Array]:
-    """Smallest and largest scale: a window of 5 pixels, a target as large as the frame."""
-    step = jnp.log(search.step)
-    low = jnp.ceil(jnp.log(jnp.max(5 / state.window)) / step)
-    extent = frame.size[::-1].astype(jnp.float32)
-    high = jnp.floor(jnp.log(jnp.maximum(jnp.min(extent / state.size), 1.0)) / step)
-    return jnp.exp(low * step), jnp.exp(high * step)
-
-
-def _score(hyper: Hyper, responses: Array, displacement: Array) -> Array:
-    """How much the target looks like what was learnt: a logistic curve of the responses at the peak.
-
-    A ridge response is near 1 where the sample is the one it learnt from, so that the weighted mean of the
-    layers' responses (before any normalisation) means the same on every network and video.
-    """
-    rows, columns = responses.shape[1:]
-    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray([rows, columns])).T
-    height = jnp.sum(hyper.layer_weights * responses[:, row, column]) / jnp.sum(hyper.layer_weights)
-    slope, middle = hyper.confidence[0], hyper.confidence[1]
-    return jax.nn.sigmoid(slope * jnp.log(jnp.maximum(height, 1e-6) / middle))

@@ -1,27 +1,29 @@
 """Cosine windows and Gaussian labels of correlation filters."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jtrack.errors import unknown_name
-from jtrack.types import Array
+from jtrack.types import Array, floating
 
 
-def hann(n: int) -> Array:
+def hann(n: int, dtype: jax.typing.DTypeLike = np.float32) -> Array:
     """The symmetric Hann window 0.5 (1 - cos(2 pi i / (n - 1))).
 
     Args:
       n: number of samples, at least 1.
+      dtype: of the result.
 
     Returns:
-      [n] float32 in [0, 1], exactly zero at both ends; [1] for n = 1.
+      [n] in [0, 1], exactly zero at both ends; [1] for n = 1.
     """
-    return jnp.asarray(np.hanning(n), jnp.float32)
+    return jnp.asarray(np.hanning(n), dtype)
 
 
-def hann2d(size: tuple[int, int]) -> Array:
-    """The outer product of two Hann windows: [h, w] float32 for size (h, w)."""
-    return hann(size[0])[:, None] * hann(size[1])[None, :]
+def hann2d(size: tuple[int, int], dtype: jax.typing.DTypeLike = np.float32) -> Array:
+    """The outer product of two Hann windows: [h, w] for size (h, w)."""
+    return hann(size[0], dtype)[:, None] * hann(size[1], dtype)[None, :]
 
 
 def gaussian_label(size: tuple[int, int], sigma: Array | float, *, odd: str = "centred") -> Array:
@@ -39,7 +41,7 @@ def gaussian_label(size: tuple[int, int], sigma: Array | float, *, odd: str = "c
         difference.
 
     Returns:
-      [h, w] float32, 1 at (0, 0).
+      [h, w], 1 at (0, 0), of the type of sigma.
 
     Source: Ma et al., ICCV 2015, equation 2, with the peak moved from (h/2, w/2) to (0, 0).
     """
@@ -50,6 +52,6 @@ def gaussian_label(size: tuple[int, int], sigma: Array | float, *, odd: str = "c
         largest = n - n // 2 if odd == "release" else n // 2
         offset = np.arange(n)
         offset = np.where(offset <= largest, offset, offset - n)
-        return jnp.exp(jnp.asarray(-0.5 * offset**2, jnp.float32) / sigma**2)
+        return jnp.exp(jnp.asarray(-0.5 * offset**2, floating(sigma)) / sigma**2)
 
     return profile(size[0])[:, None] * profile(size[1])[None, :]

@@ -388,7 +388,7 @@ def test_changed_configurations_never_share_results(tmp_path):
             params=built.params | {"backbone": jax.tree.map(lambda x: x * 2, built.params["backbone"])}
         ),
         "profile": trackers.create(profile="release2016", backbone="tiny"),
-        "structure": built._replace(config=dataclasses.replace(built.config, padding=3.0)),
+        "structure": built._replace(config=dataclasses.replace(built.config, input_size=(96, 96))),
     }
     labels = {name: adapters.ours(variant).label for name, variant in variants.items()}
     folders = {name: results.open_store(tmp_path, label, {}).folder for name, label in labels.items()}

@@ -120,8 +120,8 @@ def test_training_has_a_gradient(net, samples):
 def test_the_strength_is_the_largest_singular_value():
     maps = np.maximum(np.random.default_rng(8).normal(size=(9, 7, 6)), 0).astype(np.float32)
     want = np.linalg.svd(maps.reshape(-1, 6), compute_uv=False)[0]
-    np.testing.assert_allclose(heat_map_net.strength(jnp.asarray(maps)), want, rtol=1e-4)
-    assert heat_map_net.strength(jnp.zeros((4, 4, 3))) == 0
+    np.testing.assert_allclose(heat_map_net.spectral_norm(jnp.asarray(maps)), want, rtol=1e-4)
+    assert heat_map_net.spectral_norm(jnp.zeros((4, 4, 3))) == 0
 
 
 def test_a_released_network_learns_a_target(samples):

@@ -71,8 +71,8 @@ def test_the_first_order_sums_to_the_residual_times_the_channel(problem):
 def test_paper_and_release_differ_by_the_curvature(problem):
     net, maps, target = problem
     slope, bend = map_selection.derivatives(net, maps, target)
-    paper = map_selection.significance(net, maps, target, curvature="paper")
-    release = map_selection.significance(net, maps, target, curvature="release")
+    paper = map_selection.significance(net, maps, target, curvature=1.0)
+    release = map_selection.significance(net, maps, target, curvature=-1.0)
     np.testing.assert_allclose(paper - release, jnp.sum(bend * maps**2, (0, 1)), rtol=1e-4)
     np.testing.assert_allclose(paper + release, -2 * jnp.sum(slope * maps, (0, 1)), rtol=1e-3, atol=1e-3)
     # The whole loss, without the half, doubles both derivatives: the order stays.

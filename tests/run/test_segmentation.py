@@ -125,7 +125,14 @@ def test_a_clip_is_segmented_and_an_image_has_a_saliency_map():
 
     built = trackers.create("cnn_svm", backbone="hog")
     built = built._replace(
-        config=dataclasses.replace(built.config, info=True, grid=128, candidates=60, budget=60, samples=24)
+        config=dataclasses.replace(
+            built.config,
+            info=True,
+            saliency=dataclasses.replace(built.config.saliency, grid=128),
+            candidates=60,
+            budget=60,
+            samples=24,
+        )
     )
     run.track(clip, clip.boxes[0], tracker=built, end=8, on_frame=look)
     assert np.mean(overlaps) > 0.7, overlaps

@@ -22,12 +22,8 @@ from jtrack.vision.crop import crop
 SIZE = (120, 150)
 BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
 NET = backbones.get("tiny")
-SMALL = {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "back_projected": 8} | {
-    "grid": 96,
-    "template": 24,
-    "filters": 3,
-    "info": True,
-}
+SMALL = {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48, "info": True}
+SMALL_MAPS = {"grid": 96, "template": 24, "filters": 3, "back_projected": 8}
 
 
 def frame(seed=0, shift=(0, 0)):
@@ -43,6 +39,8 @@ GREY = Frame(jnp.full((*SIZE, 3), 128, jnp.uint8), jnp.asarray(SIZE, jnp.int32))
 def build(profile="default"):
     config, numbers = trackers.profile("cnn_svm", profile, "tiny")
     config = dataclasses.replace(config, **SMALL)
+    if config.saliency is not None:
+        config = dataclasses.replace(config, saliency=dataclasses.replace(config.saliency, **SMALL_MAPS))
     tracker = cnn_svm.cnn_svm(NET, config)
     params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
     return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
@@ -73,8 +71,8 @@ def test_the_first_frame_teaches_its_one_positive_and_background_alone():
     # Features are scaled to a mean norm of 1, and the target is on its side.
     assert np.linalg.norm(state.svm.features[0]) == pytest.approx(1, abs=0.5)
     assert float(incremental_svm.decide(state.svm, state.svm.features[:1])[0]) > 0
-    assert int(state.stored) == 1 and float(state.filters[0].max()) > 0
-    assert float(state.posterior.sum()) == pytest.approx(1, abs=1e-4)
+    assert int(state.saliency.stored) == 1 and float(state.saliency.filters[0].max()) > 0
+    assert float(state.saliency.posterior.sum()) == pytest.approx(1, abs=1e-4)
     assert not bool(state.due) and params["tracker"].overlap == np.float32(0.3)
 
 
@@ -107,18 +105,18 @@ def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are(prof
     for name in ("prior", "posterior"):
         assert info[name].sum() == pytest.approx(1, abs=1e-3) and info[name].min() >= 0
     # The peak is the box's centre, to a fraction of a cell.
-    cell = info["window"][2] / config.grid
+    cell = info["window"][2] / config.saliency.grid
     row, column = np.unravel_index(info["posterior"].argmax(), info["posterior"].shape)
     place = info["window"][:2] + (np.array([column, row]) + 0.5) * cell
     np.testing.assert_allclose(np.asarray(boxes.centre(output.box)), place, atol=0.51 * cell)
     # The next prior starts from there: seen from its middle cell the target is where the peak was.
-    seen = np.asarray(state.posterior.shape) // 2 + np.asarray(state.offset)
+    seen = np.asarray(state.saliency.posterior.shape) // 2 + np.asarray(state.saliency.offset)
     np.testing.assert_allclose(seen, (row, column), atol=0.51)
     # Nothing outside the union of positive candidates.
     positive = info["candidates"][info["scores"] > float(params["tracker"].threshold)]
-    x = info["window"][0] + (np.arange(config.grid) + 0.5) * cell
-    y = info["window"][1] + (np.arange(config.grid) + 0.5) * cell
-    inside = np.zeros((config.grid, config.grid), bool)
+    x = info["window"][0] + (np.arange(config.saliency.grid) + 0.5) * cell
+    y = info["window"][1] + (np.arange(config.saliency.grid) + 0.5) * cell
+    inside = np.zeros((config.saliency.grid, config.saliency.grid), bool)
     for left, top, w, h in positive:
         inside |= ((y > top - 0.01) & (y < top + h + 0.01))[:, None] & (
             (x > left - 0.01) & (x < left + w + 0.01)
@@ -154,14 +152,16 @@ def test_no_positive_weight_leaves_the_prior_to_decide():
 def test_the_template_is_the_mean_of_the_last_frames():
     config, _, params, _, step, _ = build()
     state = first()
-    seen = [np.asarray(state.filters[0])]
+    seen = [np.asarray(state.saliency.filters[0])]
     for t in range(4):
         state, output = step(params, state, frame(shift=(t % 2, 0)))
-        expected = np.mean(seen[-config.filters :], axis=0)
+        expected = np.mean(seen[-config.saliency.filters :], axis=0)
         np.testing.assert_allclose(output.info["template"], expected, atol=1e-6 * expected.max())
         if bool(state.due):
-            seen.append(np.asarray(state.filters[(int(state.stored) - 1) % config.filters]))
-    assert int(state.stored) == len(seen) > config.filters
+            seen.append(
+                np.asarray(state.saliency.filters[(int(state.saliency.stored) - 1) % config.saliency.filters])
+            )
+    assert int(state.saliency.stored) == len(seen) > config.saliency.filters
 
 
 def test_the_best_candidate_is_the_target_without_saliency():
@@ -199,31 +199,31 @@ def test_half_way_to_the_background_a_candidate_is_followed_but_nothing_is_learn
     doubtful = first()._replace(svm=first().svm._replace(bias=first().svm.bias - excess))
     following, output = step(params, doubtful, frame())
     assert float(output.info["scores"].max()) < 0 and not bool(output.lost) and float(output.score) < 0.5
-    assert not bool(following.due) and int(following.stored) == int(doubtful.stored)
+    assert not bool(following.due) and int(following.saliency.stored) == int(doubtful.saliency.stored)
     np.testing.assert_array_equal(following.size, doubtful.size)
     assert np.abs(np.asarray(following.centre - doubtful.centre)).max() > 0
 
 
-def test_a_frame_that_scores_less_than_usual_is_followed_but_not_learnt():
+def test_a_frame_that_scores_less_than_the_average_is_followed_but_not_learnt():
     _, _, params, _, step, _ = build()
     _, output = step(params, first(), frame())
     bias = first().svm.bias - output.info["scores"].max() + 0.6
     svm = first().svm._replace(bias=bias)
-    for usual, learnt in ((0.78, True), (0.82, False)):  # three quarters of it: .585, .615
-        before = first()._replace(usual=jnp.float32(usual), svm=svm)
+    for average, learnt in ((0.78, True), (0.82, False)):  # three quarters of it: .585, .615
+        before = first()._replace(average=jnp.float32(average), svm=svm)
         following, output = step(params, before, frame())
         assert bool(following.due) == learnt and not bool(output.lost)
-        assert int(following.stored) == int(before.stored) + learnt
+        assert int(following.saliency.stored) == int(before.saliency.stored) + learnt
         assert np.any(np.asarray(following.size) != before.size) == learnt
         assert np.any(np.asarray(following.scale.numerator) != before.scale.numerator) == learnt
-        assert np.any(np.asarray(following.posterior) != before.posterior)
-        # The usual score follows all the same, or a target that has changed for good is never learnt again.
-        assert float(following.usual) == pytest.approx(0.95 * usual + 0.05 * 0.6, abs=1e-4)
+        assert np.any(np.asarray(following.saliency.posterior) != before.saliency.posterior)
+        # The average follows all the same, or a target that has changed for good is never learnt again.
+        assert float(following.average) == pytest.approx(0.95 * average + 0.05 * 0.6, abs=1e-4)
 
 
-def test_without_trust_every_frame_with_a_positive_candidate_is_learnt():
+def test_without_a_threshold_every_frame_with_a_positive_candidate_is_learnt():
     _, _, params, _, step, _ = build("paper")
-    before = first("paper")._replace(usual=jnp.float32(1))
+    before = first("paper")._replace(average=jnp.float32(1))
     _, output = step(params, before, frame())
     barely = before.svm._replace(bias=before.svm.bias - output.info["scores"].max() + 0.01)
     following, output = step(params, before._replace(svm=barely), frame())
@@ -237,36 +237,35 @@ def test_candidates_are_cut_from_one_pass_over_their_surroundings():
     size = np.asarray(BOX[2:])
     side = np.sqrt(size.prod())
     region = boxes.from_centre(first().centre, jnp.asarray(size + 3 * side))
-    image = crop(frame(), region, config.input_size)
-    whole = np.asarray(NET.apply(params["backbone"], image[None], (config.tap,))[config.tap][0], np.float64)
+    image = crop(frame(), region, config.features.input_size)
+    layer = config.features.layer
+    whole = np.asarray(NET.apply(params["backbone"], image[None], (layer,))[layer][0], np.float64)
     fine = np.kron(whole, np.ones((60, 60, 1)))  # so many points a cell
     step_y, step_x = np.asarray(region[2:])[::-1] / fine.shape[:2]
     for candidate, score in zip(output.info["candidates"][:5], output.info["scores"][:5], strict=True):
         x, y, w, h = np.asarray(candidate) - np.array([*np.asarray(region[:2]), 0, 0])
-        rows = np.linspace(y, y + h, config.cells + 1) / step_y
-        columns = np.linspace(x, x + w, config.cells + 1) / step_x
+        rows = np.linspace(y, y + h, config.features.cells + 1) / step_y
+        columns = np.linspace(x, x + w, config.features.cells + 1) / step_x
         cells = [
             fine[round(a) : round(b), round(c) : round(d)].mean((0, 1))
             for a, b in itertools.pairwise(rows)
             for c, d in itertools.pairwise(columns)
         ]
-        features = np.concatenate(cells) * float(first().unit)
+        features = np.concatenate(cells) * float(first().feature_scale)
         expected = features @ np.asarray(incremental_svm.weights(first().svm)) + float(first().svm.bias)
         assert float(score) == pytest.approx(expected, abs=0.05)
 
 
 def test_the_size_follows_a_target_that_grows():
-    """By `scale_following`, where the target is found; tested by itself with its own rules."""
-    _, _, params, _, _, _ = build()
-    follow = jax.jit(functools.partial(cnn_svm._follow_scale, params["tracker"]))
-    state, centre = first(), np.asarray(first().centre)
-    for t in range(1, 9):
-        zoom = 1.02**t
+    _, _, params, _, step, _ = build()
+    state = first()
+    for t in range(1, 7):
+        zoom, centre = 1.03**t, np.asarray(first().centre)
         window = np.array([*(centre - centre / zoom), SIZE[1] / zoom, SIZE[0] / zoom], np.float32)
         image = Frame(crop(frame(), jnp.asarray(window), SIZE), jnp.asarray(SIZE, jnp.int32))
-        state = follow(state, image, jnp.asarray(True))
-    np.testing.assert_allclose(state.size / BOX[2:], 1.02**8, rtol=0.03)
-    np.testing.assert_array_equal(state.centre, first().centre)
+        state, _ = step(params, state, image)
+    assert 1.1 < float(state.size[0] / BOX[2]) < 1.25
+    assert float(state.size[1] / state.size[0]) == pytest.approx(24 / 30, rel=1e-4)
 
 
 def test_nothing_compiles_after_the_first_frame_that_learns():
@@ -295,9 +294,9 @@ def test_features_of_every_network_exist():
     for name in trackers.networks("cnn_svm"):
         net = backbones.get(name)
         for profile, fully_connected in (("paper", net.stages.fc6 is not None), ("default", False)):
-            config = trackers.profile("cnn_svm", profile, name).config
-            assert len(net.map_shape(config.tap, config.input_size)) == (1 if fully_connected else 3)
-            assert (config.cells is None) == fully_connected
+            used = trackers.profile("cnn_svm", profile, name).config.features
+            assert len(net.map_shape(used.layer, used.input_size)) == (1 if fully_connected else 3)
+            assert (used.cells is None) == fully_connected
     with pytest.raises(JtrackError, match="profile of cnn_svm"):
         trackers.profile("cnn_svm", "papers", "tiny")
     with pytest.raises(JtrackError, match="backbone of cnn_svm"):

@@ -12,7 +12,7 @@ from bench.golden_rows import REDUCED, SEED, Row, reduced
 from jtrack import backbones, trackers
 from jtrack.trackers import deeptrack, gdt
 from jtrack.types import Frame
-from tests.trackers import golden
+from tests.trackers import golden, ncc
 
 # Profiles that differ from one in the table by a number or a switch of the training; GDT's `obj_general_only`
 # follows nothing but what a head was taught beforehand, and here there is none.
@@ -23,14 +23,15 @@ ALIKE |= {("gdt", profile) for profile in gdt.PROFILES if profile.endswith("_no_
     ("gdt", "obj_general_only"),
     ("gdt", "no_bp"),
 }
-TABLE = [
+GOLDEN = [
     (name, profile)
     for name in trackers.names()
     for profile in trackers.profiles(name)
     if (name, profile) not in ALIKE
 ]
+TABLE = [*GOLDEN, ("ncc", "default")]  # another tracker, which is not the package's
 # How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
-STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0, "gdt": 4.0}
+STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0, "gdt": 4.0, "ncc": 0.5}
 CANVAS = (128, 160)
 SIZE = (120, 150)
 BOX = (50.0, 40.0, 30.0, 24.0)
@@ -50,14 +51,18 @@ def on_canvas(image):
     return Frame(jnp.asarray(pixels), jnp.asarray(image.shape[:2], jnp.int32))
 
 
+def row_of(name):
+    return ncc.ROW if name == "ncc" else trackers.find(name)
+
+
 def backbone_of(name):
-    return "none" if name == "deeptrack" else "tiny"
+    return "none" if row_of(name).own_network else "tiny"
 
 
 @functools.cache
 def build(name, profile):
     """A tracker on the small network, its shapes fixed for BOX, with its functions jitted."""
-    made = trackers.create(name, profile=profile, backbone=backbone_of(name))
+    made = trackers.create(row_of(name), profile=profile, backbone=backbone_of(name))
     made = made._replace(config=reduced(made.config, REDUCED.get(name, {})))
     tracker = made.functions(BOX, SIZE)
     return tracker, made.params, jax.jit(tracker.init), jax.jit(tracker.step)
@@ -200,7 +205,7 @@ def test_what_lies_outside_the_valid_part_is_never_read(built):
     assert same(*outputs)
 
 
-@pytest.mark.parametrize(("name", "profile"), TABLE, ids=map("-".join, TABLE))
+@pytest.mark.parametrize(("name", "profile"), GOLDEN, ids=map("-".join, GOLDEN))
 def test_boxes_are_the_golden_ones(name, profile):
     """With learning; shapes are those of the other tests, so that nothing is compiled for this one."""
     tracker, params, init, step = build(name, profile)

@@ -10,13 +10,15 @@ import pytest
 from scipy import stats
 
 from jtrack import trackers
+from jtrack.components import cue_patches, samples
 from jtrack.errors import JtrackError
-from jtrack.learning import sample_pool, structural_loss
+from jtrack.learning import cue_network, replay_buffer, structural_loss
 from jtrack.run.advance import learn_where_due
 from jtrack.run.stream import executable
 from jtrack.trackers import deeptrack
 from jtrack.types import Frame
 from jtrack.vision import boxes
+from jtrack.vision.cues import Stretched
 
 KEY = jax.random.key(0)
 SIZE = (96, 128)
@@ -97,9 +99,10 @@ def test_the_paper_s_numbers():
     assert (config.positives_per_frame, config.negatives_per_frame) == (1, 150)
     assert config.grey_cues == ("contrast", "contrast_wide", "gradient")
     assert config.colour_cues == ("hue", "value", "gradient")
-    assert (config.cue_range, config.readout, config.schedule) == ((0, 10), "best", "iterative")
+    assert (config.cue_range, config.localisation) == (Stretched(0, 10), deeptrack.BestCandidate())
+    assert config.schedule == "iterative" and numbers.retrain_above == 2
     told = {"beta": 0.0025, "tightening": 3, "decay": 10, "near_best": 0.75, "tolerance": 0.005}
-    told |= {"learning_rate": 0.05, "fusion_rate": 0.005, "slope": 1}
+    told |= {"learning_rate": 0.05, "fusion_learning_rate": 0.005, "slope": 1}
     assert {name: float(getattr(numbers, name)) for name in told} == pytest.approx(told)
 
 
@@ -119,11 +122,20 @@ def test_a_moving_target_is_followed():
     assert 0 <= output.score <= 1
 
 
+def candidates(numbers, count, box=BOX):
+    position = jnp.clip(numbers.position_share * box[3], *numbers.position_limit)
+    scale = numbers.scale_deviation
+    return deeptrack.candidates_around(KEY, jnp.asarray(box), count, position, scale, frame().size)
+
+
+def cues_of(config, image, box, colour=True):
+    names = config.grey_cues, config.colour_cues
+    return cue_patches.cues_around(image, jnp.asarray(box), jnp.asarray(colour), names, config.cue_range)
+
+
 def test_candidates_are_gaussian_around_the_last_box():
     built, box = build(), jnp.asarray(BOX)
-    config = dataclasses.replace(trackers.profile("deeptrack", "paper").config, candidates=3000)
-    numbers = trackers.profile("deeptrack", "paper").hyper
-    drawn = deeptrack._candidates(config, jax.tree.map(jnp.asarray, numbers), KEY, box, frame())
+    drawn = candidates(trackers.profile("deeptrack", "paper").hyper, 3000)
     np.testing.assert_array_equal(drawn[0], BOX)
     steps = np.asarray(boxes.centre(drawn) - boxes.centre(box)[None])
     # min(10, h / 2) = 10 pixels, cut by the frame's border at times.
@@ -138,8 +150,8 @@ def test_candidates_are_gaussian_around_the_last_box():
 @pytest.mark.parametrize("colour", [True, False])
 def test_cues_keep_to_their_range(profile, colour):
     config = trackers.profile("deeptrack", profile).config
-    cues = deeptrack._cues(config, frame(colour=colour), jnp.asarray(BOX), jnp.asarray(colour))
-    low, high = config.cue_range
+    cues = cues_of(config, frame(colour=colour), BOX, colour)
+    low, high = config.cue_range.low, config.cue_range.high
     assert cues.shape == (160, 160, len(config.grey_cues))
     assert cues.min() >= low and cues.max() <= high + 1e-5
     if profile == "paper":  # each cue fills it
@@ -161,8 +173,7 @@ def test_patches_of_a_mirrored_frame_are_mirrored():
         (plain, jnp.asarray(BOX), shifted),
         (mirrored, mirror(jnp.asarray(BOX)), mirror(shifted)),
     ):
-        cues = deeptrack._cues(config, image, box, jnp.asarray(True))
-        found.append(deeptrack._patches(config, cues, windows, box))
+        found.append(cue_patches.patches_of(cues_of(config, image, box), windows, box))
     np.testing.assert_allclose(found[1], found[0][:, :, ::-1], atol=2e-3)
 
 
@@ -177,26 +188,26 @@ def test_pools_fill_frame_by_frame():
     assert state.negatives.added == QUICK["first_negatives"] + 3 * QUICK["negatives_per_frame"]
     # 170 were added, 90 are kept: of the frames 1 (10 of them), 2 and 3.
     assert sorted(set(np.asarray(state.negatives.time).tolist())) == [1, 2, 3]
-    assert (np.asarray(sample_pool.weights(state.negatives, state.time, 0.0)) > 0).all()
+    assert (np.asarray(replay_buffer.weights(state.negatives, state.time, 0.0)) > 0).all()
 
 
 def test_samples_lie_on_their_side_of_one_half():
-    box, candidates = jnp.asarray(BOX), jnp.asarray(BOX)[None] + jnp.zeros((100, 4))
-    near = deeptrack._foreground(KEY, box, 20)
+    box, slow = jnp.asarray(BOX), jnp.asarray(BOX)[None] + jnp.zeros((100, 4))
+    near = samples.overlapping(KEY, box, 20)
     assert (np.asarray(boxes.iou(near, box[None])) > 0.5).all()
     np.testing.assert_array_equal(near[0], BOX)
-    far = deeptrack._background(build().config, 40, KEY, box, candidates, jnp.zeros(100))
+    far = samples.beside(KEY, box, 40, 2.0, candidates=slow, scores=jnp.zeros(100), hard=20)
     assert far.shape == (40, 4)
     assert (np.asarray(boxes.iou(far, box[None])) <= 0.5).all()
 
 
 def test_background_of_the_first_frame_is_dense_around_the_target():
-    config, box = trackers.profile("deeptrack", "default").config, jnp.asarray(BOX)
-    far = deeptrack._background(config, 500, KEY, box, jnp.zeros((0, 4)), jnp.zeros(0))
+    box, region = jnp.asarray(BOX), trackers.profile("deeptrack", "default").config.region
+    far = samples.beside(KEY, box, 500, (region - 1) / 2)
     overlap = np.asarray(boxes.iou(far, box[None]))
     assert overlap.min() >= 0 and overlap.max() <= 0.5
     step = np.abs(np.asarray(boxes.centre(far) - boxes.centre(box)[None])) / BOX[2:]
-    assert step.max() <= (config.region - 1) / 2
+    assert step.max() <= (region - 1) / 2
     # |step| <= 1 on both axes where u |u| <= 1 / 2; half of that square or so overlaps by less than half.
     inside = (step < 1).all(axis=1)
     drawn = np.random.default_rng(0).uniform(-1, 1, (100000, 2))
@@ -208,12 +219,13 @@ def test_background_of_the_first_frame_is_dense_around_the_target():
 
 def test_half_precision_ranks_the_best_candidates_alike():
     _, _, state = start()
-    config, numbers = build().config, params()["tracker"]
-    config = dataclasses.replace(config, candidates=500)
-    cues = deeptrack._cues(config, frame((1, 2)), state.box, state.colour)
-    candidates = deeptrack._candidates(config, numbers, KEY, state.box, frame())
+    numbers = params()["tracker"]
+    drawn = candidates(numbers, 500, state.box)
+    patches = cue_patches.patches_of(cues_of(build().config, frame((1, 2)), state.box), drawn, state.box)
     full, half = (
-        structural_loss.score(deeptrack._score(config, precision, state.network, cues, candidates, state.box))
+        structural_loss.score(
+            cue_network.output(cue_network.with_convolutions_in(state.network, precision), patches)
+        )
         for precision in ("float32", "bfloat16")
     )
     # The best are within a thousandth of each other and may change places, though no further than this.
@@ -221,7 +233,7 @@ def test_half_precision_ranks_the_best_candidates_alike():
     assert np.argmax(half) in order[:3]
     assert len({*order[:20].tolist()} & {*np.argsort(-half)[:20].tolist()}) >= 17
     assert stats.spearmanr(half, full).statistic > 0.999
-    found = [deeptrack._mean(numbers, candidates, scores) for scores in (full, half)]
+    found = [deeptrack.MeanOfBest().box(drawn, scores, numbers.near_best) for scores in (full, half)]
     np.testing.assert_allclose(found[1], found[0], atol=0.1)
 
 
@@ -230,10 +242,7 @@ def test_colours_fade_in_the_dark():
     grain = np.random.default_rng(0).integers(0, 8, (*SIZE, 3)).astype(np.uint8)
     bright = frame()
     dark = Frame(jnp.asarray(grain), bright.size)
-    spread = [
-        float(jnp.std(deeptrack._cues(config, image, jnp.asarray(BOX), jnp.asarray(True))[..., 1]))
-        for image in (bright, dark)
-    ]
+    spread = [float(jnp.std(cues_of(config, image, BOX)[..., 1])) for image in (bright, dark)]
     assert spread[1] < 0.25 * spread[0]
 
 
@@ -241,7 +250,7 @@ def test_the_hardest_background_is_taken():
     box = jnp.asarray(BOX)
     away = jnp.asarray(BOX)[None] + 40.0 * jnp.eye(4)[:1] + jnp.linspace(0, 9, 100)[:, None] * jnp.eye(4)[1:2]
     scores = jax.random.uniform(KEY, (100,))
-    far = deeptrack._background(build().config, 40, KEY, box, away, scores)
+    far = samples.beside(KEY, box, 40, 2.0, candidates=away, scores=scores, hard=20)
     hardest = np.asarray(away)[np.argsort(-np.asarray(scores))[:20]]
     taken = {tuple(row) for row in np.asarray(far).tolist()}
     assert {tuple(row) for row in hardest.tolist()} <= taken
@@ -352,7 +361,7 @@ def test_a_target_that_leaves_lowers_the_score():
 
 def test_training_that_diverges_stays_finite():
     made = executable(tracker(), lanes=False)
-    wild = params(learning_rate=1e3, fusion_rate=1e3, tolerance=ALWAYS)
+    wild = params(learning_rate=1e3, fusion_learning_rate=1e3, tolerance=ALWAYS)
     state = made.init(wild, KEY, frame(), jnp.asarray(BOX))
     state, output = made.step(wild, state, frame((0, 2)))
     assert all(np.isfinite(leaf).all() for leaf in leaves((state, output)))

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
+from jtrack.components import motion
 from jtrack.errors import JtrackError
+from jtrack.learning import heat_map_memory
 from jtrack.run.advance import learn_where_due
 from jtrack.run.stream import executable
 from jtrack.trackers import fcnt
 from jtrack.types import Frame, as_arrays
+from jtrack.vision import heat_map
 
 TINY = backbones.get("tiny")
 WEIGHTS = TINY.random_params(0)
@@ -63,34 +66,34 @@ def test_profiles_say_what_the_paper_and_the_releases_say():
         trackers.profile("fcnt", name, "vgg16") for name in ("paper", "release2015", "release2016")
     )
     for config, _ in (paper, early, late):
-        assert (config.specific_tap, config.general_tap) == ("relu4_3", "relu5_3")
+        assert (config.specific, config.general) == ("relu4_3", "relu5_3")
         assert config.input_size == 368 and config.grid == (46, 46)
         assert config.fraction * 512 == 384
         assert config.first_iterations == 50 and config.interval == 20
     structure = ("hidden", "selection_iterations", "adaptation_iterations", "discrimination_iterations")
-    structure += ("particles", "curvature", "anchor", "trigger")
+    structure += ("candidates", "curvature", "anchor")
     assert [getattr(paper.config, name) for name in structure] == [
         36,
         50,
         3,
         3,
         600,
-        "paper",
+        1.0,
         "first",
-        "general",
     ]
-    released = [32, 100, 1, 10, 600, "release", "best", "specific"]
+    released = [32, 100, 1, 10, 600, -1.0, "best"]
     assert [getattr(early.config, name) for name in structure] == released
     assert [getattr(late.config, name) for name in structure] == [*released[:4], 700, *released[5:]]
     want = {
         "selection_rate": (1e-9, 1e-10, 1e-10),
         "selection_decay": ((2.5e-3, 2.5e-3), (5e-4, 0.1), (5e-4, 0.1)),  # of which Caffe takes twice
-        "rate": ((1e-7, 1e-7), (1e-7, 8e-7), (1e-7, 8e-7)),
+        "learning_rate": ((1e-7, 1e-7), (1e-7, 8e-7), (1e-7, 8e-7)),
         "decay": (2.5e-3, 5e-4, 5e-4),
         "position_deviation": (10, 10, 0),
         "position_share": (0, 0, 1 / 7),
         "scale_deviation": (0.004, 0.004, 0.004),
-        "distracter_share": (0.2, 0.2, 0.2),
+        "distractor_share": (0.2, 0.2, 0.2),
+        "discriminate_above": ((np.inf, 0.2), (0.2, np.inf), (0.2, np.inf)),
         "scale_gates": ((0.45, 0.4, 0.35, np.inf), (0.45, 0.4, 0.35, np.inf), (0.45, 0.4, 0.35, 0.49)),
     }
     for name, values in want.items():
@@ -120,25 +123,20 @@ def test_unknown_names_are_refused():
 
 
 def test_the_region_is_a_square_of_twice_the_diagonal_and_follows_the_size():
-    config, _, _ = make(geometry="exact")
-    _, params, init, _ = built()
-    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
+    first = jnp.asarray(BOX[2:], jnp.float32)
     side = 2 * np.hypot(24, 20)
-    region = fcnt._region(config, state, jnp.asarray(BOX))
+    region = motion.DiagonalRegion().around(jnp.asarray(BOX), first)
     np.testing.assert_allclose(region, [72 - side / 2, 60 - side / 2, side, side], rtol=1e-5)
-    wider = fcnt._region(config, state, jnp.asarray([60.0, 50.0, 48.0, 20.0]))
+    wider = motion.DiagonalRegion().around(jnp.asarray([60.0, 50.0, 48.0, 20.0]), first)
     np.testing.assert_allclose(wider[2:], [2 * side, side], rtol=1e-5)
-    released = dataclasses.replace(config, geometry="released")
     # Pixels from 73 - 31 to 73 + 31, counted from 1.
-    np.testing.assert_allclose(fcnt._region(released, state, jnp.asarray(BOX)), [41, 29, 63, 63])
+    released = motion.ReleasedDiagonalRegion().around(jnp.asarray(BOX), first)
+    np.testing.assert_allclose(released, [41, 29, 63, 63])
 
 
 def test_what_is_wanted_of_a_network_is_the_target_and_its_surroundings():
-    config, _, _ = make(truncated=True)
     region = jnp.asarray([0.0, 0.0, 96.0, 96.0])
-    target, beside = (
-        np.asarray(x) for x in fcnt._wanted(config, jnp.asarray([30.0, 40.0, 20.0, 24.0]), region)
-    )
+    target, beside = map(np.asarray, heat_map.label(jnp.asarray([30.0, 40.0, 20.0, 24.0]), region, (12, 12)))
     touched = np.zeros((12, 12), bool)
     touched[5:8, 3:7] = True
     np.testing.assert_array_equal(beside, np.where(touched, 0, 1))
@@ -170,7 +168,7 @@ def test_it_follows_a_target_and_learns_only_when_due():
     assert learn._cache_size() == step._cache_size() == init._cache_size() == 1
 
 
-def test_a_distracter_is_noticed_and_does_not_take_the_box():
+def test_a_distractor_is_noticed_and_does_not_take_the_box():
     tracker, params, init, step = built()
     learn = jax.jit(tracker.learn)
     state = init(params, jax.random.key(2), frame((60, 50)), jnp.asarray(BOX))
@@ -180,38 +178,40 @@ def test_a_distracter_is_noticed_and_does_not_take_the_box():
         if state.due:
             state = learn(params, state)
         np.testing.assert_allclose(output.box[:2], BOX[:2], atol=4)
-    assert output.info["distracter"] > alone.info["distracter"]
-    assert output.info["distracter"] > 0.2 and not output.info["general_decided"]
+    assert output.info["distractor"] > alone.info["distractor"]
+    assert output.info["distractor"] > 0.2 and not output.info["general_decided"]
 
 
-def test_a_distracter_counts_for_less_the_colder_snet_is():
-    config, _, _ = make()
-    heat = {"specific": jnp.full((3, 3), 0.2), "general": jnp.full((3, 3), 0.8).at[0, 0].set(0.4)}
-    assert fcnt._warmth(config, heat) == pytest.approx(0.25)
-    assert fcnt._warmth(config, {"specific": heat["general"], "general": heat["specific"]}) == 1
-    assert fcnt._warmth(config, {name: jnp.zeros((3, 3)) for name in heat}) == 1
-    assert fcnt._warmth(make("paper")[0], heat) == 1
+def test_a_distractor_counts_for_less_the_colder_snet_is():
+    specific, general = jnp.full((3, 3), 0.2), jnp.full((3, 3), 0.8).at[0, 0].set(0.4)
+    none = jnp.zeros((3, 3))
+    assert heat_map.heat_ratio(specific, general, 1.0) == pytest.approx(0.25)
+    assert heat_map.heat_ratio(general, specific, 1.0) == heat_map.heat_ratio(none, none, 1.0) == 1
+    assert heat_map.heat_ratio(specific, general, 0.0) == 1
+    weights = {name: trackers.profile("fcnt", name, "tiny").hyper.heat_ratio for name in fcnt.PROFILES}
+    assert [name for name, weight in weights.items() if weight == 0] == [
+        "paper",
+        "release2015",
+        "release2016",
+    ]
 
 
 def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best():
-    config, _, params = make()
+    _, _, params = make()
     _, _, init, _ = built()
-    state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
-    maps = {"specific": state.memory.first.maps + 1}
-    region = fcnt._region(config, state, state.box)
+    memory = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX)).memory
+    present = memory.first._replace(maps=memory.first.maps + 1)
 
     def best(share):
-        teaches = share < params["tracker"].taught_below
-        yes, no = jnp.asarray(teaches), jnp.asarray(False)
-        return fcnt._remember(
-            config, params["tracker"], state, maps, region, jnp.float32(0.6), yes, no
-        ).memory
+        may_be_best = jnp.asarray(share < params["tracker"].best_below)
+        return heat_map_memory.remember(
+            memory, present, jnp.float32(0.6), learns=jnp.asarray(True), may_be_best=may_be_best
+        )
 
-    assert same(best(0.6).best, state.memory.best) and best(0.6).best_confidence == 0
-    assert same(best(0.4).best.maps, maps["specific"]) and best(0.4).best_confidence == pytest.approx(0.6)
-    assert np.isinf(
-        trackers.profile("fcnt", "release2016", "tiny").hyper.taught_below
-    )  # a rule of `default` alone
+    assert same(best(0.6).best, memory.best) and best(0.6).best_confidence == 0
+    assert same(best(0.4).best, present) and best(0.4).best_confidence == pytest.approx(0.6)
+    # A rule of `default` alone.
+    assert np.isinf(trackers.profile("fcnt", "release2016", "tiny").hyper.best_below)
 
 
 def test_lanes_equal_single_runs_and_wait_for_each_other_unchanged():
@@ -248,7 +248,7 @@ def test_a_dead_network_stays_and_says_lost():
     after, output = step(params, dead, frame((80, 50)))
     assert output.lost and output.score < 0.01 and not after.due
     np.testing.assert_array_equal(output.box, BOX)
-    assert output.info["distracter"] == 0
+    assert output.info["distractor"] == 0
 
 
 def test_features_that_are_no_numbers_stay_and_say_lost():
@@ -275,23 +275,24 @@ def test_a_target_at_the_border_keeps_its_centre_inside():
 
 
 def test_scale_is_searched_from_frame_20_on_if_all_went_well():
-    config, _, params = make("release2016")
+    _, _, params = make("release2016")
     _, _, init, step = built("release2015")
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
-    late = params["tracker"]
-    early = as_arrays(trackers.profile("fcnt", "release2015", "tiny").hyper)
+    early, late = (trackers.profile("fcnt", f"release{year}", "tiny").hyper for year in (2015, 2016))
 
-    def opens(numbers, time, least, width):
-        at = state._replace(
-            time=jnp.int32(time - 1), least_confidence=jnp.float32(0.5), size=jnp.asarray([width, 20.0])
-        )
-        return bool(fcnt._count(config, numbers, at, jnp.float32(least)).scaling)
+    def opens(numbers, least, width):
+        return bool(fcnt.scale_opens(jnp.float32(least), jnp.float32(width), numbers.scale_gates))
 
-    assert opens(early, 20, 0.46, 30.0) and opens(early, 20, 0.495, 30.0)
-    assert opens(late, 20, 0.46, 30.0) and not opens(late, 20, 0.495, 30.0)  # never in doubt: never scaled
-    assert not opens(early, 19, 0.46, 30.0) and not opens(early, 21, 0.46, 30.0)
-    assert opens(early, 20, 0.41, 50.0) and not opens(early, 20, 0.41, 30.0)  # large
-    assert opens(early, 20, 0.36, 15.0) and not opens(early, 20, 0.36, 30.0)  # small
+    assert opens(early, 0.46, 30.0) and opens(early, 0.495, 30.0)
+    assert opens(late, 0.46, 30.0) and not opens(late, 0.495, 30.0)  # never in doubt: never scaled
+    assert opens(early, 0.41, 50.0) and not opens(early, 0.41, 30.0)  # large
+    assert opens(early, 0.36, 15.0) and not opens(early, 0.36, 30.0)  # small
+    for time, opened in ((19, False), (20, True), (21, False)):
+        eager = params | {
+            "tracker": params["tracker"]._replace(scale_gates=jnp.float32([-1, -1, -1, jnp.inf]))
+        }
+        after, _ = step(eager, state._replace(time=jnp.int32(time - 1)), frame((60, 50)))
+        assert bool(after.scaling) == opened
     _, output = step(params, state, frame((60, 50)))
     np.testing.assert_array_equal(output.info["candidates"][:, 2], 24)
     _, output = step(params, state._replace(scaling=jnp.asarray(True)), frame((60, 50)))
@@ -317,7 +318,7 @@ def test_the_size_follows_a_target_that_grows_and_keeps_while_it_is_doubtful():
     assert output.box[2] / 24 == pytest.approx(1.012**20, rel=0.1)
     assert output.box[2] / output.box[3] == pytest.approx(24 / 20, rel=1e-4)
     # A threshold no confidence reaches: the same frames leave the size and what is learnt of it.
-    doubtful = params | {"tracker": params["tracker"]._replace(trusted_above=np.float32(2))}
+    doubtful = params | {"tracker": params["tracker"]._replace(update_threshold=np.float32(2))}
     state = init(doubtful, jax.random.key(0), zoomed(1.0), jnp.asarray(BOX))
     before = state.scale
     for t in range(1, 6):
@@ -338,8 +339,8 @@ def test_candidates_are_spread_as_said():
 
 
 def test_one_network_alone_tracks_and_gnet_never_learns():
-    for nets in ("general", "specific"):
-        _, tracker, params = make(nets=nets)
+    for nets, other in (("general", "specific"), ("specific", "general")):
+        _, tracker, params = make(**{other: None})
         assert (tracker.learn is None) == (nets == "general")
         state = jax.jit(tracker.init)(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
         assert (state.general is None, state.specific is None) == (nets == "specific", nets == "general")
@@ -358,5 +359,5 @@ def test_diagnostics_are_there_when_asked_for():
     assert shapes["specific_heat"] == shapes["general_heat"] == (12, 12)
     assert shapes["specific_maps"] == (9,) and shapes["general_maps"] == (12,)  # .75 of 12 and of 16
     assert shapes["candidates"] == (600, 4) and shapes["region"] == (4,)
-    for name in ("confidence", "distracter", "specific_distracter", "general_decided", "due"):
+    for name in ("confidence", "distractor", "specific_distractor", "general_decided", "due"):
         assert shapes[name] == ()

@@ -10,6 +10,8 @@ import pytest
 
 from jtrack import backbones, trackers
 from jtrack.backbones import objectness, store
+from jtrack.components import samples
+from jtrack.components.features import Patches, Region
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head, gaussian_layer
 from jtrack.run.advance import learn_where_due
@@ -27,8 +29,7 @@ SMALL = {
     "candidates": 60,
     "first_iterations": 40,
     "batch": 32,
-    "turned_positives": 10,
-    "info": True,
+    "rotated_positives": 10,
 }
 KEY = jax.random.key(0)
 
@@ -42,7 +43,8 @@ def frame(seed=0, shift=(0, 0)):
 @functools.cache
 def build(profile="default", **changes):
     config, numbers = trackers.profile("gdt", profile, "tiny")
-    config = dataclasses.replace(config, **SMALL | changes)
+    small = {name: min(value, getattr(config, name)) for name, value in SMALL.items()}
+    config = dataclasses.replace(config, **small | {"info": True} | changes)
     tracker = gdt.gdt(NET, config)
     params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
     learn = jax.jit(tracker.learn) if tracker.learn else None
@@ -59,15 +61,26 @@ def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+def drawn(numbers, key, box, positives, negatives):
+    """Boxes on a target and beside it, and their labels."""
+    near_key, far_key = jax.random.split(key)
+    near = samples.around(near_key, box, positives, numbers.jitter, numbers.scale_jitter)
+    far = samples.ring(far_key, box, negatives, numbers.ring, frame().size)
+    return samples.labelled(near, far, box, numbers.overlap)
+
+
+def target_of(numbers, state):
+    """The target's Gaussians as candidates are scored with them."""
+    return gaussian_layer.widened(state.target, state.background, numbers.variance_floor)
+
+
 def test_the_first_frame_teaches_the_target_from_its_surroundings():
     config, _, params, _, _, _ = build()
     state = first()
-    look = gdt._view(NET, config, params, frame(), BOX, jnp.ones(1), 5.0)
-    near, signs = gdt._samples(
-        params["tracker"], params["tracker"].ring, jax.random.key(9), BOX, frame(), (40, 80)
-    )
+    look = config.features.describe(NET, params["backbone"], frame(), BOX, jnp.ones(1), 5.0)
+    near, signs = drawn(params["tracker"], jax.random.key(9), BOX, 40, 80)
     values = fc_head.apply(state.head, look(0, near))
-    target = gdt._target(params["tracker"], state)
+    target = target_of(params["tracker"], state)
     scores = np.asarray(gaussian_layer.score(values, target, state.background))
     on, beside = scores[np.asarray(signs) > 0], scores[np.asarray(signs) < 0]
     assert (on > 0).mean() > 0.9 and (beside < 0).mean() > 0.9
@@ -110,14 +123,14 @@ def test_candidates_are_at_three_scales_of_one_aspect_within_the_radius():
     ],
 )
 def test_a_scale_step_is_two_percent_or_one_pixel(size, scales):
-    found = gdt._scales(as_arrays(gdt.Hyper()), jnp.asarray((5.0, 5.0, *size)))
+    found = gdt.pyramid_scales(jnp.asarray((5.0, 5.0, *size)), jnp.float32(gdt.Hyper().scale_step))
     np.testing.assert_allclose(found, scales, rtol=1e-6)
 
 
 def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
     numbers = as_arrays(gdt.Hyper())
     for box in (BOX, jnp.asarray((0.0, 0.0, 20.0, 60.0)), jnp.asarray((120.0, 90.0, 30.0, 30.0))):
-        found, signs = gdt._samples(numbers, numbers.ring, KEY, box, frame(), (200, 400))
+        found, signs = drawn(numbers, KEY, box, 200, 400)
         overlap = np.asarray(boxes.iou(found, box[None]))
         signs = np.asarray(signs)
         np.testing.assert_array_equal(signs[:200], np.where(overlap[:200] > 0.8, 1, 0))
@@ -128,52 +141,40 @@ def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
         assert (signs < 0).sum() > 100
 
 
-@pytest.mark.parametrize("view", ["region", "patches"])
-def test_a_turned_target_is_described_as_one_in_a_turned_frame(view):
-    config, _, params, _, _, _ = build(view=view)
+@pytest.mark.parametrize("view", [Region, Patches])
+def test_a_rotated_target_is_described_as_one_in_a_rotated_frame(view):
+    config, _, params, _, _, _ = build(features=view(objectness.feature_of("tiny")))
     square = np.asarray(frame().pixels)[:, 15:135]
     size = jnp.asarray((120, 120), jnp.int32)
     box = jnp.asarray((44.0, 44.0, 32.0, 32.0))
     quarter = Frame(jnp.asarray(np.rot90(square, -1)), size)
     wanted = box[None]
     turns = jnp.asarray((0.0, np.pi / 2), jnp.float32)
-    look = gdt._view(NET, config, params, Frame(jnp.asarray(square), size), box, jnp.ones(2), 2.0, turns)
+    look = config.features.describe(
+        NET, params["backbone"], Frame(jnp.asarray(square), size), box, jnp.ones(2), 2.0, turns
+    )
     for level, there in enumerate((Frame(jnp.asarray(square), size), quarter)):
-        plain = gdt._view(NET, config, params, there, box, jnp.ones(1), 2.0)
+        plain = config.features.describe(NET, params["backbone"], there, box, jnp.ones(1), 2.0)
         np.testing.assert_allclose(look(level, wanted), plain(0, wanted), rtol=0, atol=0.02)
     assert np.abs(look(0, wanted) - look(1, wanted)).max() > 0.2
 
 
-def test_turned_positives_are_described_turn_by_turn():
-    config, _, params, _, _, _ = build()
-    numbers = params["tracker"]
-    features, signs = gdt._turned(NET, config, params, KEY, frame(), BOX)
-    samples, alone = gdt._samples(numbers, numbers.ring, KEY, BOX, frame(), (10, 0))
-    look = gdt._view(NET, config, params, frame(), BOX, jnp.ones(6), gdt.TURNED_REACH, numbers.turns)
-    assert len(features) == 60
-    for turn in range(6):
-        part = slice(10 * turn, 10 * turn + 10)
-        np.testing.assert_allclose(features[part], look(turn, samples), rtol=0, atol=1e-5)
-        np.testing.assert_array_equal(signs[part], alone)
-    assert np.abs(features[:10] - features[10:20]).max() > 0.1
-
-
-def test_a_target_that_turns_scores_higher_where_it_was_learnt_turned():
+def test_a_target_that_turns_scores_higher_where_it_was_learnt_rotated():
     _, _, params, _, _, _ = build()
     turned = jnp.radians(jnp.asarray((22.0, -37.0)))
     scores = []
-    for count in (SMALL["turned_positives"], 0):
-        config = build(turned_positives=count)[0]
-        state = first(turned_positives=count)
-        look = gdt._view(NET, config, params, frame(), BOX, jnp.ones(2), 2.0, turned)
+    for count in (SMALL["rotated_positives"], 0):
+        config = build(rotated_positives=count)[0]
+        state = first(rotated_positives=count)
+        look = config.features.describe(NET, params["backbone"], frame(), BOX, jnp.ones(2), 2.0, turned)
         values = fc_head.apply(state.head, jnp.concatenate([look(0, BOX[None]), look(1, BOX[None])]))
-        target = gdt._target(params["tracker"], state)
+        target = target_of(params["tracker"], state)
         scores.append(np.asarray(gaussian_layer.score(values, target, state.background)))
     assert (scores[0] > 0).all() and (scores[0] > scores[1] + 5).all()
 
 
 def test_resized_boxes_are_too_small_or_too_large_to_be_the_target():
-    found = gdt._resized(as_arrays(gdt.Hyper()), BOX, 10)
+    found = samples.wrong_sizes(BOX, 10, 0.3)
     np.testing.assert_allclose(boxes.iou(found, BOX[None]), 0.3, rtol=1e-4)
     np.testing.assert_allclose(boxes.centre(found), np.tile([65, 52], (10, 1)), rtol=1e-5)
     assert (np.asarray(found[::2, 2]) < 30).all() and (np.asarray(found[1::2, 2]) > 30).all()
@@ -184,8 +185,8 @@ def test_a_box_cut_from_a_regions_map_is_the_box_passed_alone(name):
     """Exactly, where the region is the box: AlexNet's 3 x 3 maxima at every second cell are its pool5."""
     net, feature = backbones.get(name), objectness.feature_of(name)
     params = {"backbone": net.random_params(0, taps=(feature.tap,))}
-    config = gdt.Config(feature)
-    look = gdt._view(net, config, params, frame(), BOX, jnp.ones(1), 1.0)
+    config = gdt.Config(Region(feature))
+    look = config.features.describe(net, params["backbone"], frame(), BOX, jnp.ones(1), 1.0)
     image = crop(frame(), BOX, feature.size)[None]
     alone = fc_head.pool(
         net.apply(params["backbone"], image, (feature.tap,))[feature.tap],
@@ -203,15 +204,15 @@ def test_alexnets_map_has_the_papers_size():
 def test_a_shifted_box_sees_the_shifted_image():
     """Cutting at a place of the map is looking there: the place of the target in a moved image fits best."""
     config, _, params, _, _, _ = build()
-    still = gdt._view(NET, config, params, frame(), BOX, jnp.ones(1), 3.0)(0, BOX[None])[0]
-    look = gdt._view(NET, config, params, frame(shift=(6, -8)), BOX, jnp.ones(1), 3.0)
+    still = config.features.describe(NET, params["backbone"], frame(), BOX, jnp.ones(1), 3.0)(0, BOX[None])[0]
+    look = config.features.describe(NET, params["backbone"], frame(shift=(6, -8)), BOX, jnp.ones(1), 3.0)
     offsets = np.array([(x, y) for y in range(-12, 13, 2) for x in range(-12, 13, 2)], np.float32)
     moved = look(0, BOX[None] + jnp.asarray(np.pad(offsets, ((0, 0), (0, 2)))))
     apart = np.linalg.norm(np.asarray(moved) - np.asarray(still)[None], axis=1)
     np.testing.assert_allclose(offsets[apart.argmin()], (-8, 6), atol=2)
 
 
-def test_without_trust_nothing_is_learnt_bitwise():
+def test_in_a_doubtful_frame_nothing_is_learnt_bitwise():
     _, tracker, params, _, step, _ = build()
     state = first()
     # A target no candidate looks like: its Gaussians far off, and narrow.
@@ -237,43 +238,44 @@ def test_without_trust_nothing_is_learnt_bitwise():
     )
 
 
-def test_a_frame_that_scores_less_than_usual_is_followed_but_not_learnt():
+def test_a_frame_that_scores_less_than_the_average_is_followed_but_not_learnt():
     _, _, params, _, step, _ = build()
     state = first()
     _, output = step(params, state, frame())
     best = float(output.info["scores"].max())
     assert best > 0
-    for usual, learnt in ((best / 0.76, True), (best / 0.74, False)):
-        following, output = step(params, state._replace(usual=jnp.float32(usual)), frame())
+    for average, learnt in ((best / 0.76, True), (best / 0.74, False)):
+        following, output = step(params, state._replace(average=jnp.float32(average)), frame())
         assert bool(following.due) == learnt and not bool(output.lost)
         kept = [same(getattr(following, each), getattr(state, each)) for each in ("target", "reference")]
         assert kept == [not learnt] * 2
         assert np.array_equal(following.box[2:], state.box[2:]) == (not learnt)
-        # The usual score follows all the same, or a target that has changed for good is never learnt again.
-        assert float(following.usual) == pytest.approx(0.95 * usual + 0.05 * best, rel=1e-4)
+        # The average follows all the same, or a target that has changed for good is never learnt again.
+        assert float(following.average) == pytest.approx(0.95 * average + 0.05 * best, rel=1e-4)
 
 
 def test_what_lies_beyond_the_region_is_no_background():
     config, _, params, _, step, _ = build()
-    region = boxes.scale_about_centre(BOX, config.reach)
-    drawn = jnp.asarray([BOX, BOX + jnp.asarray((30.0, 0, 0, 0)), BOX + jnp.asarray((40.0, 0, 0, 0))])
-    assert gdt._inside(drawn, region).tolist() == [True, True, False]
+    region = boxes.scale_about_centre(BOX, config.features.size)
+    boxes_there = jnp.asarray([BOX, BOX + jnp.asarray((30.0, 0, 0, 0)), BOX + jnp.asarray((40.0, 0, 0, 0))])
+    assert samples.mostly_inside(boxes_there, region).tolist() == [True, True, False]
     # The target has moved: on one side there is background that was not looked at.
     begun = first()._replace(box=BOX - jnp.asarray((18.0, 0, 0, 0)))
     following, output = step(params, begun, frame())
     assert float(output.box[0]) > float(begun.box[0]) + 6
-    signs = np.asarray(following.signs)
+    signs = np.asarray(following.labels)
     assert 0 < (signs[16:] == -1).sum() < 48
 
 
-def test_trusted_frames_change_the_gaussians_and_then_the_head():
+def test_frames_that_are_learnt_change_the_gaussians_and_then_the_head():
     _, _, params, _, step, learn = build()
     state = first()
     following, output = step(params, state, frame())
     assert bool(following.due) and not bool(output.lost)
     assert same(following.head, state.head) and not same(following.target, state.target)
-    new = gdt._gaussians(params["tracker"], fc_head.apply(state.head, following.batch), following.signs)
-    wanted = gaussian_layer.update(state.target, new[0], 0.95)
+    values = fc_head.apply(state.head, following.batch)
+    new, _ = gaussian_layer.of_both(values, following.labels, params["tracker"].least_variance)
+    wanted = gaussian_layer.update(state.target, new, 0.95)
     np.testing.assert_allclose(following.target.mean, wanted.mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(following.target.variance, wanted.variance, rtol=1e-3, atol=1e-6)
     after = learn(params, following)
@@ -282,23 +284,14 @@ def test_trusted_frames_change_the_gaussians_and_then_the_head():
         assert not same(getattr(after.head, layer), getattr(state.head, layer))
 
 
-def test_with_the_gate_on_the_network_alone_the_gaussians_go_on():
-    _, _, params, _, step, _ = build(gate="network")
-    state = first(gate="network")
-    hopeless = state._replace(target=state.target._replace(mean=state.target.mean + 100))
-    following, output = step(params, hopeless, frame())
-    assert bool(output.lost) and not bool(following.due)
-    assert not same(following.target, hopeless.target) and same(following.head, hopeless.head)
-
-
 def test_one_small_step_raises_what_it_climbs():
     _, _, params, _, step, learn = build()
     following, _ = step(params, first(), frame(shift=(1, 1)))
 
     def height(state):
         values = fc_head.apply(state.head, state.batch)
-        target = gdt._target(params["tracker"], state)
-        return float(gaussian_layer.objective(values, state.signs, target, state.background))
+        target = target_of(params["tracker"], state)
+        return float(gaussian_layer.objective(values, state.labels, target, state.background))
 
     plain = params | {"tracker": params["tracker"]._replace(decay=jnp.float32(0))}
     assert height(learn(plain, following)) > height(following)
@@ -348,7 +341,10 @@ def test_pretrained_uses_the_networks_own_layers_or_its_map():
     net = backbones.get("alexnet")
     config, numbers = trackers.profile("gdt", "pretrained", "alexnet")
     params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
-    head, _ = jax.eval_shape(lambda given: gdt._first_head(net, config, given, KEY, 9216), params)
+    feature, sizes = config.features.feature, (9216, config.hidden, config.units)
+    head, _ = jax.eval_shape(
+        lambda given: gdt.first_head(KEY, given, "pretrained", feature, sizes), params["backbone"]
+    )
     assert head.fc6.kernel.shape == (9216, 4096) and head.fc7.kernel.shape == (4096, 4096)
     assert gdt.gdt(net, config).learn is not None
 
@@ -395,7 +391,7 @@ def test_a_network_trained_for_objectness_is_found_or_named(stored):
     plain = trackers.create("gdt", profile="no_obj_general", backbone="tiny")
     assert not any(layer.startswith("head/") for layer in plain.params["backbone"])
     assert made.label()["weights"] != plain.label()["weights"]
-    made = made._replace(config=dataclasses.replace(made.config, specific=False))
+    made = made._replace(config=dataclasses.replace(made.config, first_iterations=0))
     state = jax.jit(made.factory(NET, made.config).init)(made.params, KEY, frame(), BOX)
     assert same(state.head, head), "phase 1 alone: the head as it was stored"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
+from jtrack.learning.correlation_filter import windowed_spectrum
 from jtrack.trackers import hcft
 from jtrack.types import Frame, as_arrays
 from jtrack.vision.resize import resize
@@ -118,25 +119,23 @@ def test_what_each_combination_is_invariant_to():
     rng = np.random.default_rng(0)
     responses = jnp.asarray(rng.random((3, 12, 10)).astype(np.float32))
     louder = responses * jnp.asarray([1.0, 50.0, 1.0])[:, None, None]
-    numbers = as_arrays(hcft.Hyper(radius=1000.0))
+    weights = jnp.asarray(hcft.Hyper().layer_weights)
 
     def read(combination, maps):
-        config = hcft.Config(layers=(("a",), ("b",), ("c",)), combination=combination)
-        return hcft.combine(config, numbers, maps)
+        return combination.combine(maps, weights, 1000.0)
 
-    np.testing.assert_allclose(read("normalised", louder)[0], read("normalised", responses)[0], rtol=1e-5)
-    assert not np.allclose(read("sum", louder)[0], read("sum", responses)[0])
+    normalised, plain, fine = hcft.NormalisedSum(), hcft.WeightedSum(), hcft.CoarseToFine()
+    np.testing.assert_allclose(read(normalised, louder)[0], read(normalised, responses)[0], rtol=1e-5)
+    assert not np.allclose(read(plain, louder)[0], read(plain, responses)[0])
     # With an endless radius equation 5 is the plain weighted sum.
-    np.testing.assert_array_equal(read("coarse_to_fine", responses)[1], read("sum", responses)[1])
+    np.testing.assert_array_equal(read(fine, responses)[1], read(plain, responses)[1])
 
 
 def test_coarse_to_fine_stays_within_the_radius():
     responses = np.zeros((2, 12, 12), np.float32)
     responses[0, 2, 2] = 1.0
     responses[1, 3, 2], responses[1, 8, 8] = 3.0, 100.0
-    config = hcft.Config(layers=(("a",), ("b",)), combination="coarse_to_fine")
-    numbers = as_arrays(hcft.Hyper(layer_weights=(1.0, 0.5), radius=2.0))
-    _, displacement = hcft.combine(config, numbers, jnp.asarray(responses))
+    _, displacement = hcft.CoarseToFine().combine(jnp.asarray(responses), jnp.asarray([1.0, 0.5]), 2.0)
     np.testing.assert_array_equal(displacement, [3, 2])
 
 
@@ -197,7 +196,12 @@ def assert_slope(slope, function, step, relative):
 def test_gradients_through_init_and_steps_agree_with_finite_differences():
     built = trackers.create("hcft", profile="release2018", backbone="tiny")
     config = dataclasses.replace(
-        built.config, grid=(24, 24), geometry="square", readout="soft", scale=None, input_size=(96, 96)
+        built.config,
+        grid=(24, 24),
+        window=hcft.CentredWindow(),
+        localisation="soft",
+        scale=None,
+        input_size=(96, 96),
     )
     run = read_out(built.factory(built.backbone, config), [(3, -4), (5, -6), (7, -9)])
     weights = built.params["backbone"]
@@ -238,5 +242,5 @@ def test_the_folded_spectrum_equals_resize_window_and_transform(grid):
     enlarged = np.asarray(resize(jnp.asarray(maps), grid, method="imresample"), np.float64)
     tapered = enlarged * np.outer(np.hanning(grid[0]), np.hanning(grid[1]))[..., None]
     want = np.moveaxis(np.fft.rfft2(tapered, axes=(0, 1)), -1, 0)
-    got = hcft._windowed_spectrum(jnp.asarray(maps), grid)
+    got = windowed_spectrum(jnp.asarray(maps), grid)
     np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())

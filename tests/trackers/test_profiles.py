@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from jtrack import trackers
+from jtrack.backbones import objectness
+from jtrack.components import features, salience
 from jtrack.errors import JtrackError
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, as_arrays
@@ -33,41 +35,37 @@ def test_defaults_are_plain_numbers_and_params_float32_arrays(name):
 
 def test_a_profile_is_changed_by_names():
     before = trackers.profile("hcft", "default", "tiny")
-    after = before.replace(padding=3.0, learning_rate=0.5)
-    assert (after.config.padding, after.hyper.learning_rate) == (3.0, 0.5)
-    assert after.replace(padding=2.8, learning_rate=0.01) == before and isinstance(after, Profile)
+    after = before.replace(input_size=(96, 96), learning_rate=0.5)
+    assert (after.config.input_size, after.hyper.learning_rate) == ((96, 96), 0.5)
+    assert after.replace(input_size=(224, 224), learning_rate=0.01) == before and isinstance(after, Profile)
     with pytest.raises(JtrackError, match="unknown field of the profile 'learning_rat': did you"):
         before.replace(learning_rat=0.5)
-    built = make("hcft", padding=3.0, learning_rate=0.5)
-    assert built.config.padding == 3.0 and built.params["tracker"].learning_rate == np.float32(0.5)
+    built = make("hcft", input_size=(96, 96), learning_rate=0.5)
+    assert built.config.input_size == (96, 96) and built.params["tracker"].learning_rate == np.float32(0.5)
 
 
 @pytest.mark.parametrize(
     "name, changes, said",
     [
-        ("hcft", {"combination": "max"}, "unknown combination of hcft 'max'"),
+        ("hcft", {"localisation": "max"}, "unknown localisation of hcft 'max'"),
         ("hcft", {"grid": (0, 32)}, r"grid of hcft is \(0, 32\): it must be \(height, width\)"),
         ("hcft", {"input_size": (224,)}, r"input_size of hcft is \(224,\)"),
         ("hcft", {"layers": ()}, "each filter needs at least one layer"),
-        ("hcft", {"padding": 0.5}, "padding of hcft is 0.5: it must be above 1"),
         ("hcft", {"learning_rate": "fast"}, "learning_rate is 'fast': it must be a number"),
         ("hcft", {"regularisation": float("nan")}, "regularisation is nan: it must not be NaN"),
         ("fcnt", {"input_size": 220}, "input_size of fcnt is 220: it must be a multiple of 8"),
         ("fcnt", {"fraction": 0.0}, "fraction of fcnt is 0.0: .* must be above 0"),
-        ("fcnt", {"particles": 0}, "particles of fcnt is 0: it must be a whole number of at least 1"),
-        ("fcnt", {"nets": "all"}, "unknown nets of fcnt 'all'"),
+        ("fcnt", {"candidates": 0}, "candidates of fcnt is 0: it must be a whole number of at least 1"),
+        ("fcnt", {"specific": None, "general": None}, "a layer for SNet, for GNet, or for both"),
         ("cnn_svm", {"samples": 500}, "samples of cnn_svm is 500, but a frame gives only 122"),
-        ("cnn_svm", {"cells": None}, "give cells, or shared=False"),
-        ("cnn_svm", {"context": 80}, "twice that must be less than the input_size"),
         ("cnn_svm", {"budget": 1.5}, "budget of cnn_svm is 1.5: it must be a whole number"),
         ("deeptrack", {"candidates": 101}, "must be a multiple of that, not 101"),
         ("deeptrack", {"batch": 30}, "batch must be a multiple of 4, not 30"),
-        ("deeptrack", {"negatives": 10}, "its pool holds only 10: raise negatives"),
+        ("deeptrack", {"negatives": 10}, "its buffer holds only 10: raise negatives"),
         ("deeptrack", {"grey_cues": ("grey",)}, r"as many grey_cues \(1\) as colour_cues \(4\)"),
-        ("deeptrack", {"grey_cues": ("gray",) * 4}, "unknown cue of deeptrack 'gray': did you mean 'grey'"),
+        ("deeptrack", {"grey_cues": ("gray",) * 4}, "unknown cue 'gray': did you mean 'grey'"),
         ("gdt", {"averaged": 601}, "averaged cannot be 601"),
-        ("gdt", {"reach": 1.0}, "reach 1.0 and first_reach 5.0 must be above 1"),
-        ("gdt", {"view": "pictures"}, "unknown view of gdt 'pictures'"),
+        ("gdt", {"start": "trained"}, "unknown start of gdt 'trained'"),
     ],
 )
 def test_what_cannot_work_is_refused_when_the_tracker_is_made(name, changes, said):
@@ -90,3 +88,18 @@ def test_arrays_of_arrays_are_taken_as_they_are():
     made = as_arrays(hcft.Hyper())
     again = as_arrays(made)
     assert all(np.array_equal(one, other) for one, other in zip(made, again, strict=True))
+
+
+def test_a_part_is_refused_like_a_config():
+    with pytest.raises(JtrackError, match=r"padding of a search window is 0\.5: it must be above 1"):
+        hcft.CentredWindow(padding=0.5)
+    with pytest.raises(JtrackError, match=r"step between scales is 1\.0: it must be above 1"):
+        hcft.ReleasedScales(step=1.0)
+    with pytest.raises(JtrackError, match="context of a patch is 80: twice that must be less than"):
+        salience.Patches("relu6", None, (64, 64), context=80)
+    with pytest.raises(JtrackError, match=r"cells of .* is 0: it must be a whole number of at least 1"):
+        salience.Region("relu5", 0, (64, 64))
+    with pytest.raises(JtrackError, match=r"size 1.0 and first_size 5.0 must be above 1"):
+        features.Region(objectness.feature_of("tiny"), size=1.0)
+    with pytest.raises(JtrackError, match=r"unknown localisation of .* 'subcel': did you mean 'subcell'"):
+        cnn_svm.Saliency(localisation="subcel")

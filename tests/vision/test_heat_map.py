@@ -1,11 +1,13 @@
 """Heat maps and what boxes contain of them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtrack.vision import heat_map
+from jtrack.vision import grid, heat_map
 
 
 def test_a_target_is_one_in_the_middle_and_drops_to_zero_at_its_border():
@@ -21,7 +23,7 @@ def test_a_target_is_one_in_the_middle_and_drops_to_zero_at_its_border():
     wide = np.asarray(heat_map.gaussian(jnp.asarray([0.0, 0.0, 601.0, 601.0]), (601, 601)))
     assert wide[0, 300] == pytest.approx(0.325, abs=3e-3)
     assert wide[0, 0] == pytest.approx(0.105, abs=3e-3)
-    whole = np.asarray(heat_map.gaussian(box, (101, 121), truncated=False))
+    whole = np.asarray(heat_map.gaussian(box, (101, 121), edge=math.inf))
     np.testing.assert_array_equal(whole[inside], heat[inside])
     assert (whole > 0).mean() > 0.9
 
@@ -35,11 +37,9 @@ def test_a_resampled_target_keeps_its_volume_whatever_its_place():
 
 def test_boxes_on_a_map_are_in_its_cells():
     region = jnp.asarray([100.0, 50.0, 80.0, 40.0])
-    got = heat_map.on_map(
-        jnp.asarray([[120.0, 60.0, 20.0, 10.0], [100.0, 50.0, 80.0, 40.0]]), region, (20, 40)
-    )
+    got = grid.to_cells(jnp.asarray([[120.0, 60.0, 20.0, 10.0], [100.0, 50.0, 80.0, 40.0]]), region, (20, 40))
     np.testing.assert_allclose(got, [[10, 5, 10, 5], [0, 0, 40, 20]])
-    np.testing.assert_allclose(heat_map.on_map(region, region, (20, 40)), [0, 0, 40, 20])
+    np.testing.assert_allclose(grid.to_cells(region, region, (20, 40)), [0, 0, 40, 20])
 
 
 def test_heat_inside_boxes_is_the_sum_of_their_cells():
@@ -85,16 +85,16 @@ def test_the_confidence_is_the_mean_inside_and_smooth_in_the_box():
     np.testing.assert_allclose(jax.grad(score)(x), slope, rtol=1e-2)
 
 
-def test_distracters_are_heat_outside_over_heat_inside():
+def test_distractors_are_heat_outside_over_heat_inside():
     heat = np.zeros((20, 20), np.float32)
     heat[5:10, 5:10] = 0.8
     box = jnp.asarray([5.0, 5.0, 5.0, 5.0])
-    assert heat_map.distracter_share(jnp.asarray(heat), box) == 0
+    assert heat_map.distractor_share(jnp.asarray(heat), box) == 0
     heat[15:17, 15:18] = 0.5
     share = 3.0 / 20.0
     for factor in (1, 7, 1e-3):
         np.testing.assert_allclose(
-            heat_map.distracter_share(jnp.asarray(factor * heat), box), share, rtol=1e-4
+            heat_map.distractor_share(jnp.asarray(factor * heat), box), share, rtol=1e-4
         )
-    assert heat_map.distracter_share(jnp.zeros((20, 20)), box) == 0
-    assert heat_map.distracter_share(jnp.asarray(heat), jnp.asarray([0.0, 0.0, 3.0, 3.0])) > 1e3
+    assert heat_map.distractor_share(jnp.zeros((20, 20)), box) == 0
+    assert heat_map.distractor_share(jnp.asarray(heat), jnp.asarray([0.0, 0.0, 3.0, 3.0])) > 1e3

@@ -8,8 +8,8 @@ import numpy as np
 
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
-from jtrack.vision.pooling import pool
 from jtrack.vision.pyramid import pyramid
+from jtrack.vision.roi import average
 
 REGION = jnp.asarray((10.0, 20.0, 60.0, 40.0))  # of 4 x 6 cells of 10 pixels
 FINE = 50  # points a cell of the map
@@ -40,7 +40,7 @@ def test_a_cell_is_the_mean_of_what_it_covers():
         (66.0, 56.0, 24.0, 24.0),
     ]
     for cells in (1, 2, 3):
-        made = pool(jnp.asarray(maps()), REGION, jnp.asarray(boxes), cells)
+        made = average(jnp.asarray(maps()), REGION, jnp.asarray(boxes), cells)
         assert made.shape == (4, cells, cells, 3)
         for one, box in zip(made, boxes, strict=True):
             np.testing.assert_allclose(one, expected(maps(), box, cells), atol=1e-4)
@@ -48,11 +48,11 @@ def test_a_cell_is_the_mean_of_what_it_covers():
 
 def test_pooling_is_linear_and_its_adjoint_is_its_transpose():
     boxes = jnp.asarray([(23.4, 31.0, 12.0, 9.6), (0.0, 10.0, 36.0, 24.0)])
-    made, adjoint = jax.vjp(lambda maps: pool(maps, REGION, boxes, 2), jnp.asarray(maps()))
+    made, adjoint = jax.vjp(lambda maps: average(maps, REGION, boxes, 2), jnp.asarray(maps()))
     other = jnp.asarray(np.random.default_rng(1).standard_normal(made.shape), jnp.float32)
     (back,) = adjoint(other)
     np.testing.assert_allclose((made * other).sum(), (back * maps()).sum(), rtol=1e-4)
-    ones = pool(jnp.ones((4, 6, 3)), REGION, boxes[:1], 2)
+    ones = average(jnp.ones((4, 6, 3)), REGION, boxes[:1], 2)
     np.testing.assert_allclose(ones, 1, rtol=1e-5)
 
 

@@ -12,7 +12,7 @@ def test_samples_are_scipys_with_the_nearest_cell_beyond_the_border():
     features = rng.normal(size=(9, 12, 3))
     centres = np.array([[4.0, 5.0], [2.3, 7.9], [-1.5, 0.2], [8.8, 13.0]])
     steps = np.array([[1.0, 1.0], [0.7, 1.9], [1.2, 0.3], [2.0, 0.0]])
-    found = roi.sample(*(jnp.asarray(x, jnp.float32) for x in (features, centres, steps)), 4)
+    found = roi.bilinear(*(jnp.asarray(x, jnp.float32) for x in (features, centres, steps)), 4)
     offsets = np.arange(4) - 1.5
     for index in range(4):
         rows = centres[index, 0] + steps[index, 0] * offsets
@@ -26,5 +26,5 @@ def test_samples_are_scipys_with_the_nearest_cell_beyond_the_border():
 
 def test_whole_cells_are_copied():
     features = jnp.asarray(np.random.default_rng(1).normal(size=(8, 8, 2)), jnp.float32)
-    found = roi.sample(features, jnp.asarray([[3.5, 2.5]]), jnp.ones((1, 2)), 4)
+    found = roi.bilinear(features, jnp.asarray([[3.5, 2.5]]), jnp.ones((1, 2)), 4)
     np.testing.assert_array_equal(found[0], features[2:6, 1:5])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jtrack.types import Array, Key
 
 
-class Pool(NamedTuple):
+class ReplayBuffer(NamedTuple):
     """C samples; the oldest make room for new ones."""
 
     patches: Array  # [C, ...] float16: their pixels, whose range is that of the cues
@@ -21,47 +21,47 @@ class Pool(NamedTuple):
     added: Array  # () int32: how many were ever added
 
 
-def empty(capacity: int, shape: tuple[int, ...]) -> Pool:
-    """A pool without samples, for patches of a shape."""
+def empty(capacity: int, shape: tuple[int, ...]) -> ReplayBuffer:
+    """A buffer without samples, for patches of a shape."""
     nothing = jnp.zeros(capacity, jnp.float32)
     patches = jnp.zeros((capacity, *shape), jnp.float16)
-    return Pool(patches, nothing, nothing, jnp.zeros(capacity, jnp.int32), jnp.zeros((), jnp.int32))
+    return ReplayBuffer(patches, nothing, nothing, jnp.zeros(capacity, jnp.int32), jnp.zeros((), jnp.int32))
 
 
-def add(pool: Pool, patches: Array, importance: Array, quality: Array, time: Array) -> Pool:
+def add(buffer: ReplayBuffer, patches: Array, importance: Array, quality: Array, time: Array) -> ReplayBuffer:
     """Adds n <= C samples of one frame in the place of the oldest.
 
     Args:
-      pool: of capacity C.
+      buffer: of capacity C.
       patches: [n, ...].
       importance: [n].
       quality: () of the frame.
       time: () int32, number of the frame.
     """
-    capacity, count = len(pool.importance), len(importance)
-    place = jnp.mod(pool.added + jnp.arange(count, dtype=jnp.int32), capacity)
-    return Pool(
-        pool.patches.at[place].set(patches.astype(pool.patches.dtype)),
-        pool.importance.at[place].set(importance),
-        pool.quality.at[place].set(quality),
-        pool.time.at[place].set(time),
-        pool.added + count,
+    capacity, count = len(buffer.importance), len(importance)
+    place = jnp.mod(buffer.added + jnp.arange(count, dtype=jnp.int32), capacity)
+    return ReplayBuffer(
+        buffer.patches.at[place].set(patches.astype(buffer.patches.dtype)),
+        buffer.importance.at[place].set(importance),
+        buffer.quality.at[place].set(quality),
+        buffer.time.at[place].set(time),
+        buffer.added + count,
     )
 
 
-def weights(pool: Pool, time: Array, decay: Array | float) -> Array:
+def weights(buffer: ReplayBuffer, time: Array, decay: Array | float) -> Array:
     """With what weight each sample is drawn [C]: quality times exp(-decay age^2), 0 where there is none.
 
     Equations 11 to 14. With decay 0 all ages are alike, as for the paper's positive samples. Its negative
     ones have decay 10, by which one frame back all but nothing is drawn; 1 / 10 is probably what was meant.
     Weights are relative to those of the youngest sample, so that a large decay never makes all of them 0.
     """
-    filled = jnp.arange(len(pool.time), dtype=jnp.int32) < pool.added
-    age = (time - pool.time).astype(jnp.float32)
-    exponent = jnp.where(filled & (pool.quality > 0), -decay * age**2, -jnp.inf)
+    filled = jnp.arange(len(buffer.time), dtype=jnp.int32) < buffer.added
+    age = (time - buffer.time).astype(jnp.float32)
+    exponent = jnp.where(filled & (buffer.quality > 0), -decay * age**2, -jnp.inf)
     largest = jnp.max(exponent, initial=-jnp.inf)
     relative = jnp.exp(exponent - jnp.where(jnp.isfinite(largest), largest, 0))
-    chosen = pool.quality * relative
+    chosen = buffer.quality * relative
     # If no frame is trusted, all that is there is alike.
     return jnp.where(chosen.sum() > 0, chosen, filled.astype(jnp.float32))
 

@@ -3,14 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from jtrack.vision import boxes, particles
+from jtrack.components import motion
+from jtrack.vision import boxes
 
 BOX = np.array([100, 50, 40, 80], np.float32)
 
 
-def test_particles_are_gaussian_in_centre_and_logarithm_of_scale():
-    drawn = particles.gaussian_particles(
-        jax.random.key(0), jnp.asarray(BOX), 4000, std_xy=jnp.array([10.0, 5.0]), std_scale=0.05
+def test_candidates_are_gaussian_in_centre_and_logarithm_of_scale():
+    drawn = motion.gaussian_candidates(
+        jax.random.key(0), jnp.asarray(BOX), 4000, position=jnp.array([10.0, 5.0]), scale=0.05
     )
     shift = np.asarray(boxes.centre(drawn)) - [120, 90]
     scale = np.log(np.asarray(drawn[:, 2]) / 40)
@@ -21,13 +22,13 @@ def test_particles_are_gaussian_in_centre_and_logarithm_of_scale():
 
 
 def test_no_spread_gives_the_box_itself():
-    drawn = particles.gaussian_particles(jax.random.key(1), jnp.asarray(BOX), 3, std_xy=0.0, std_scale=0.0)
+    drawn = motion.gaussian_candidates(jax.random.key(1), jnp.asarray(BOX), 3, position=0.0, scale=0.0)
     np.testing.assert_allclose(drawn, np.tile(BOX, (3, 1)), rtol=1e-6)
 
 
-def test_same_key_same_particles():
+def test_same_key_same_candidates():
     draw = [
-        particles.gaussian_particles(jax.random.key(k), jnp.asarray(BOX), 5, std_xy=3.0, std_scale=0.1)
+        motion.gaussian_candidates(jax.random.key(k), jnp.asarray(BOX), 5, position=3.0, scale=0.1)
         for k in (7, 7, 8)
     ]
     np.testing.assert_array_equal(draw[0], draw[1])

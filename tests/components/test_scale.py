@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtrack.learning import scale_following
+from jtrack.components import scale
+from jtrack.components.scale import Pyramid
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
 
 SIZE = (120, 150)
 BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
-NUMBERS = {"regularisation": 0.01, "rate": 0.025}
+NUMBERS = {"regularisation": 0.01, "learning_rate": 0.025}
 
 
 def scene():
@@ -28,12 +29,12 @@ def zoomed(factor):
 
 @pytest.fixture(scope="module")
 def follow():
-    return jax.jit(lambda *args: scale_following.follow(*args, **NUMBERS))
+    return jax.jit(lambda *args: scale.follow(Pyramid(), *args, **NUMBERS))
 
 
 @pytest.mark.parametrize("step", [1.02, 1 / 1.02])
 def test_it_follows_a_target_that_grows_or_shrinks(follow, step):
-    model, box = scale_following.learn(scene(), BOX), BOX
+    model, box = scale.begin(Pyramid(), scene(), BOX), BOX
     yes, no = jnp.asarray(True), jnp.asarray(False)
     for t in range(1, 9):
         box, model = follow(model, zoomed(step**t), box, yes)
@@ -44,14 +45,14 @@ def test_it_follows_a_target_that_grows_or_shrinks(follow, step):
 
 
 def test_a_target_that_stays_keeps_its_size(follow):
-    box, _ = follow(scale_following.learn(scene(), BOX), scene(), BOX, jnp.asarray(True))
+    box, _ = follow(scale.begin(Pyramid(), scene(), BOX), scene(), BOX, jnp.asarray(True))
     np.testing.assert_allclose(box, BOX, rtol=1e-5)
 
 
 def test_damping_makes_a_share_of_the_change():
-    model = scale_following.learn(scene(), BOX)
+    model = scale.begin(Pyramid(), scene(), BOX)
     whole, part = (
-        scale_following.follow(model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)[0]
+        scale.follow(Pyramid(), model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)[0]
         for damping in (1.0, 0.3)
     )
     assert float(whole[2]) > 1.05 * float(BOX[2])
@@ -65,16 +66,16 @@ def test_damping_makes_a_share_of_the_change():
 def test_sizes_neither_vanish_nor_outgrow_the_frame(box, damping):
     """However large a change is asked for: here the fiftieth power of what is found."""
     box = jnp.asarray(box)
-    model = scale_following.learn(scene(), jnp.asarray((50.0, 40.0, 30.0, 24.0)))
-    found, _ = scale_following.follow(model, zoomed(1.1), box, jnp.asarray(True), damping=damping, **NUMBERS)
+    model = scale.begin(Pyramid(), scene(), jnp.asarray((50.0, 40.0, 30.0, 24.0)))
+    found, _ = scale.follow(Pyramid(), model, zoomed(1.1), box, jnp.asarray(True), damping=damping, **NUMBERS)
     assert (found[2:] >= jnp.minimum(2, box[2:]) - 1e-4).all()
     assert (found[2:] <= jnp.maximum(jnp.asarray((150.0, 120.0)), box[2:]) + 1e-3).all()
 
 
 @pytest.mark.parametrize("damping", [50.0, -50.0])
 def test_an_absurd_change_ends_at_the_limits(damping):
-    model = scale_following.learn(scene(), BOX)
-    found, _ = scale_following.follow(model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)
+    model = scale.begin(Pyramid(), scene(), BOX)
+    found, _ = scale.follow(Pyramid(), model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)
     # 30 x 24: up to the frame's 150 x 120, down to 2 pixels of the shorter side.
     wanted = (150.0, 120.0) if damping > 0 else (2.5, 2.0)
     np.testing.assert_allclose(found[2:], wanted, rtol=1e-4)

@@ -1,0 +1,194 @@
+"""The feature extractor: what a network says of a part of a frame, and of boxes in it.
+
+Boxes are described one by one (`Patches`), or cut from the maps of a region that holds them all (`Region`).
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jtrack import checks
+from jtrack.backbones import Backbone, Params
+from jtrack.backbones.objectness import Feature
+from jtrack.components import samples
+from jtrack.learning import fc_head
+from jtrack.types import Array, Box, Frame
+from jtrack.vision import boxes, roi
+from jtrack.vision.crop import crop
+from jtrack.vision.rotation import crop_rotated
+
+Describe = Callable[[Any, Box], Array]  # (level () int32, boxes [N, 4]) -> features [N, D]
+
+
+def of_window(
+    backbone: Backbone,
+    weights: Params,
+    frame: Frame,
+    window: Box,
+    size: tuple[int, int],
+    layers: tuple[str, ...],
+    *,
+    method: str = "bilinear",
+    border: str = "edge",
+) -> dict[str, Array]:
+    """Maps of one window of a frame.
+
+    Args:
+      backbone: the network.
+      weights: its weights.
+      frame: the frame.
+      window: [4] what is cut out.
+      size: (h, w) of the image that it becomes.
+      layers: names of layers.
+      method: of resampling, and
+      border: what lies outside the frame, as `vision.crop` takes them.
+
+    Returns:
+      {layer: [h', w', C]}.
+    """
+    image = crop(frame, window, size, method=method, border=border)
+    maps = backbone.apply(weights, image[None], layers)
+    return {layer: maps[layer][0] for layer in layers}
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Every box is an image of its own."""
+
+    feature: Feature
+
+    def describe(
+        self,
+        backbone: Backbone,
+        weights: Params,
+        frame: Frame,
+        box: Box,
+        scales: Array,
+        size: float | None = None,
+        rotations: Array | None = None,
+    ) -> Describe:
+        """How boxes of a frame are described: see `Region.describe`. Each box turns about its own middle."""
+        del box, scales, size
+        feature = self.feature
+
+        def describe(level: Any, wanted: Box) -> Array:
+            angles = None if rotations is None else jnp.full(len(wanted), rotations[level])
+            images = images_of(frame, wanted, feature.size, angles)
+            maps = backbone.apply(weights, images, (feature.tap,))[feature.tap]
+            return fc_head.pool(maps, feature.cells, normalised=not feature.own)
+
+        return describe
+
+    def limit(self, size: Array) -> Array | None:
+        """How far a candidate's middle may be from the last one (x, y): anywhere."""
+        del size
+        return None
+
+    def seen(self, wanted: Box, box: Box) -> Array:
+        """Which boxes [N, 4] can be described: all."""
+        del box
+        return jnp.ones(len(wanted), jnp.bool_)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Boxes are cut from maps of the region around the last one: one pass of the network a scale."""
+
+    feature: Feature
+    size: float = 3.0  # sides of the region of a frame, over the target's
+    first_size: float = 5.0  # ... of the first frame
+
+    def __post_init__(self) -> None:
+        checks.require(
+            min(self.size, self.first_size) > 1,
+            f"a region is larger than the target: size {self.size} and first_size {self.first_size} must be "
+            "above 1",
+        )
+
+    def describe(
+        self,
+        backbone: Backbone,
+        weights: Params,
+        frame: Frame,
+        box: Box,
+        scales: Array,
+        size: float | None = None,
+        rotations: Array | None = None,
+    ) -> Describe:
+        """How boxes of a frame are described.
+
+        Args:
+          backbone: the network.
+          weights: its weights.
+          frame: the frame.
+          box: [4] that the region is around.
+          scales: [S] of the region.
+          size: of the region over the box; None for that of a later frame.
+          rotations: [S], radians, one a scale: the region is turned about its middle, and boxes are those of
+            the turned picture.
+        """
+        feature, stride = self.feature, dense_stride(self.feature)
+        grown = region_size(feature, self.size if size is None else size)
+        factor = jnp.asarray(np.array(grown[::-1]) / np.array(feature.size[::-1]), box.dtype)
+        windows = boxes.scale_about_centre(box[None], scales[:, None] * factor[None])  # [S, 4]
+        maps = dense_maps(backbone, feature, weights, images_of(frame, windows, grown, rotations))
+        # Pixels that the cells stand for.
+        span = backbone.map_shape(feature.tap, feature.size)[0] * feature.stride
+
+        def describe(level: Any, wanted: Box) -> Array:
+            map_, window = maps[level], windows[level]
+            middle = (jnp.asarray(map_.shape[:2], box.dtype) - 1) / 2
+            pixels = jnp.asarray(grown, box.dtype)[None] / window[None, :1:-1]  # of the image, a pixel (y, x)
+            apart = (boxes.centre(wanted) - boxes.centre(window)[None])[:, ::-1] * pixels
+            relative = wanted[:, :1:-1] * pixels / jnp.asarray(feature.size, box.dtype)[None]
+            steps = relative * (span / feature.cells / stride)
+            cut = roi.bilinear(map_, middle[None] + apart / stride, steps, feature.cells)
+            return fc_head.pool(cut, None, normalised=not feature.own)
+
+        return describe
+
+    def limit(self, size: Array) -> Array | None:
+        """How far a candidate's middle may be from the last one (x, y), for a target of this size (w, h)."""
+        return (self.size - 1) / 2 * size
+
+    def seen(self, wanted: Box, box: Box) -> Array:
+        """Which boxes [N, 4] lie in the region around a box [4], but for a tenth of their sides."""
+        return samples.mostly_inside(wanted, boxes.scale_about_centre(box, self.size))
+
+
+def images_of(frame: Frame, windows: Box, size: tuple[int, int], rotations: Array | None) -> Array:
+    """Images [N, h, w, 3] of windows [N, 4], turned by as many radians; None turns none."""
+    if rotations is None:
+        return jax.vmap(lambda window: crop(frame, window, size))(windows)
+    return jax.vmap(lambda window, angle: crop_rotated(frame, window, size, angle))(windows, rotations)
+
+
+def region_size(feature: Feature, size: float) -> tuple[int, int]:
+    """(height, width) of a region's image: that of a box and whole cells around it, evenly on all sides."""
+    stride = dense_stride(feature)
+    rows, columns = (side + 2 * stride * round((size - 1) * side / 2 / stride) for side in feature.size)
+    return rows, columns
+
+
+def dense_stride(feature: Feature) -> int:
+    """Pixels between cells of the map that boxes are cut from; a pooled layer is taken without its stride."""
+    return feature.stride if feature.pools is None else feature.stride // 2
+
+
+def dense_maps(backbone: Backbone, feature: Feature, weights: Params, images: Array) -> Array:
+    """Maps [S, h, w, C] that boxes are cut from."""
+    if feature.pools is None:
+        return backbone.apply(weights, images, (feature.tap,))[feature.tap]
+    maps = backbone.apply(weights, images, (feature.pools,))[feature.pools]
+    for axis in (1, 2):
+        count = maps.shape[axis] - 2
+        maps = functools.reduce(
+            jnp.maximum, (lax.slice_in_dim(maps, i, i + count, axis=axis) for i in range(3))
+        )
+    return maps

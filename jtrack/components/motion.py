@@ -1,0 +1,142 @@
+"""The motion model: where in a frame a target is looked for."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtrack import checks
+from jtrack.types import Array, Box, Key, Scalar
+from jtrack.vision import boxes
+
+GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
+
+
+@dataclass(frozen=True)
+class SquareWindow:
+    """A square search window of the target's area times `padding`^2, exact to the fraction of a pixel."""
+
+    padding: float = 2.8  # sides of the window over the target's
+
+    def __post_init__(self) -> None:
+        checks.require(self.padding > 1, f"padding of a search window is {self.padding}: it must be above 1")
+
+    def size(self, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
+        """Size (w, h) [2] of the window of a target of size (w, h), in pixels."""
+        del frame_size
+        side = self.padding * jnp.sqrt(target[0] * target[1])
+        return jnp.stack([side, side])
+
+    def around(self, centre: Array, size: Array, scale: Scalar = 1.0) -> Box:
+        """The window [4] of a size (w, h) times a scale around a place (x, y)."""
+        scaled = size * scale
+        return jnp.concatenate([centre - scaled / 2, scaled])
+
+
+@dataclass(frozen=True)
+class DiagonalRegion:
+    """The region of interest around a target, of twice its diagonal, to the fraction of a pixel."""
+
+    border: str = "edge"  # what lies outside the frame, as `vision.crop` takes it
+
+    def around(self, box: Box, first_size: Array) -> Box:
+        """The region [4] around a box: in the first frame a square of twice the target's diagonal.
+
+        Args:
+          box: [4].
+          first_size: [2] (w, h) of the target in the first frame.
+        """
+        diagonal = jnp.sqrt(jnp.sum(first_size**2))
+        return boxes.from_centre(boxes.centre(box), 2 * diagonal / first_size * box[2:])
+
+
+@dataclass(frozen=True)
+class ReleasedDiagonalRegion:
+    """A `DiagonalRegion` on whole pixels and zero outside the frame, as the released code of FCNT cuts it."""
+
+    border: str = "zero"
+
+    def around(self, box: Box, first_size: Array) -> Box:
+        """As of `DiagonalRegion`."""
+        exact = DiagonalRegion().around(box, first_size)
+        # Of pixels counted from 1.
+        middle, half = jnp.round(boxes.centre(box) + 1), jnp.round(exact[2:] / 2)
+        return jnp.concatenate([middle - half - 1, 2 * half + 1])
+
+
+def extent(frame_size: Array, dtype: jax.typing.DTypeLike) -> Array:
+    """(width, height) [2] of a frame of size (height, width) int32 [2], as floating point."""
+    return frame_size[::-1].astype(dtype)
+
+
+def keep_in_frame(places: Array, frame_size: Array) -> Array:
+    """Places (x, y) [..., 2], moved to the nearest border of the frame if they are outside."""
+    limits = extent(frame_size, places.dtype).reshape((1,) * (places.ndim - 1) + (2,))
+    return jnp.clip(places, 0, limits)
+
+
+def side(size: Array) -> Array:
+    """The root of the area () of a target of size (w, h) [2]."""
+    return jnp.sqrt(size[0] * size[1])
+
+
+def sensible_sizes(sizes: Array, last: Array, frame_size: Array) -> Array:
+    """Sizes (w, h) [..., 2], those below two pixels or larger than the frame replaced by the last one [2].
+
+    A target of such a size could never grow or shrink back.
+    """
+    limits = extent(frame_size, sizes.dtype).reshape((1,) * (sizes.ndim - 1) + (2,))
+    sensible = jnp.all((sizes >= 2) & (sizes <= limits), axis=-1, keepdims=True)
+    return jnp.where(sensible, sizes, last.reshape(limits.shape))
+
+
+def gaussian_candidates(
+    key: Key, box: Box, count: int, *, position: Array | float, scale: Array | float
+) -> Box:
+    """Draws boxes whose centre and scale are Gaussian around those of a box; the aspect ratio is kept.
+
+    Args:
+      key: a PRNG key.
+      box: [4].
+      count: how many boxes.
+      position: standard deviation of the centre in pixels, a scalar or [2] for (x, y).
+      scale: standard deviation of the natural logarithm of the scale, which for small values is the
+        relative standard deviation of width and height, and never makes a box negative.
+
+    Returns:
+      [count, 4].
+    """
+    noise = jax.random.normal(key, (count, 3), dtype=box.dtype)
+    shift = noise[:, :2] * jnp.broadcast_to(jnp.asarray(position, box.dtype), (1, 2))
+    factor = jnp.exp(noise[:, 2:] * scale)
+    return boxes.from_centre(boxes.centre(box)[None, :] + shift, box[None, 2:] * factor)
+
+
+def candidates_around(
+    key: Key, box: Box, count: int, position: Array, scale: Array, frame_size: Array
+) -> Box:
+    """Candidates [count, 4] around the last box, itself the first; their centres stay in the frame.
+
+    Args:
+      key: a PRNG key.
+      box: [4] the last one.
+      count: how many.
+      position: () pixels, standard deviation of the centres.
+      scale: () standard deviation of the logarithm of the scale.
+      frame_size: [2] int32.
+    """
+    drawn = gaussian_candidates(key, box, count, position=position, scale=scale).at[0].set(box)
+    sizes = sensible_sizes(drawn[:, 2:], box[2:], frame_size)
+    return boxes.from_centre(keep_in_frame(boxes.centre(drawn), frame_size), sizes)
+
+
+def spiral(count: int, *, power: float = 0.75) -> np.ndarray:
+    """Places (x, y) [count, 2] in the unit circle on a spiral of golden angles, denser in the middle.
+
+    The first is the middle. `power` 0.5 would be even.
+    """
+    order = np.arange(count)
+    distance = (order / max(count - 1, 1)) ** power
+    directions = np.stack([np.cos(GOLDEN_ANGLE * order), np.sin(GOLDEN_ANGLE * order)], axis=1)
+    return distance[:, None] * directions

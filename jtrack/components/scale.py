@@ -1,0 +1,144 @@
+"""The size of a target whose place is found: a correlation filter over scales of its gradient histograms.
+
+Danelljan et al., DSST, BMVC 2014. Patches of all scales around the place are described by HOG, and the filter
+says how much larger or smaller the target is than it was.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax.numpy as jnp
+
+from jtrack import checks
+from jtrack.components import update
+from jtrack.learning import scale_filter
+from jtrack.learning.correlation_filter import blend
+from jtrack.learning.scale_filter import ScaleFilter
+from jtrack.types import Array, Box, Frame, Scalar
+from jtrack.vision import boxes
+from jtrack.vision.colour import grey
+from jtrack.vision.hog import fhog
+from jtrack.vision.pyramid import pyramid
+from jtrack.vision.windows import hann
+
+CONTEXT = 1.3  # sides of the patch of a `Pyramid`, over the target's
+
+
+class Search(Protocol):
+    """The scales that are compared, and how the patch of each is cut out."""
+
+    @property
+    def count(self) -> int:
+        """How many scales."""
+
+    @property
+    def step(self) -> float:
+        """The ratio of one scale to the next."""
+
+    def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
+        """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """Patches that are all cut from one of the largest."""
+
+    count: int = 33
+    step: float = 1.02
+    size: tuple[int, int] = (24, 24)  # (h, w) of a patch
+
+    def __post_init__(self) -> None:
+        check_scales(self)
+        checks.size(self, "size")
+
+    def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
+        """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
+        return pyramid(frame, centre, sides, factors, self.size)
+
+
+def check_scales(search: Search) -> None:
+    """Refuses a search without scales or with a step that is none.
+
+    Raises:
+      JtrackError: names the field.
+    """
+    checks.at_least(1, search, "count")
+    checks.require(search.step > 1, f"step between scales is {search.step}: it must be above 1")
+
+
+def features(search: Search, frame: Frame, centre: Array, sides: Array) -> Array:
+    """Gradient histograms of the patches of all scales, windowed over the scales.
+
+    Args:
+      search: the scales.
+      frame: the frame.
+      centre: [2] (x, y).
+      sides: [2] (w, h) of the patch of scale 1.
+
+    Returns:
+      [S, F].
+    """
+    factors = jnp.asarray(scale_filter.scale_factors(search.count, search.step), sides.dtype)
+    patches = search.patches(frame, centre, sides, factors)
+    histograms = fhog(grey(patches)[..., None]).reshape(search.count, -1)
+    return histograms * hann(search.count, histograms.dtype)[:, None]
+
+
+def learn(search: Search, frame: Frame, centre: Array, sides: Array) -> ScaleFilter:
+    """A filter learnt of one frame alone; arguments as `features`."""
+    described = features(search, frame, centre, sides)
+    label = jnp.asarray(scale_filter.scale_label(search.count), described.dtype)
+    return scale_filter.train(described, label)
+
+
+def estimate(
+    search: Search, model: ScaleFilter, frame: Frame, centre: Array, sides: Array, regularisation: Scalar
+) -> tuple[Array, Array]:
+    """How much larger the target is than `sides` say: the factor (), and the response [S] of all scales."""
+    described = features(search, frame, centre, sides)
+    response = scale_filter.respond(model, described, regularisation)
+    factors = jnp.asarray(scale_filter.scale_factors(search.count, search.step), sides.dtype)
+    return factors[jnp.argmax(response)], response
+
+
+def begin(search: Search, frame: Frame, box: Box) -> ScaleFilter:
+    """A filter learnt of a target [4] and a little around it, in one frame."""
+    return learn(search, frame, boxes.centre(box), box[2:] * CONTEXT)
+
+
+def follow(
+    search: Search,
+    model: ScaleFilter,
+    frame: Frame,
+    box: Box,
+    allowed: Array,
+    *,
+    regularisation: Scalar,
+    learning_rate: Scalar,
+    damping: Scalar = 1.0,
+) -> tuple[Box, ScaleFilter]:
+    """The size of a target whose place is found, and the filter after this frame.
+
+    Args:
+      search: the scales.
+      model: the filter.
+      frame: the frame.
+      box: [4] the last size at the new place.
+      allowed: () bool: where it is false, size and filter stay what they are.
+      regularisation: () of the filter.
+      learning_rate: () of this frame.
+      damping: () how much of the change it finds is made, in the logarithm.
+
+    Returns:
+      The box [4] about the same centre, neither vanishing nor larger than the frame, and the filter.
+    """
+    centre, sides = boxes.centre(box), box[2:] * CONTEXT
+    factor, _ = estimate(search, model, frame, centre, sides, regularisation)
+    smallest = jnp.max(2 / box[2:])
+    largest = jnp.min(frame.size[::-1].astype(box.dtype) / box[2:])
+    # A size that is beyond the limits already stays.
+    factor = jnp.clip(factor**damping, jnp.minimum(smallest, 1), jnp.maximum(largest, 1))
+    size = jnp.where(allowed, box[2:] * factor, box[2:])
+    box = boxes.from_centre(centre, size)
+    learnt = blend(model, begin(search, frame, box), learning_rate)
+    return box, update.where(allowed, learnt, model)
