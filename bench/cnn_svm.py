@@ -19,7 +19,7 @@ import numpy as np
 
 from bench import timing
 from jtrack import backbones, devices, run, trackers
-from jtrack.benchmark import masks
+from jtrack.benchmark import mask_measures
 from jtrack.cli.track import prepare
 from jtrack.components import motion, scale
 from jtrack.components.salience import View
@@ -136,9 +136,9 @@ def segmentations(built: BoundTracker, clips: int, frames: int) -> None:
 
         done = run.track(clip, clip.boxes[0], tracker=built, end=frames, on_frame=look)
         true = np.stack(list(truth))[1 : 1 + len(found)]
-        filled = masks.filled(done.boxes[1:], true.shape[1:])
-        both = [masks.overlap(np.stack(found), true), masks.overlap(filled, true)]
-        (mask, _), (box, _) = (masks.score(overlaps) for overlaps in both)
+        filled = mask_measures.filled(done.boxes[1:], true.shape[1:])
+        both = [mask_measures.overlap(np.stack(found), true), mask_measures.overlap(filled, true)]
+        (mask, _), (box, _) = (mask_measures.score(overlaps) for overlaps in both)
         print(
             f"| {seed} | {mask:.3f} | {box:.3f} | {both[0].mean():.3f} | {both[1].mean():.3f} |", flush=True
         )

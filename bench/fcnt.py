@@ -23,7 +23,6 @@ import numpy as np
 from bench.ablations import SHORT
 from bench.timing import timed
 from jtrack import backbones, data, devices, trackers
-from jtrack.backbones import store
 from jtrack.benchmark import metrics
 from jtrack.cli.track import prepare
 from jtrack.components import features
@@ -35,6 +34,7 @@ from jtrack.trackers import fcnt
 from jtrack.types import Box, Frame, Tracker, as_arrays
 from jtrack.vision import heat_map
 from jtrack.vision.resize import resize
+from jtrack.weights import store
 
 CONTESTANTS = "vgg16:bfloat16,vgg19_slim:float32,googlenet:float32"
 CANDIDATE_TAPS = {

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack import backbones
-from jtrack.backbones import store
 from jtrack.data import otb
 from jtrack.learning import feature_analysis
 from jtrack.run.inputs import canvas_of, to_frame
@@ -26,6 +25,7 @@ from jtrack.vision import heat_map
 from jtrack.vision.crop import crop
 from jtrack.vision.grid import to_cells
 from jtrack.vision.resize import resize
+from jtrack.weights import store
 
 FACES = ("David", "Girl")
 

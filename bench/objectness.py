@@ -23,11 +23,11 @@ import jax
 import numpy as np
 
 from jtrack import backbones
-from jtrack.backbones import objectness as entries
-from jtrack.backbones import store
+from jtrack.data.detection import joined, open_boxed
 from jtrack.data.folder import read_image
 from jtrack.train import objectness
-from jtrack.train.boxed import joined, open_boxed
+from jtrack.weights import checkpoints as entries
+from jtrack.weights import store
 
 SIDE = 256  # of the images that activation maps are made of
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jtrack.benchmark import published, report, score
+from jtrack.benchmark import published, report, scoring
 from jtrack.benchmark.results import Results
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence, open_dataset
 
@@ -68,9 +68,9 @@ def main() -> None:
     found = [each for each in published.read(benchmark / "results") if each.protocol == "ope"]
     more = zip(cycle(found), range(1, options.trackers), strict=False)
     trackers = [*found, *(shaken(*pair) for pair in more)][: options.trackers]
-    truth = score.annotations(dataset)
+    truth = scoring.annotations(dataset)
     began = time.perf_counter()
-    scored = [score.score(each, truth, subset="tb100") for each in trackers]
+    scored = [scoring.score(each, truth, subset="tb100") for each in trackers]
     ready = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         page = report.write(scored, options.out or Path(folder, "report"), dataset=dataset)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jtrack.benchmark import comparison, layouts, published, score
+from jtrack.benchmark import comparison, layouts, published, scoring
 from jtrack.benchmark.results import Results
 from jtrack.data import Annotation, otb
 from jtrack.data.dataset import open_dataset
@@ -28,7 +28,7 @@ WANTED = 5.0  # seconds, for 29 trackers
 def real(data: Path) -> tuple[list[Results], dict[str, Annotation]]:
     """The published one-pass results, and the annotations of all sequences."""
     folder = data / "otb_benchmark"
-    truth = score.annotations(open_dataset("otb", folder / "annotations", subset="tb100"))
+    truth = scoring.annotations(open_dataset("otb", folder / "annotations", subset="tb100"))
     found = [each for each in published.read(folder / "results") if each.protocol == "ope"]
     return found, truth
 
@@ -67,7 +67,8 @@ def main() -> None:
     for _ in range(options.rounds):
         began = time.perf_counter()
         scored = [
-            score.score(results, truth, subset="tb100") for results in islice(cycle(found), options.trackers)
+            scoring.score(results, truth, subset="tb100")
+            for results in islice(cycle(found), options.trackers)
         ]
         comparison.compare(scored, truth)
         rounds.append(time.perf_counter() - began)

@@ -22,8 +22,7 @@ import numpy as np
 from bench.ablations import spread
 from bench.ledger import LEDGER, ROOT, data_folder
 from jtrack import data
-from jtrack.benchmark import ledger, machine, published
-from jtrack.benchmark import score as scoring
+from jtrack.benchmark import ledger, machine, published, scoring
 from jtrack.benchmark.results import Results
 from jtrack.data import Annotation
 from jtrack.errors import JtrackError

@@ -25,11 +25,11 @@ import jax
 import numpy as np
 
 from jtrack import backbones, data, devices, run, trackers
-from jtrack.backbones import store
 from jtrack.cli.track import prepare
 from jtrack.data import otb, synthetic
 from jtrack.trackers import BoundTracker
 from jtrack.types import as_arrays
+from jtrack.weights import store
 
 CONTESTANTS = "vgg19:bfloat16,vgg19_slim:bfloat16,vgg19_slim:float32,googlenet:float32,hog:float32"
 TARGETS = {"vgg19": 6, "vgg19_slim": 25, "hog": 100}  # frames a second on two CPU cores

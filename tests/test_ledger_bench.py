@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from bench import ledger, tables
-from jtrack.benchmark import results, score
+from jtrack.benchmark import results, scoring
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
 from tests import test_bench
@@ -43,8 +43,8 @@ def test_a_plan_goes_on_where_it_stopped(place, data, capsys):
     figures = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines[2:]}
     assert set(LENGTHS) <= set(figures) and figures["frames"] == str(sum(LENGTHS.values()))
     (found,) = results.load(next((place / "results").glob("hcft-*")))
-    truth = score.annotations(open_dataset("otb", data / "otb"))
-    expected = score.score(found, truth, resamples=10).measures
+    truth = scoring.annotations(open_dataset("otb", data / "otb"))
+    expected = scoring.score(found, truth, resamples=10).measures
     assert figures["**mean**"] == f"{expected['precision20']:.3f} / {expected['auc']:.3f}"
     assert figures["**mean**"].count("of") == 0 and figures["commit"] == content["commit"][:7]
 

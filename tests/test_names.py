@@ -5,12 +5,12 @@ import itertools
 import pytest
 
 from jtrack import backbones, data, devices, trackers
-from jtrack.backbones import store
 from jtrack.benchmark import protocol
 from jtrack.data.dataset import KINDS
+from jtrack.data.detection import open_boxed
 from jtrack.errors import JtrackError
 from jtrack.names import match
-from jtrack.train.boxed import open_boxed
+from jtrack.weights import store
 
 
 def test_case_hyphen_and_underscore_do_not_matter():

@@ -13,7 +13,7 @@ import jtrack
 from jtrack import trackers
 from jtrack.benchmark.evaluate import Evaluation
 from jtrack.benchmark.results import FAILED, TRACKED, Results, Trajectory
-from jtrack.benchmark.score import Scored, SequenceScore
+from jtrack.benchmark.scoring import Scored, SequenceScore
 from jtrack.data import Annotation, Dataset, from_arrays, open_dataset, synthetic
 from jtrack.errors import JtrackError
 from jtrack.types import Frame, Output

@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,23 @@ def test_no_other_code_names_a_tracker():
         if mentioned := set(trackers.names()) & (words | names):
             named[path.relative_to(PACKAGE).as_posix()] = sorted(mentioned)
     assert named == {}
+
+
+def test_imports_point_one_way():
+    """The layers of pyproject.toml: each room imports from those below it alone."""
+    check = [
+        sys.executable,
+        "-c",
+        "import sys; from importlinter.cli import lint_imports as check; sys.exit(check())",
+    ]
+    done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_file_name_stands_for_two_things():
+    # `hog` is one thing: the features, and the same as a network.
+    seen = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        seen.setdefault(path.name, []).append(path.relative_to(PACKAGE).as_posix())
+    twice = {name: paths for name, paths in seen.items() if len(paths) > 1}
+    assert twice.keys() <= {"__init__.py", "hog.py"}, twice

@@ -52,7 +52,7 @@ from jtrack.types import Array, Frame, PyTree, Tracker
 # What shapes boxes, scores and times of any tracker: frames, protocols, and what tells a failure.
 _RUNNING = (
     *("data/**/*.py", "data/*.toml", "benchmark/protocols/*.toml"),
-    *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot")),
+    *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot_measures")),
 )
 # The rest of the package counts for our trackers, new folders too, but for these: they change no box.
 _APART = ("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*", "draw.py", "matlab.py")

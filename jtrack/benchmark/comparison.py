@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from jtrack.benchmark import bootstrap, protocol, vot
+from jtrack.benchmark import bootstrap, protocol, vot_measures
 from jtrack.benchmark.results import Trajectory
-from jtrack.benchmark.score import Scored, linearised
+from jtrack.benchmark.scoring import Scored, linearised
 from jtrack.data import Annotation
 
 PRIMARY = ("auc", "ao", "accuracy")  # what trackers are compared by, the first that there is
@@ -67,11 +67,11 @@ def ranked(scored: Sequence[Scored], truth: Mapping[str, Annotation], *, burn_in
     """Adds VOT2013's ranks: by accuracy, by failures, and half of each."""
     groups = _groups(truth)
     trials = [each.results.trajectories for each in scored]
-    accuracy = vot.rank_accuracy(
+    accuracy = vot_measures.rank_accuracy(
         [np.stack([_side_by_side(own, truth, group, burn_in) for own in trials]) for group in groups]
     )
-    robustness = vot.rank_robustness([_failures(trials, group) for group in groups])
-    both = vot.combined_ranks(accuracy.average, robustness.average)
+    robustness = vot_measures.rank_robustness([_failures(trials, group) for group in groups])
+    both = vot_measures.combined_ranks(accuracy.average, robustness.average)
     ranks = np.stack([accuracy.average, robustness.average, both], axis=1).tolist()
     names = ("accuracy_rank", "robustness_rank", "rank")
     return [
@@ -85,11 +85,11 @@ type _Group = dict[str, np.ndarray]  # sequence -> [T] bool, the frames of an at
 
 def _groups(truth: Mapping[str, Annotation]) -> list[_Group]:
     """The attributes of frames with the sequences that have them, or each sequence whole."""
-    if not any(vot.marked(annotation) for annotation in truth.values()):
+    if not any(vot_measures.marked(annotation) for annotation in truth.values()):
         return [{name: np.ones(len(annotation.boxes), bool)} for name, annotation in truth.items()]
     groups: dict[str, _Group] = {}
     for name, annotation in truth.items():
-        for attribute, frames in vot.attributes(annotation).items():
+        for attribute, frames in vot_measures.attributes(annotation).items():
             if frames.any():
                 groups.setdefault(attribute, {})[name] = frames
     return list(groups.values())
@@ -102,9 +102,10 @@ def _side_by_side(
     found = []
     for name, frames in group.items():
         overlaps = [
-            vot.frame_overlaps(trial, truth[name], burn_in=burn_in, frames=frames) for trial in trials[name]
+            vot_measures.frame_overlaps(trial, truth[name], burn_in=burn_in, frames=frames)
+            for trial in trials[name]
         ]
-        found.append(vot.frame_means(np.stack(overlaps)))
+        found.append(vot_measures.frame_means(np.stack(overlaps)))
     return np.concatenate(found)
 
 
@@ -115,7 +116,7 @@ def _failures(trials: Sequence[Mapping[str, Sequence[Trajectory]]], group: _Grou
         [
             np.concatenate(
                 [
-                    vot.failure_samples(own[name], repetitions=runs[name], frames=frames)
+                    vot_measures.failure_samples(own[name], repetitions=runs[name], frames=frames)
                     for name, frames in group.items()
                 ]
             )

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from jtrack import data
-from jtrack.benchmark import machine, vot
+from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import Contestant
 from jtrack.benchmark.protocol import Protocol, Trial, noisy, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Store, Trajectory, open_store
@@ -137,7 +137,7 @@ def run_trial(
       JtrackError: the frames end before the trial does, or cannot be read; a box that cannot be tracked.
     """
     session = contestant.start(trial.seed)
-    truth = vot.ground_truth(sequence)
+    truth = vot_measures.ground_truth(sequence)
     length = trial.end - trial.start
     boxes, scores, seconds = np.full((length, 4), np.nan), np.full(length, np.nan), np.full(length, np.nan)
     lost = np.full(length, np.nan)
@@ -167,11 +167,13 @@ def run_trial(
         boxes[frame], scores[frame], lost[frame] = said.box, _known(said.score), _known(said.lost)
         on_frame()
         at = trial.start + frame
-        return protocol.restart_after is not None and vot.failed(said.box, truth[at], sequence.frames.size)
+        return protocol.restart_after is not None and vot_measures.failed(
+            said.box, truth[at], sequence.frames.size
+        )
 
     with closing(ahead):
         images = enumerate(ahead)
-        status = vot.supervise(length, start, step, restart_after=protocol.restart_after)
+        status = vot_measures.supervise(length, start, step, restart_after=protocol.restart_after)
     boxes[np.isin(status, (FAILED, SKIPPED))] = np.nan
     unknown = status != INITIALISED
     return Trajectory(

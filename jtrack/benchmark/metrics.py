@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jtrack.data import regions
 from jtrack.errors import JtrackError
 
 # 0:0.05:1 as MATLAB computes it, from both ends: an overlap equal to a threshold falls as it does there.
 OVERLAP_THRESHOLDS = np.concatenate([np.arange(11) * 0.05, 1 - np.arange(9, -1, -1) * 0.05])
 ERROR_THRESHOLDS = np.arange(51)  # pixels
 NORMALISED_THRESHOLDS = np.arange(51) / 100  # parts of the target's size
+overlap = regions.overlap
 ABSENT = -1.0  # what the toolkit writes for a frame without a target
 
 
@@ -58,17 +60,6 @@ class Scores(NamedTuple):
     precision: np.ndarray  # [51] at 0, 1, ..., 50 px
     success: np.ndarray  # [21] at overlaps 0, 0.05, ..., 1
     normalised_precision: np.ndarray  # [51] at 0, 0.01, ..., 0.5
-
-
-def overlap(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes [..., 4] (x, y, w, h) in [0, 1], broadcast; 0 where both are empty."""
-    boxes, truth = np.asarray(boxes, np.float64), np.asarray(truth, np.float64)
-    low = np.maximum(boxes[..., :2], truth[..., :2])
-    high = np.minimum(boxes[..., :2] + boxes[..., 2:], truth[..., :2] + truth[..., 2:])
-    intersection = np.prod(np.maximum(high - low, 0), axis=-1)
-    union = np.prod(boxes[..., 2:], axis=-1) + np.prod(truth[..., 2:], axis=-1) - intersection
-    ratio = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-    return np.minimum(ratio, 1)  # rounding may exceed 1 where boxes are not whole numbers
 
 
 def centre_error(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:

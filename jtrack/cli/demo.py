@@ -10,8 +10,8 @@ import typer
 from jtrack import draw, run, trackers
 from jtrack.benchmark import metrics
 from jtrack.cli import outputs
+from jtrack.cli.options import Backbone, Profile, Tracker
 from jtrack.cli.track import prepare, progress, summary
-from jtrack.cli.tracker_options import Backbone, Profile, Tracker
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError
 from jtrack.types import Output

@@ -14,12 +14,12 @@ import numpy as np
 import typer
 
 from jtrack import __version__, devices
-from jtrack.backbones import store
 from jtrack.cli import outputs
 from jtrack.cli.track import CACHE_WARNING
 from jtrack.trackers import default_backbone
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
+from jtrack.weights import store
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "opencv-python", "opencv-python-headless")
 

@@ -15,14 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
-from jtrack.benchmark import score as scoring
+from jtrack.benchmark import scoring
 from jtrack.benchmark.adapters import OPENCV, contestant
 from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
-from jtrack.cli.dataset_options import Kind, Sequences, Subset
+from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Subset, Weights, either
 from jtrack.cli.track import Rate, prepare
-from jtrack.cli.tracker_options import Backbone, Precision, Profile, Weights, either
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 

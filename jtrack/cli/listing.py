@@ -64,7 +64,7 @@ def list_profiles(
 def list_backbones() -> None:
     """The networks, for --backbone: whether their weights are here, and which trackers take them."""
     from jtrack import backbones, trackers
-    from jtrack.backbones import store
+    from jtrack.weights import store
 
     def weights(name: str) -> str:
         if name not in store.manifest():

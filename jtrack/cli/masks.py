@@ -8,7 +8,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from jtrack.benchmark import masks as measures
+from jtrack.benchmark import mask_measures as measures
 from jtrack.cli import outputs
 from jtrack.cli.score import figure, finite, plain
 from jtrack.errors import JtrackError

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jtrack.cli.dataset_options import Kind, Sequences, Subset
+from jtrack.cli.options import Kind, Sequences, Subset
 from jtrack.data import open_dataset
 from jtrack.data.text import split_names
 

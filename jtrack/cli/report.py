@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from jtrack.benchmark import report as reports
-from jtrack.cli.dataset_options import (
+from jtrack.cli.options import (
     KindOfResults,
     ProtocolOfResults,
     RootOfResults,

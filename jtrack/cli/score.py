@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from jtrack.benchmark import protocol as protocols
-from jtrack.benchmark import score as scoring
+from jtrack.benchmark import scoring
 from jtrack.benchmark.comparison import compare
 from jtrack.benchmark.results import Results
-from jtrack.benchmark.score import Scored, SequenceScore
+from jtrack.benchmark.scoring import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
 from jtrack.cli import outputs
-from jtrack.cli.dataset_options import (
+from jtrack.cli.options import (
     KindOfResults,
     ProtocolOfResults,
     RootOfResults,

@@ -28,7 +28,7 @@ from rich.text import Text
 from jtrack import devices, draw, run, trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.cli import outputs
-from jtrack.cli.tracker_options import Backbone, Precision, Profile, Tracker, Weights, either
+from jtrack.cli.options import Backbone, Precision, Profile, Tracker, Weights, either
 from jtrack.data import FrameSource
 from jtrack.errors import JtrackError
 from jtrack.names import match

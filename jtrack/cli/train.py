@@ -11,14 +11,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jtrack.backbones import objectness as entries
-from jtrack.backbones import store
+from jtrack.backbones import box_feature
 from jtrack.cli.track import interruptible, prepare
+from jtrack.data.detection import joined, open_boxed
 from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.train import objectness as training
-from jtrack.train.boxed import joined, open_boxed
 from jtrack.train.descent import CAFFE, Descent
+from jtrack.weights import checkpoints as entries
+from jtrack.weights import store
 
 GUESSING = 0.55  # accuracy up to which nothing is believed to be learnt
 
@@ -45,7 +46,7 @@ def objectness(
         ),
     ],
     backbone: Annotated[
-        str, typer.Option(help=f"Which network: {', '.join(entries.networks())}.")
+        str, typer.Option(help=f"Which network: {', '.join(box_feature.networks())}.")
     ] = "alexnet",
     out: Annotated[
         Path | None,
@@ -85,7 +86,7 @@ def objectness(
 
     A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
     """
-    backbone = match("network for objectness", backbone, entries.networks())
+    backbone = match("network for objectness", backbone, box_feature.networks())
     path = entry_path(out, backbone)
     folder = path.with_suffix("")
     settings = training.Settings(

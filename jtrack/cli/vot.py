@@ -10,14 +10,14 @@ import typer
 
 from jtrack import trackers
 from jtrack.backbones import PRECISIONS
-from jtrack.backbones.store import SUFFIX
 from jtrack.benchmark.adapters import Contestant, contestant
+from jtrack.cli.options import Backbone, Precision, Profile, Weights, either
 from jtrack.cli.track import prepare
-from jtrack.cli.tracker_options import Backbone, Precision, Profile, Weights, either
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
-from jtrack.integrations import vot
+from jtrack.integrations import vot_toolkit
 from jtrack.names import match
+from jtrack.weights.store import SUFFIX
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Run jtrack's trackers inside the VOT toolkit."
@@ -51,7 +51,7 @@ def print_entry(
         dataset = open_dataset("vot", root)
         sizes += [found for name in dataset.names if (found := dataset.annotation(name).size)]
     chosen, options = find(tracker, profile, backbone, precision, weights)
-    typer.echo(vot.entry(chosen, options, sizes), nl=False)
+    typer.echo(vot_toolkit.entry(chosen, options, sizes), nl=False)
 
 
 @app.command()
@@ -69,8 +69,8 @@ def serve(
     with redirect_stdout(sys.stderr):  # what the toolkit reads is the protocol's alone
         prepare(precision)
         chosen, _ = find(tracker, profile, backbone, precision, weights)
-        vot.warm_up(chosen, sizes)
-        vot.serve(chosen)
+        vot_toolkit.warm_up(chosen, sizes)
+        vot_toolkit.serve(chosen)
 
 
 def find(

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from jtrack.backbones import store
+from jtrack.weights import store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +49,7 @@ def list_networks() -> None:
 @app.command()
 def fetch(name: Name) -> None:
     """Fetches a network from the addresses in the manifest, verifies and stores it."""
-    from jtrack.backbones.fetch import fetch as fetch_network
+    from jtrack.weights.fetch import fetch as fetch_network
 
     name = store.entry(name).name
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

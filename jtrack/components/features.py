@@ -15,7 +15,7 @@ from jax import lax
 
 from jtrack import checks
 from jtrack.backbones import Backbone, Params
-from jtrack.backbones.objectness import Feature
+from jtrack.backbones.box_feature import Feature
 from jtrack.components import samples
 from jtrack.learning import fc_head
 from jtrack.types import Array, Box, Frame

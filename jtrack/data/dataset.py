@@ -19,7 +19,7 @@ from jtrack.names import match
 # kind -> module of jtrack.data
 KINDS = {
     "otb": "otb",
-    "vot": "vot",
+    "vot": "vot_challenge",
     "got": "got10k",
     "folder": "annotated",
     "tfds": "tfds",

@@ -25,6 +25,17 @@ class Regions(NamedTuple):
     polygonal: bool  # whether there is anything else than boxes
 
 
+def overlap(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes [..., 4] (x, y, w, h) in [0, 1], broadcast; 0 where both are empty."""
+    boxes, truth = np.asarray(boxes, np.float64), np.asarray(truth, np.float64)
+    low = np.maximum(boxes[..., :2], truth[..., :2])
+    high = np.minimum(boxes[..., :2] + boxes[..., 2:], truth[..., :2] + truth[..., 2:])
+    intersection = np.prod(np.maximum(high - low, 0), axis=-1)
+    union = np.prod(boxes[..., 2:], axis=-1) + np.prod(truth[..., 2:], axis=-1) - intersection
+    ratio = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return np.minimum(ratio, 1)  # rounding may exceed 1 where boxes are not whole numbers
+
+
 class _Region(NamedTuple):
     """The region of one frame."""
 

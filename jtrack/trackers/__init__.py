@@ -16,12 +16,13 @@ import jax
 import numpy as np
 
 from jtrack import backbones
-from jtrack.backbones import Backbone, objectness, store
+from jtrack.backbones import Backbone
 from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.trackers import registry
 from jtrack.trackers.registry import DEFAULT, Row
 from jtrack.types import Profile, Tracker, as_arrays
+from jtrack.weights import checkpoints, store
 
 __all__ = [
     "DEFAULT",
@@ -185,7 +186,7 @@ def create(
       profile: one of `profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for `default_backbone(tracker)`.
       precision: `float32` or `bfloat16`, of the network's forward pass only.
-      weights: a network trained for objectness and its head (`backbones.objectness`), by name or by the path
+      weights: a network trained for objectness and its head (`weights.checkpoints`), by name or by the path
         of its file, for a tracker that begins with them (gdt). None for the backbone's own entry,
         NETWORK_objectness, in the weights folders; where there is none, too, the tracker starts from a random
         head, and says so once.
@@ -199,7 +200,7 @@ def create(
     profile = match(f"profile of {row.name}", profile, row.profiles)
     if backbone is not None:
         backbone = match("backbone", backbone, backbones.names())
-    entry = None if weights is None else objectness.load(weights)
+    entry = None if weights is None else checkpoints.load(weights)
     trained = Path(weights).name.removesuffix(store.SUFFIX) if weights is not None else None
     if entry is not None and backbone not in (None, entry.backbone):
         raise JtrackError(f"{weights} holds {entry.backbone}, not {backbone}: leave the backbone away")
@@ -208,7 +209,7 @@ def create(
     chosen = row.profiles[profile](net).replace(**(changes or {}))
     if row.objectness is not None and row.objectness(chosen.config):
         if entry is None and (entry := _trained_for_objectness(row.name, net.name)) is not None:
-            trained = objectness.name_for(net.name)
+            trained = checkpoints.name_for(net.name)
     elif entry is not None:
         able = " or ".join(names_with("objectness"))
         raise JtrackError(
@@ -217,16 +218,16 @@ def create(
         )
     layers = net.cast_params(entry.layers if entry else store.load(net.name))
     if entry is not None:
-        layers |= {f"{objectness.PREFIX}{layer}": arrays for layer, arrays in entry.head.items()}
+        layers |= {f"{checkpoints.PREFIX}{layer}": arrays for layer, arrays in entry.head.items()}
     params = {"backbone": layers, "tracker": as_arrays(chosen.hyper)}
     return BoundTracker(row, profile, net, chosen.config, params, trained)
 
 
-def _trained_for_objectness(tracker: str, backbone: str) -> objectness.Entry | None:
+def _trained_for_objectness(tracker: str, backbone: str) -> checkpoints.Entry | None:
     """A network's own entry, if there is one."""
-    name = objectness.name_for(backbone)
-    if objectness.find(name):
-        return objectness.load(name)
+    name = checkpoints.name_for(backbone)
+    if checkpoints.find(name):
+        return checkpoints.load(name)
     if backbone in store.manifest():  # the others know nothing of images anyway
         warnings.warn(
             f"no weights {name!r} in the weights folders: {tracker} starts from a random head; "

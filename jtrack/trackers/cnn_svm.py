@@ -25,7 +25,7 @@ from jax import lax
 from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.checks import there
-from jtrack.components import motion, scale, score, update
+from jtrack.components import calibration, motion, scale, update
 from jtrack.components.salience import Patches, Region, View
 from jtrack.components.scale import Pyramid
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency_filter
@@ -305,7 +305,7 @@ def _step(
     # Without a positive candidate nothing is known of this frame: all stays as it was.
     moved = update.where(found, moved._replace(key=key), state._replace(key=key))
     box = boxes.from_centre(moved.centre, moved.size)
-    confidence = score.logistic(value, hyper.confidence)
+    confidence = calibration.logistic(value, hyper.confidence)
     return moved._replace(due=allowed & found), Output(box, confidence, ~found, info if config.info else {})
 
 

@@ -25,7 +25,7 @@ from jax import lax
 
 from jtrack import checks
 from jtrack.backbones import Backbone
-from jtrack.components import cue_patches, motion, samples, score
+from jtrack.components import calibration, cue_patches, motion, samples
 from jtrack.learning import cue_network, iterative_sgd, replay_buffer, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
@@ -317,7 +317,7 @@ def _step(config: Config, precision: str, params: dict, state: State, frame: Fra
     due = loss > hyper.retrain_above * hyper.tolerance
 
     slope, middle = hyper.confidence
-    confidence = score.logistic(jnp.log(jnp.maximum(highest, 0.01)), slope, middle)
+    confidence = calibration.logistic(jnp.log(jnp.maximum(highest, 0.01)), slope, middle)
     info = {}
     if config.info:
         info = {"candidates": candidates, "scores": scores, "cues": image}

@@ -27,7 +27,7 @@ import numpy as np
 from jtrack import checks
 from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
-from jtrack.components import features, motion, scale, score, update
+from jtrack.components import calibration, features, motion, scale, update
 from jtrack.components.motion import DiagonalRegion, ReleasedDiagonalRegion
 from jtrack.components.scale import Pyramid
 from jtrack.learning import caffe_sgd, heat_map_memory, heat_map_net, map_selection
@@ -421,7 +421,7 @@ def _step(
     box = jnp.where(confidence > hyper.accepted_above, box, state.box)
     decided = jnp.where(switched | refused, heat["specific"], heat["general"])
     inside = heat_map.heat_in_box(decided, box, region)
-    calibrated = score.logistic_of_ratio(inside / IDEAL, *hyper.confidence)
+    calibrated = calibration.logistic_of_ratio(inside / IDEAL, *hyper.confidence)
     calibrated = jnp.where(described, calibrated, 0.0)
     if isinstance(config.scale, Pyramid):
         box, model = scale.follow(

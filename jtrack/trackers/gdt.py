@@ -10,7 +10,7 @@ descent towards a greater difference between target and background. There is no 
 leaves open is a field here.
 
 Where the head comes from: `params["backbone"]` may hold, beside the network's layers, those of a head trained
-in phase 1, as "head/fc6", "head/fc7" and "head/objectness" (`backbones.objectness`). Without them the head
+in phase 1, as "head/fc6", "head/fc7" and "head/objectness" (`weights.checkpoints`). Without them the head
 begins with the network's own fc6 where it has one, else at random: the paper's "no obj-general".
 
 Profiles (`PROFILES`): `default`, which passes the search region through the network once a scale and crops
@@ -36,9 +36,9 @@ import numpy as np
 from jax import lax
 
 from jtrack import checks
-from jtrack.backbones import Backbone, Params, objectness
-from jtrack.backbones.objectness import Feature
-from jtrack.components import motion, samples, score, update
+from jtrack.backbones import Backbone, Params, box_feature
+from jtrack.backbones.box_feature import Feature
+from jtrack.components import calibration, motion, samples, update
 from jtrack.components.features import Patches, Region
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
 from jtrack.learning.caffe_sgd import Rates
@@ -46,6 +46,7 @@ from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED, Dense
 from jtrack.learning.gaussian_layer import Gaussian
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes
+from jtrack.weights import checkpoints
 
 ROTATED_SIZE = 2.0  # sides of the region that is described rotated, over the target's: boxes in it are near
 
@@ -140,7 +141,7 @@ class State(NamedTuple):
 def _paper(backbone: Backbone) -> Profile:
     """The text: every candidate is passed through the network."""
     config = Config(
-        Patches(objectness.feature_of(backbone.name)),
+        Patches(box_feature.feature_of(backbone.name)),
         first_positives=200,
         first_negatives=400,
         positives=32,
@@ -165,7 +166,7 @@ def _default(backbone: Backbone) -> Profile:
     above zero, and what hides it would be learnt.
     """
     config = Config(
-        Region(objectness.feature_of(backbone.name)),
+        Region(box_feature.feature_of(backbone.name)),
         hidden=256,
         rotated_positives=100,
         first_resized=100,
@@ -326,7 +327,7 @@ def _step(
     if state.batch is not None:
         following = following._replace(batch=batch, labels=labels, due=allowed)
     slope, middle = hyper.confidence
-    confidence = score.logistic(highest[0] / modelled.shape[1], slope, middle)
+    confidence = calibration.logistic(highest[0] / modelled.shape[1], slope, middle)
     info = {"candidates": candidates.reshape(-1, 4), "scores": scores, "similarity": similarity}
     return following, Output(box, confidence, ~found, info if config.info else {})
 
@@ -368,8 +369,8 @@ def first_head(
             return None, new
         pretrained = fc_head.with_fc6(key, layer_of(weights, "fc6"), weights["fc7"]["bias"].shape[0])
         return pretrained._replace(fc7=layer_of(weights, "fc7")), new
-    if start == "objectness" and f"{objectness.PREFIX}fc6" in weights:
-        layers = (layer_of(weights, objectness.PREFIX + name) for name in fc_head.Params._fields)
+    if start == "objectness" and f"{checkpoints.PREFIX}fc6" in weights:
+        layers = (layer_of(weights, checkpoints.PREFIX + name) for name in fc_head.Params._fields)
         return fc_head.Params(*layers), fc_head.Params(TRAINED, TRAINED, TRAINED)
     if feature.own:
         return fc_head.with_fc6(key, layer_of(weights, "fc6"), sizes[2]), new._replace(fc6=TRAINED)

@@ -24,7 +24,7 @@ import numpy as np
 from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.checks import there
-from jtrack.components import features, motion, scale, score
+from jtrack.components import calibration, features, motion, scale
 from jtrack.components.motion import SquareWindow
 from jtrack.components.scale import Pyramid
 from jtrack.components.update import ByScore, EveryFrame
@@ -417,7 +417,7 @@ def _step(
         top = jnp.maximum(response.max(), 1e-6)
         displacement = peak.soft_argmax(response, hyper.temperature * top)
     height = peak_height(responses, displacement, hyper.layer_weights)
-    confidence = score.logistic_of_ratio(height, hyper.confidence[0], hyper.confidence[1])
+    confidence = calibration.logistic_of_ratio(height, hyper.confidence[0], hyper.confidence[1])
     lost = confidence < hyper.lost_below
     cells = jnp.asarray(grid, window.dtype)
     moved = state._replace(centre=config.window.moved(state.centre, window, displacement, cells, frame.size))

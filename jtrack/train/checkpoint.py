@@ -10,9 +10,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from jtrack.backbones.store import replacing
 from jtrack.errors import JtrackError
 from jtrack.types import PyTree
+from jtrack.weights.store import replacing
 
 
 def save(path: Path, tree: PyTree, about: Mapping[str, Any]) -> None:

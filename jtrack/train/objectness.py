@@ -10,7 +10,7 @@ paper names neither loss nor rates: this is the softmax of two classes and Caffe
 AlexNet, which is momentum .9, weight decay .0005, rate .001, ten times that for new layers, twice for biases,
 divided by ten every 20 000 steps, batches of 128, half of the hidden numbers left out in training.
 
-What is kept is an entry of the weights store that trackers read: `jtrack.backbones.objectness`. While a
+What is kept is an entry of the weights store that trackers read: `jtrack.weights.checkpoints`. While a
 training runs, its folder holds `checkpoint.safetensors`, from which it goes on, and `log.csv`.
 """
 
@@ -32,18 +32,19 @@ import numpy as np
 import optax
 
 from jtrack import __version__, backbones
-from jtrack.backbones import objectness, store
-from jtrack.backbones.convert import Layers
+from jtrack.backbones import box_feature
+from jtrack.data.detection import Boxed
 from jtrack.data.sequence import prefetch
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head
 from jtrack.learning.fc_head import NEW, TRAINED, Dense
 from jtrack.train import checkpoint
-from jtrack.train.boxed import Boxed
 from jtrack.train.descent import CAFFE, Descent, caffe_sgd
 from jtrack.train.patches import PER_IMAGE, Batch, Patches, in_order, split, stream
 from jtrack.train.probe import ridge_accuracy
 from jtrack.types import Array, PyTree
+from jtrack.weights import checkpoints, store
+from jtrack.weights.convert import Layers
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
 HIGHEST = 20 * math.log(2)  # a loss above twenty times that of guessing is not coming back
@@ -123,28 +124,28 @@ class _At(NamedTuple):
 
 def initial(settings: Settings, weights: Layers) -> PyTree:
     """The weights before training: {"head": `fc_head.Params`, "backbone": the layers the feature needs}."""
-    feature = objectness.feature_of(settings.backbone)
+    feature = box_feature.feature_of(settings.backbone)
     net = backbones.get(settings.backbone)
     layers = {layer: weights[layer] for layer in net.template(taps=(feature.tap,))}
     key = jax.random.key(settings.seed)
     if feature.own:
         head = fc_head.with_fc6(key, Dense(**weights["fc6"]), settings.out)
     else:
-        head = fc_head.init(key, objectness.width_of(settings.backbone), settings.hidden, settings.out)
+        head = fc_head.init(key, box_feature.width_of(settings.backbone), settings.hidden, settings.out)
     # Copies: the descent gives its buffers away.
     return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32), {"head": head, "backbone": layers})
 
 
 def features_of(backbone: str, layers: Layers, images: Array) -> Array:
     """What the head takes [N, D] of a network, of the images of boxes [N, h, w, 3] RGB 0..255."""
-    feature = objectness.feature_of(backbone)
+    feature = box_feature.feature_of(backbone)
     maps = backbones.get(backbone).apply(layers, images, (feature.tap,))[feature.tap]
     return fc_head.pool(maps, feature.cells, normalised=not feature.own)
 
 
 def multipliers(backbone: str, weights: PyTree) -> PyTree:
     """What rate and decay of each blob are multiplied by, in the tree of the weights."""
-    own = objectness.feature_of(backbone).own
+    own = box_feature.feature_of(backbone).own
     head = fc_head.Params(TRAINED if own else NEW, NEW, NEW)
     return {"head": head, "backbone": {layer: TRAINED._asdict() for layer in weights["backbone"]}}
 
@@ -194,7 +195,7 @@ def train(
         read, a disk that is full.
     """
     _check(settings)
-    size = objectness.feature_of(settings.backbone).size
+    size = box_feature.feature_of(settings.backbone).size
     shown, held_out = split(data, size, held=settings.held_out, seed=settings.seed)
     start = initial(settings, weights)
     identity = _identity(settings, data, start["backbone"])
@@ -349,7 +350,7 @@ def keep(path: Path, done: Trained, *, command: str) -> None:
     Raises:
       JtrackError: it cannot be written.
     """
-    head = {layer: getattr(done.head, layer)._asdict() for layer in objectness.HEAD}
+    head = {layer: getattr(done.head, layer)._asdict() for layer in checkpoints.HEAD}
     versions = {"jtrack": __version__} | {name: importlib.metadata.version(name) for name in ("jax", "optax")}
     about = {
         "trained_for": "objectness",
@@ -363,7 +364,7 @@ def keep(path: Path, done: Trained, *, command: str) -> None:
         "accuracy_before": f"{done.probe:.4f}",
         "versions": json.dumps(versions),
     }
-    objectness.write(path, done.settings.backbone, done.layers, head, about)
+    checkpoints.write(path, done.settings.backbone, done.layers, head, about)
 
 
 class _Log:
@@ -402,7 +403,7 @@ class _Log:
 
 
 def _check(settings: Settings) -> None:
-    objectness.feature_of(settings.backbone)  # refuses a network without one
+    box_feature.feature_of(settings.backbone)  # refuses a network without one
     names = ("hidden", "out", "batch", "held_out", "steps", "keep_every")
     positive = {name: getattr(settings, name) for name in names}
     positive |= {"rate": settings.descent.rate, "rate_every": settings.descent.rate_every}

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from jtrack.benchmark.metrics import overlap
+from jtrack.data.detection import Boxed, Picture
+from jtrack.data.regions import overlap
 from jtrack.errors import JtrackError
 from jtrack.learning.fc_head import BACKGROUND, OBJECT
-from jtrack.train.boxed import Boxed, Picture
 
 PER_IMAGE = 4  # patches of an image: half of them of objects
 NEAR, FAR = 0.8, 0.3  # overlaps of an object's patches, from, and of the background's, below

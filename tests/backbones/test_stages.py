@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
-from jtrack.backbones import objectness
+from jtrack.backbones import box_feature
 from jtrack.backbones.base import Architecture, Layer, Preprocessing, Stages
 from jtrack.backbones.layers import Conv, MaxPool, Relu
 from jtrack.data import synthetic
@@ -50,7 +50,7 @@ def test_gdts_feature_follows_from_the_stages():
         ("googlenet", "inception_4c/output", 16, None, False),
         ("hog", "hog", 4, None, False),
     ):
-        feature = objectness.feature_of(name)
+        feature = box_feature.feature_of(name)
         assert (feature.tap, feature.stride, feature.pools, feature.own) == (tap, stride, pools, own)
 
 

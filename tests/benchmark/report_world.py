@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from jtrack.benchmark import score
+from jtrack.benchmark import scoring
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Results, Trajectory
 from jtrack.data import open_dataset, otb, synthetic
 
@@ -52,7 +52,7 @@ def failing(tracker, truth, at):
 
 def scored(dataset):
     """Three trackers under OPE, two of them under SRE and as a supervised run."""
-    truth = score.annotations(dataset)
+    truth = scoring.annotations(dataset)
     label = {"backbone": "vgg19", "digest": "0123456789abcdef", "versions": {"jax": "0.12"}}
     runs = [
         run("steady", 0.5, truth, seconds=0.02, label=label),
@@ -63,4 +63,4 @@ def scored(dataset):
         failing("steady", truth, 6),
         failing(HOSTILE, truth, 8),
     ]
-    return [score.score(each, truth, resamples=50) for each in runs]
+    return [scoring.score(each, truth, resamples=50) for each in runs]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jtrack.benchmark import comparison, layouts, protocol, score
+from jtrack.benchmark import comparison, layouts, protocol, scoring
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Results, Trajectory
 from jtrack.data import Annotation
 
@@ -48,7 +48,7 @@ def test_how_far_behind_the_best():
     shifts = rng.uniform(0, 12, 40)
     known = truths(40)
     scored = [
-        score.score(each, known, resamples=199)
+        scoring.score(each, known, resamples=199)
         for each in (one_pass("worse", shifts + rng.uniform(0, 4, 40)), one_pass("best", shifts))
     ]
     worse, best = comparison.compare(scored, known)
@@ -65,7 +65,7 @@ def test_how_far_behind_the_best():
 
 def test_one_alone_is_not_compared():
     known = truths(3)
-    alone = [score.score(one_pass("one", [0, 1, 2]), known, resamples=199)]
+    alone = [scoring.score(one_pass("one", [0, 1, 2]), known, resamples=199)]
     assert comparison.compare(alone, known) == alone
 
 
@@ -77,7 +77,7 @@ def test_vot_ranks_by_hand():
         restarted("off", 10, None, 3),
         restarted("failing", 0, 12, 3),
     ]
-    scored = [score.score(run, known, resamples=199) for run in runs]
+    scored = [scoring.score(run, known, resamples=199) for run in runs]
     ranks = {
         each.results.tracker: [each.measures[key] for key in ("accuracy_rank", "robustness_rank", "rank")]
         for each in comparison.compare(scored, known)
@@ -95,7 +95,7 @@ def test_vot_ranks_are_over_attributes_of_frames_where_there_are_any():
     def run(name, off):
         off_boxes = boxes + np.outer(10 * off, [1, 0, 0, 0])
         trials = {sequence: [Trajectory(off_boxes, status)] for sequence in known}
-        return score.score(Results(name, "baseline", trials), known, resamples=199)
+        return scoring.score(Results(name, "baseline", trials), known, resamples=199)
 
     first, second = comparison.compare([run("first", ~marks), run("second", marks)], known)
     assert first.measures["accuracy_rank"] == second.measures["accuracy_rank"] == 1.5
@@ -112,7 +112,7 @@ def test_whether_the_target_is_there_is_no_attribute():
     known = truths(3)
     gone = {name: replace(each, events={"absent": np.arange(LENGTH) > 35}) for name, each in known.items()}
     runs = [restarted("exact", 0, None, 3), restarted("off", 10, None, 3)]
-    scored = [score.score(run, gone, resamples=199) for run in runs]
+    scored = [scoring.score(run, gone, resamples=199) for run in runs]
     assert not scored[0].attributes
     ranks = [each.measures["accuracy_rank"] for each in comparison.compare(scored, gone)]
     assert ranks == [1, 2]

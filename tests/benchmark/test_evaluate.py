@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from jtrack import trackers
-from jtrack.benchmark import adapters, protocol, results
-from jtrack.benchmark import score as scoring
+from jtrack.benchmark import adapters, protocol, results, scoring
 from jtrack.benchmark.adapters import Contestant, Said
 from jtrack.benchmark.evaluate import evaluate, run_trial
 from jtrack.benchmark.protocol import noisy, trials
@@ -426,7 +425,7 @@ def test_the_code_is_part_of_it(tmp_path, monkeypatch):
         ("data/otb.toml", False),
         ("benchmark/protocols/baseline.toml", False),
         ("benchmark/overlap.py", False),
-        ("benchmark/vot.py", False),
+        ("benchmark/vot_measures.py", False),
         ("learning/ridge.py", True),
         ("devices.py", True),
         ("types.py", True),
@@ -447,7 +446,7 @@ def test_what_runs_a_tracker_is_part_of_it(tmp_path, monkeypatch, path, ours_alo
 
 
 @pytest.mark.parametrize(
-    "path", ["cli/track.py", "benchmark/report/page.py", "benchmark/score.py", "draw.py"]
+    "path", ["cli/track.py", "benchmark/report/page.py", "benchmark/scoring.py", "draw.py"]
 )
 def test_what_draws_and_scores_is_not(tmp_path, monkeypatch, path):
     file = tmp_path / path

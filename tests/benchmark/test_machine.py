@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jtrack.benchmark import machine, score
+from jtrack.benchmark import machine, scoring
 from jtrack.benchmark.results import TRACKED, Trajectory
 
 
@@ -39,6 +39,6 @@ def test_speeds_of_two_machines_are_kept_apart():
         return Trajectory(np.ones((4, 4)), np.full(4, TRACKED, np.uint8), 0, np.full(4, seconds), machine=key)
 
     machines = [{"processor": "Slow"}, {"processor": "Quick"}]
-    found = score.speeds([trial(0.5, 0), trial(0.1, 1), trial(0.5, 0), trial(1.0, None)], machines)
+    found = scoring.speeds([trial(0.5, 0), trial(0.1, 1), trial(0.5, 0), trial(1.0, None)], machines)
     assert found == pytest.approx({"Slow": 2, "Quick": 10, "": 1})
-    assert score.speeds([trial(0.5, 7)], ["what"]) == {"unknown machine": 2}
+    assert scoring.speeds([trial(0.5, 7)], ["what"]) == {"unknown machine": 2}

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jtrack.benchmark import masks
+from jtrack.benchmark import mask_measures
 from jtrack.errors import JtrackError
 
 Image = pytest.importorskip("PIL.Image")
@@ -22,24 +22,24 @@ def disc(centre, radius=8, shape=(30, 40)):
 def test_overlap_by_counting():
     first, second = disc((12, 15)), disc((14, 18))
     common = len(set(zip(*np.nonzero(first), strict=True)) & set(zip(*np.nonzero(second), strict=True)))
-    assert masks.overlap(first, second) == common / (first.sum() + second.sum() - common)
-    values = masks.overlap(np.stack([first, ~first, np.zeros_like(first)]), first)
+    assert mask_measures.overlap(first, second) == common / (first.sum() + second.sum() - common)
+    values = mask_measures.overlap(np.stack([first, ~first, np.zeros_like(first)]), first)
     np.testing.assert_array_equal(values, [1, 0, 0])
 
 
 def test_empty_masks_agree():
     nothing = np.zeros((2, 5, 6), bool)
-    np.testing.assert_array_equal(masks.overlap(nothing, nothing), [1, 1])
+    np.testing.assert_array_equal(mask_measures.overlap(nothing, nothing), [1, 1])
     with pytest.raises(JtrackError, match="masks are 6x5 but the true ones 5x6"):
-        masks.overlap(nothing, np.zeros((2, 6, 5), bool))
+        mask_measures.overlap(nothing, np.zeros((2, 6, 5), bool))
 
 
 def test_success():
     """Strictly above, as for boxes; the area is the mean of 21 values."""
     overlaps = np.array([0.5, 0.7, 0.2, 0.9])
-    assert masks.success_rate(overlaps) == 0.5
-    assert masks.success_rate(overlaps, 0.8) == 0.25
-    area, curve = masks.score(overlaps)
+    assert mask_measures.success_rate(overlaps) == 0.5
+    assert mask_measures.success_rate(overlaps, 0.8) == 0.25
+    area, curve = mask_measures.score(overlaps)
     expected = [np.mean(overlaps > threshold) for threshold in np.linspace(0, 1, 21).round(2)]
     np.testing.assert_array_equal(curve, expected)
     assert area == pytest.approx(np.mean(expected))
@@ -74,7 +74,7 @@ def test_images_of_masks(tmp_path, kind, suffix):
         pytest.skip("there is no such image")
     mask = disc((12, 15))
     path = write(tmp_path, "mask" + suffix, mask, kind)
-    np.testing.assert_array_equal(masks.read(path), mask)
+    np.testing.assert_array_equal(mask_measures.read(path), mask)
 
 
 def test_a_label_of_a_palette(tmp_path):
@@ -83,9 +83,9 @@ def test_a_label_of_a_palette(tmp_path):
     labels[5:10, 5:10], labels[20:25, 5:10], labels[5:10, 30:35] = 1, 2, 3
     path = write(tmp_path, "labels.png", labels, "palette")
     for label in range(4):
-        np.testing.assert_array_equal(masks.read(path, label=label), labels == label)
+        np.testing.assert_array_equal(mask_measures.read(path, label=label), labels == label)
     with pytest.raises(JtrackError, match=r"labels.png has the labels 1, 2, 3: say which"):
-        masks.read(path)
+        mask_measures.read(path)
 
 
 @pytest.fixture
@@ -104,8 +104,8 @@ def test_folders_in_natural_order(folders):
     first, second, expected = folders
     (first / ".hidden.png").write_bytes(b"")
     (first / "notes.txt").write_text("of the tracker")
-    assert [path.stem for path in masks.files(first)] == [str(frame) for frame in range(12)]
-    np.testing.assert_array_equal(masks.folder_agreement(first, second).masks, expected)
+    assert [path.stem for path in mask_measures.files(first)] == [str(frame) for frame in range(12)]
+    np.testing.assert_array_equal(mask_measures.folder_agreement(first, second).masks, expected)
 
 
 def test_boxes_around_masks(folders):
@@ -113,12 +113,12 @@ def test_boxes_around_masks(folders):
     first, second, _ = folders
     away = np.abs(np.arange(12) - 2)
     expected = (17 - away) / (17 + away)
-    np.testing.assert_allclose(masks.folder_agreement(first, second).boxes, expected)
-    np.testing.assert_array_equal(masks.box_around(disc((12, 15))), [7, 4, 17, 17])
-    np.testing.assert_array_equal(masks.box_around(np.zeros((3, 4), bool)), [0, 0, 0, 0])
+    np.testing.assert_allclose(mask_measures.folder_agreement(first, second).boxes, expected)
+    np.testing.assert_array_equal(mask_measures.box_around(disc((12, 15))), [7, 4, 17, 17])
+    np.testing.assert_array_equal(mask_measures.box_around(np.zeros((3, 4), bool)), [0, 0, 0, 0])
     for folder, suffix in ((first, "png"), (second, "bmp")):  # nothing there, and nothing found
         write(folder, f"0.{suffix}", np.zeros((30, 40), bool))
-    agreement = masks.folder_agreement(first, second)
+    agreement = mask_measures.folder_agreement(first, second)
     assert agreement.masks[0] == agreement.boxes[0] == 1
 
 
@@ -128,49 +128,49 @@ def test_some_frames_are_annotated(folders):
     for frame in (0, 1, 4, 11):
         (second / f"{frame}.bmp").unlink()
     kept = [frame for frame in range(12) if frame not in (0, 1, 4, 11)]
-    np.testing.assert_array_equal(masks.folder_agreement(first, second).masks, expected[kept])
+    np.testing.assert_array_equal(mask_measures.folder_agreement(first, second).masks, expected[kept])
 
 
 def test_other_names_belong_together_by_order(folders):
     first, second, expected = folders
-    for path in masks.files(second):
+    for path in mask_measures.files(second):
         path.rename(path.with_stem(f"truth{int(path.stem) + 1:04}"))
-    np.testing.assert_array_equal(masks.folder_agreement(first, second).masks, expected)
+    np.testing.assert_array_equal(mask_measures.folder_agreement(first, second).masks, expected)
     (first / "3.png").unlink()
     with pytest.raises(JtrackError, match=r"has 11 masks but .* 12, and none is called truth0001"):
-        masks.folder_agreement(first, second)
+        mask_measures.folder_agreement(first, second)
 
 
 def test_masks_of_another_size(folders):
     first, second, _ = folders
     write(first, "7.png", disc((5, 5), shape=(20, 40)))
     with pytest.raises(JtrackError, match=r"7.png is 40x20 but .*7.bmp 40x30"):
-        masks.folder_agreement(first, second)
+        mask_measures.folder_agreement(first, second)
 
 
 def test_files_that_are_no_masks(tmp_path):
     with pytest.raises(JtrackError, match="there is no folder"):
-        masks.files(tmp_path / "none")
+        mask_measures.files(tmp_path / "none")
     with pytest.raises(JtrackError, match="there are no masks in"):
-        masks.files(tmp_path)
+        mask_measures.files(tmp_path)
     path = write(tmp_path, "mask.png", disc((12, 15)))
     (tmp_path / "cut.png").write_bytes(path.read_bytes()[:-20])
     with pytest.raises(JtrackError, match=r"cut.png is truncated"):
-        masks.read(tmp_path / "cut.png")
+        mask_measures.read(tmp_path / "cut.png")
     (tmp_path / "text.bmp").write_text("no image")
     with pytest.raises(JtrackError, match=r"text.bmp is not a readable mask"):
-        masks.read(tmp_path / "text.bmp")
+        mask_measures.read(tmp_path / "text.bmp")
     cv2.imwrite(str(tmp_path / "frame.png"), np.random.default_rng(0).integers(0, 255, (5, 6, 3), np.uint8))
     with pytest.raises(JtrackError, match=r"frame.png is in colours"):
-        masks.read(tmp_path / "frame.png")
+        mask_measures.read(tmp_path / "frame.png")
     with pytest.raises(JtrackError, match=r"none.png is not a readable mask"):
-        masks.read(tmp_path / "none.png")
+        mask_measures.read(tmp_path / "none.png")
 
 
 def test_without_the_extra_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(JtrackError, match=r"^reading mask .*a\.png needs pillow, .* -e '\.\[masks\]'"):
-        masks.read(tmp_path / "a.png")
+        mask_measures.read(tmp_path / "a.png")
 
 
 def test_pictures_too_large_are_not_decoded(tmp_path):
@@ -180,17 +180,17 @@ def test_pictures_too_large_are_not_decoded(tmp_path):
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     (tmp_path / "huge.png").write_bytes(data)
     with pytest.raises(JtrackError, match=r"huge.png is (40000x30000|not a readable mask)"):
-        masks.read(tmp_path / "huge.png")
+        mask_measures.read(tmp_path / "huge.png")
 
 
 def test_boxes_as_masks():
     boxes = np.array([(1.0, 2.0, 3.0, 2.0), (-2.0, -1.0, 4.0, 3.4), (20.0, 0.0, 5.0, 5.0)])
-    made = masks.filled(boxes, (6, 8))
+    made = mask_measures.filled(boxes, (6, 8))
     expected = np.zeros((3, 6, 8), bool)
     expected[0, 2:4, 1:4] = True
     expected[1, :2, :2] = True
     np.testing.assert_array_equal(made, expected)
-    np.testing.assert_array_equal(masks.filled(boxes[0], (6, 8)), expected[0])
+    np.testing.assert_array_equal(mask_measures.filled(boxes[0], (6, 8)), expected[0])
     # A target that fills half of its box: its mask scores 1, its box 0.5.
     truth = expected[0] & (np.arange(6)[:, None] == 2)
-    assert masks.overlap(truth, truth) == 1 and masks.overlap(made[0], truth) == 0.5
+    assert mask_measures.overlap(truth, truth) == 1 and mask_measures.overlap(made[0], truth) == 0.5

@@ -6,7 +6,7 @@ import pytest
 
 from jtrack.benchmark import metrics
 from jtrack.benchmark.overlap import exact_overlap, pixel_overlap
-from jtrack.data.vot import load_annotation
+from jtrack.data.vot_challenge import load_annotation
 from jtrack.errors import JtrackError
 
 SIZE = (64, 80)  # height, width: many of the regions below are cut

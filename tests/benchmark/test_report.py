@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from report_world import FRAMES, HOSTILE, build, failing, run, scored
 
-from jtrack.benchmark import metrics, published, report, score
+from jtrack.benchmark import metrics, published, report, scoring
 from jtrack.benchmark.report import figures, filmstrip, sections, tables
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
 from jtrack.data import Annotation, from_arrays, open_dataset
@@ -74,7 +74,7 @@ def test_forty_trackers_look_different():
 
 
 def test_trackers_of_one_name_are_told_apart_by_as_much_as_it_takes(dataset):
-    truth = score.annotations(dataset)
+    truth = scoring.annotations(dataset)
     runs = [
         run("kcf", 0, truth),
         run("hcft", 0, truth, profile="paper", label={"backbone": "vgg19"}),
@@ -83,7 +83,7 @@ def test_trackers_of_one_name_are_told_apart_by_as_much_as_it_takes(dataset):
         run("hcft", 2, truth, profile="default", label={"backbone": "vgg19", "digest": "bbbb"}),
         run("hcft", 0, truth, profile="paper", protocol="sre", trials=12),
     ]
-    compared = [score.score(each, truth, resamples=2) for each in runs]
+    compared = [scoring.score(each, truth, resamples=2) for each in runs]
     first, second = sections.arrange(compared, [dataset] * len(compared))
     names = ["hcft default aaaa", "hcft default bbbb", "hcft default bbbb #2", "hcft paper", "kcf"]
     assert sorted(entry.name for entry in first.entries) == names
@@ -285,8 +285,8 @@ def test_every_figure_comes_in_three_formats(written):
 
 
 def test_accuracy_and_robustness_are_those_scored(dataset):
-    truth = score.annotations(dataset)
-    compared = [score.score(failing("a", truth, at), truth, resamples=2) for at in (6, 7)]
+    truth = scoring.annotations(dataset)
+    compared = [scoring.score(failing("a", truth, at), truth, resamples=2) for at in (6, 7)]
     (section,) = sections.arrange(compared, [dataset] * 2)
     points = figures.accuracy_robustness_points(section)
     assert [point[1:] for point in points] == [
@@ -357,13 +357,13 @@ def test_page_has_the_figures_with_their_intervals(page, arranged):
 
 
 def test_page_says_what_is_lacking(quick, dataset, tmp_path):
-    truth = score.annotations(dataset)
+    truth = scoring.annotations(dataset)
     part = {name: truth[name] for name in ("Deer", "Fish")}
     failed = run("short", 1, part)
     failed = type(failed)(
         "short", "ope", failed.trajectories, failures={"Coke": "Traceback\n  x\nOSError: gone"}
     )
-    compared = [score.score(run("whole", 0, truth), truth), score.score(failed, part)]
+    compared = [scoring.score(run("whole", 0, truth), truth), scoring.score(failed, part)]
     text = report.write(compared, tmp_path / "r", dataset=dataset).read_text("utf-8")
     assert "short lacks 1 of 3 sequences (Coke)" in text and "short failed on Coke: OSError: gone" in text
 
@@ -447,11 +447,11 @@ def test_published_trackers_on_cvpr13(data_folder):
     """The legend of the paper: HCFT (CF2) .605."""
     folder = data_folder / "otb_benchmark"
     dataset = open_dataset("otb", folder / "annotations", subset="cvpr13")
-    truth = score.annotations(dataset)
+    truth = scoring.annotations(dataset)
     found = [
         each for name in ("CF2", "KCF") for each in published.read(folder / "results" / f"{name}_OPE.json.gz")
     ]
-    compared = [score.score(each, truth, subset="cvpr13") for each in found]
+    compared = [scoring.score(each, truth, subset="cvpr13") for each in found]
     (section,) = sections.arrange(compared, [dataset] * 2)
     (axes,) = figures.curves(section, section.curves[0]).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["CF2 [0.605]", "KCF [0.514]"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jtrack.benchmark import bootstrap, layouts, metrics, protocol, published, score, vot
+from jtrack.benchmark import bootstrap, layouts, metrics, protocol, published, scoring, vot_measures
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Results, Trajectory, open_store
 from jtrack.benchmark.sources import open_results
 from jtrack.data import Annotation
@@ -48,7 +48,7 @@ def trial(pixels, *, start=0, seconds=None):
 def otb(data_folder):
     """Annotations of all 100 sequences, and the names of a list."""
     root = data_folder / "otb_benchmark" / "annotations"
-    everything = score.annotations(open_dataset("otb", root, subset="tb100"))
+    everything = scoring.annotations(open_dataset("otb", root, subset="tb100"))
 
     def load(subset):
         return {name: everything[name] for name in open_dataset("otb", root, subset=subset).names}
@@ -66,14 +66,14 @@ def raw(data_folder):
 def test_published_figures(otb, raw, tracker):
     figures = []
     for subset in ("cvpr13", "tb50", "tb100"):
-        scored = score.score(raw[tracker], otb(subset), subset=subset, **QUICK)
+        scored = scoring.score(raw[tracker], otb(subset), subset=subset, **QUICK)
         figures += [scored.measures["auc"], scored.measures["precision20"]]
     np.testing.assert_allclose(figures, PUBLISHED[tracker], atol=0.0005, rtol=0)
 
 
 def test_spatial_robustness_equals_the_stored_curves(data_folder, otb, raw):
     scipy_io = pytest.importorskip("scipy.io")
-    scored = score.score(raw["CT"], otb("cvpr13"), **QUICK)
+    scored = scoring.score(raw["CT"], otb("cvpr13"), **QUICK)
     for kind, curve in (("overlap", "success"), ("error", "precision")):
         file = data_folder / "otb_benchmark" / "curves" / f"ugv_aveSuccessRatePlot_29alg_{kind}_SRE.mat"
         content = scipy_io.loadmat(file)
@@ -86,7 +86,7 @@ def test_spatial_robustness_equals_the_stored_curves(data_folder, otb, raw):
 
 def test_attributes_of_the_benchmark(otb, raw):
     """HCFT on CVPR13: the toolkit's plots by attribute count 25 sequences of IV, 28 of SV, 4 of LR."""
-    scored = score.score(raw["CF2"], otb("cvpr13"), **QUICK)
+    scored = scoring.score(raw["CF2"], otb("cvpr13"), **QUICK)
     counts = {name: len(names) for name, names in scored.attributes.items()}
     assert (counts["IV"], counts["SV"], counts["OCC"], counts["LR"]) == (25, 28, 29, 4)
     assert list(counts) == ["IV", "OPR", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OV", "BC", "LR"]
@@ -97,7 +97,7 @@ def test_attributes_of_the_benchmark(otb, raw):
 def test_one_pass_is_the_mean_over_sequences():
     """One sequence on target in 3 of 4 frames (20 of 21 thresholds), one long one never."""
     found = results({"Walk": trial([0, 0, 0, 500]), "Run": trial([500] * 40)})
-    scored = score.score(found, {"Walk": truth(4), "Run": truth(40, "Run")}, **QUICK)
+    scored = scoring.score(found, {"Walk": truth(4), "Run": truth(40, "Run")}, **QUICK)
     walk, run = scored.sequences["Walk"], scored.sequences["Run"]
     assert (walk.frames, run.frames) == (4, 40)
     assert walk.measures["precision20"] == 0.75
@@ -114,7 +114,7 @@ def test_segments_weigh_by_their_frames():
     trials = [trial([0] * 30 + [500] * 10), trial([0] * 2 + [500] * 8, start=30)]
     starts = [each.start for each in protocol.trials(tre, truth(40))]
     assert len(starts) == 2
-    scored = score.score(results({"Walk": trials}, "tre"), {"Walk": truth(40)}, protocol=tre, **QUICK)
+    scored = scoring.score(results({"Walk": trials}, "tre"), {"Walk": truth(40)}, protocol=tre, **QUICK)
     assert scored.sequences["Walk"].frames == 50
     assert scored.measures["precision20"] == pytest.approx(32 / 50)
     assert scored.measures["success50"] == pytest.approx(32 / 50)
@@ -123,8 +123,8 @@ def test_segments_weigh_by_their_frames():
 def test_a_part_of_the_starts_is_refused():
     trials = [trial([0] * 60)] * 11
     with pytest.raises(JtrackError, match="Mine has 11 trials of Walk, sre has 12: finish the run"):
-        score.score(results({"Walk": trials}, "sre"), {"Walk": truth(60)}, **QUICK)
-    scored = score.score(
+        scoring.score(results({"Walk": trials}, "sre"), {"Walk": truth(60)}, **QUICK)
+    scored = scoring.score(
         results({"Walk": [*trials, *trials, *trials[:2]]}, "sre"), {"Walk": truth(60)}, **QUICK
     )
     assert scored.sequences["Walk"].frames == 24 * 60  # two repetitions
@@ -132,7 +132,7 @@ def test_a_part_of_the_starts_is_refused():
 
 def test_repetitions_of_one_pass_count_once_each():
     trials = [trial([0, 0, 0, 0]), trial([0, 500, 500, 500])]
-    scored = score.score(results({"Walk": trials}), {"Walk": truth(4)}, **QUICK)
+    scored = scoring.score(results({"Walk": trials}), {"Walk": truth(4)}, **QUICK)
     assert scored.measures["precision20"] == pytest.approx((1 + 1 / 4) / 2)
 
 
@@ -146,7 +146,7 @@ def test_speed_is_frames_over_seconds():
         }
     )
     frames = {"Walk": 5, "Run": 3, "Jump": 3}
-    scored = score.score(found, {name: truth(n, name) for name, n in frames.items()}, **QUICK)
+    scored = scoring.score(found, {name: truth(n, name) for name, n in frames.items()}, **QUICK)
     assert scored.sequences["Walk"].fps == pytest.approx(10)
     assert scored.sequences["Run"].fps == pytest.approx(2.5)
     assert scored.sequences["Jump"].fps is None
@@ -161,7 +161,7 @@ def test_got_pools_frames():
         "Run": truth(3, "Run", size=(200, 200)),
     }
     trials = {"Walk": [trial([0, 0, 90, 10, 10])], "Run": [trial([0, 10, 10]), trial([0, 0, 0])]}
-    scored = score.score(results(trials, "got10k"), known, **QUICK)
+    scored = scoring.score(results(trials, "got10k"), known, **QUICK)
     walk, run = scored.sequences["Walk"], scored.sequences["Run"]
     assert (walk.frames, run.frames) == (3, 4)
     assert walk.measures["ao"] == pytest.approx((1 + 1 / 3 + 1 / 3) / 3)
@@ -179,7 +179,7 @@ def test_got_averages_over_classes():
         for name, category in (("Rex", "dog"), ("Bello", "dog"), ("Tom", "cat"))
     }
     trials = {name: [trial([0, off, off])] for name, off in (("Rex", 0), ("Bello", 10), ("Tom", 0))}
-    scored = score.score(results(trials, "got10k"), known, **QUICK)
+    scored = scoring.score(results(trials, "got10k"), known, **QUICK)
     assert scored.measures["mao"] == pytest.approx((2 / 3 + 1) / 2)
     assert scored.measures["msr50"] == scored.measures["msr75"] == pytest.approx((1 / 2 + 1) / 2)
     assert scored.measures["ao"] == pytest.approx((1 + 1 / 3 + 1) / 3)
@@ -207,7 +207,7 @@ def test_vot_by_hand():
         "Walk": truth(14, size=(100, 100), events={"occlusion": np.arange(14) >= 9}),
         "Run": truth(11, "Run", size=(100, 100)),
     }
-    scored = score.score(results({"Walk": first, "Run": second}, "baseline"), known, protocol=rule, **QUICK)
+    scored = scoring.score(results({"Walk": first, "Run": second}, "baseline"), known, protocol=rule, **QUICK)
     walk, run = (scored.sequences[name].measures for name in ("Walk", "Run"))
     assert walk["accuracy"] == pytest.approx((4 + 1 / 3) / 5)
     assert (walk["failures"], run["failures"]) == (1, 0)
@@ -223,7 +223,7 @@ def test_vot_by_hand():
     assert scored.by_attribute["occlusion"]["accuracy"] == 1
     assert scored.by_attribute["occlusion"]["failures"] == 0
     assert np.isnan(scored.measures["eao"])  # no stretch is as long as 108 frames
-    curve = vot.expected_overlap([(first, known["Walk"]), (second, known["Run"])])
+    curve = vot_measures.expected_overlap([(first, known["Walk"]), (second, known["Run"])])
     np.testing.assert_array_equal(scored.curves["expected_overlap"], curve)
 
 
@@ -233,7 +233,7 @@ def test_vot_of_the_first_frames():
     marks = {"occlusion": np.arange(100) >= 50}
     known = {"Walk": truth(100, size=(100, 100), events=marks)}
     found = results({"Walk": run}, "baseline", label={"limit_frames": 14})
-    scored = score.score(found, known, **QUICK)
+    scored = scoring.score(found, known, **QUICK)
     assert scored.measures["robustness"] == pytest.approx(np.exp(-30 / 14))
     assert list(scored.attributes) == ["empty"]
 
@@ -246,14 +246,14 @@ def test_vot_polygons_are_not_their_boxes():
     found = results({"Walk": Trajectory(np.tile(BOX, (3, 1)), status, polygons=polygons)}, "unsupervised")
     boxes = results({"Walk": Trajectory(np.tile(BOX, (3, 1)), status)}, "unsupervised")
     known = {"Walk": Annotation("Walk", np.tile(BOX, (3, 1)), polygons, size=(100, 100))}
-    assert score.score(found, known, **QUICK).measures["ao"] == 1
-    assert score.score(boxes, known, **QUICK).measures["ao"] == pytest.approx(0.5, abs=0.1)
+    assert scoring.score(found, known, **QUICK).measures["ao"] == 1
+    assert scoring.score(boxes, known, **QUICK).measures["ao"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_unsupervised_weighs_by_frames():
     trials = {"Walk": supervised("ITT", [0, 10, 10]), "Run": supervised("IT" + "T" * 7, [0] * 9)}
     known = {"Walk": truth(3, size=(99, 99)), "Run": truth(9, "Run", size=(99, 99))}
-    scored = score.score(results(trials, "unsupervised"), known, **QUICK)
+    scored = scoring.score(results(trials, "unsupervised"), known, **QUICK)
     assert scored.sequences["Walk"].measures["ao"] == pytest.approx(1 / 3)
     assert scored.measures["ao"] == pytest.approx((3 * 1 / 3 + 9) / 12)
 
@@ -267,7 +267,7 @@ def many(count=30, of="ope"):
 
 def test_intervals_are_those_of_the_mean_over_sequences():
     found, known = many()
-    scored = score.score(found, known, resamples=999)
+    scored = scoring.score(found, known, resamples=999)
     for key in ("auc", "precision20", "mean_error"):
         values = np.array([each.measures[key] for each in scored.sequences.values()])
         expected = bootstrap.mean_interval(values, resamples=999)
@@ -277,7 +277,7 @@ def test_intervals_are_those_of_the_mean_over_sequences():
 def test_intervals_of_pooled_frames_are_those_of_a_ratio():
     """Against drawing sequences anew and pooling their frames each time."""
     found, known = many(60, "got10k")
-    scored = score.score(found, known)
+    scored = scoring.score(found, known)
     values = np.array([each.measures["ao"] for each in scored.sequences.values()])
     frames = np.array([each.frames for each in scored.sequences.values()])
     drawn = np.random.default_rng(1).integers(0, 60, (20_000, 60))
@@ -289,7 +289,7 @@ def test_intervals_of_pooled_frames_are_those_of_a_ratio():
 
 
 def test_of_one_sequence_there_is_no_interval():
-    scored = score.score(results({"Walk": trial([0, 1])}), {"Walk": truth(2)}, **QUICK)
+    scored = scoring.score(results({"Walk": trial([0, 1])}), {"Walk": truth(2)}, **QUICK)
     assert np.isnan(scored.intervals["auc"]).all()
 
 
@@ -297,7 +297,7 @@ def test_a_sequence_without_target_has_no_mean_error():
     """The toolkit's quirk stands in success and precision; the means leave the sequence out."""
     nowhere = Annotation("Run", np.tile([-1.0, -1, 0, 0], (3, 1)))
     found = results({"Walk": trial([0, 6, 6]), "Run": trial([0] * 3)})
-    scored = score.score(found, {"Walk": truth(3), "Run": nowhere}, **QUICK)
+    scored = scoring.score(found, {"Walk": truth(3), "Run": nowhere}, **QUICK)
     assert np.isnan(scored.sequences["Run"].measures["mean_error"])
     assert scored.measures["mean_error"] == pytest.approx(4)
     assert scored.measures["precision20"] == 1 and scored.sequences["Run"].measures["success50"] == 0
@@ -309,7 +309,7 @@ def test_only_what_is_annotated_as_absent_is():
     boxes = np.tile([-5.0, 10, 20, 20], (4, 1))
     found = results({"Walk": layouts.tracked(boxes)})
     for events, success in (({}, 1), ({"absent": np.array([0, 0, 1, 1], bool)}, 0.5)):
-        scored = score.score(found, {"Walk": Annotation("Walk", boxes, events=events)}, **QUICK)
+        scored = scoring.score(found, {"Walk": Annotation("Walk", boxes, events=events)}, **QUICK)
         assert scored.measures["success50"] == success
 
 
@@ -318,7 +318,7 @@ def test_rows_of_nan_are_the_box_before():
     gap, repeated = shifted([0, 5, 9, 9, 30]), shifted([0, 5, 5, 5, 30])
     gap[2:4] = np.nan
     one, other = (
-        score.score(results({"Walk": layouts.tracked(boxes)}), {"Walk": truth(5)}, **QUICK)
+        scoring.score(results({"Walk": layouts.tracked(boxes)}), {"Walk": truth(5)}, **QUICK)
         for boxes in (gap, repeated)
     )
     assert one.measures == other.measures
@@ -340,7 +340,7 @@ def test_known_lengths_of_published_results(name, rows, frames, first_row, first
     path = shifted(np.arange(400 if name == "Tiger1" else 700) * 3.0)
     ours = path[first_frame : first_frame + rows] if first_frame >= first_row else path[:rows]
     theirs = path[:frames] if first_frame >= first_row else path[first_row : first_row + frames]
-    scored = score.score(
+    scored = scoring.score(
         results({name: layouts.tracked(ours, np.ones(rows))}), {name: Annotation(name, theirs)}, **QUICK
     )
     assert scored.sequences[name].measures["mean_error"] == 0
@@ -360,24 +360,24 @@ def test_known_lengths_of_published_results(name, rows, frames, first_row, first
 def test_other_lengths_are_refused(rows, start, message):
     found = Trajectory(np.tile(BOX, (rows, 1)), np.zeros(rows, np.uint8), start)
     with pytest.raises(JtrackError, match=message) as caught:
-        score.score(results({"Walk": found}), {"Walk": truth(10)}, **QUICK)
+        scoring.score(results({"Walk": found}), {"Walk": truth(10)}, **QUICK)
     assert "\n" not in str(caught.value)
 
 
 def test_a_run_of_the_first_frames_is_scored_on_these():
     found = results({"Walk": trial([0] * 4), "Run": trial([0] * 3)}, label={"limit_frames": 4})
     known = {"Walk": truth(10), "Run": truth(3, "Run")}
-    scored = score.score(found, known, **QUICK)
+    scored = scoring.score(found, known, **QUICK)
     assert [each.frames for each in scored.sequences.values()] == [4, 3]
     with pytest.raises(JtrackError, match="Mine has 3 boxes of Run, whose annotation has 9"):
-        score.score(found, known | {"Run": truth(9, "Run")}, **QUICK)
+        scoring.score(found, known | {"Run": truth(9, "Run")}, **QUICK)
 
 
 def test_names_are_written_in_several_ways():
     """The first toolkit's files have small letters, others number targets with a dot."""
     found = results({"jogging.1": trial([0, 0]), "faceocc1": trial([0, 0]), "Human4_2": trial([0, 0])})
     known = {name: truth(2, name) for name in ("Jogging-1", "FaceOcc1", "Human4-2")}
-    scored = score.score(found, known, **QUICK)
+    scored = scoring.score(found, known, **QUICK)
     assert list(scored.sequences) == list(known) == list(scored.results.trajectories)
 
 
@@ -386,13 +386,13 @@ def test_results_of_another_dataset_are_refused():
     with pytest.raises(
         JtrackError, match=r"results of Mine are of bag, ball1, the annotations of Walk: .*differ"
     ):
-        score.score(found, {"Walk": truth(2)}, **QUICK)
+        scoring.score(found, {"Walk": truth(2)}, **QUICK)
 
 
 def test_a_run_that_failed_everywhere_says_so():
     found = results({}, failures={"Walk": "MemoryError: too large"})
     with pytest.raises(JtrackError, match=r"failed on 1 sequences \(Walk: MemoryError: too large\)"):
-        score.score(found, {"Walk": truth(2)}, **QUICK)
+        scoring.score(found, {"Walk": truth(2)}, **QUICK)
 
 
 def test_missing_sequences_are_named_with_the_reason():
@@ -402,13 +402,13 @@ def test_missing_sequences_are_named_with_the_reason():
         JtrackError,
         match=r"no results of 2 of the 3 sequences: Run, Jump \(Run: MemoryError: too large\)",
     ):
-        score.score(found, known, **QUICK)
-    assert list(score.shared(found, known)) == ["Walk"]
+        scoring.score(found, known, **QUICK)
+    assert list(scoring.shared(found, known)) == ["Walk"]
 
 
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(JtrackError, match="unknown protocol 'opee': did you mean 'ope'"):
-        score.score(results({"Walk": trial([0, 0])}, "opee"), {"Walk": truth(2)}, **QUICK)
+        scoring.score(results({"Walk": trial([0, 0])}, "opee"), {"Walk": truth(2)}, **QUICK)
 
 
 def test_read_and_scored_from_text(tmp_path):
@@ -418,7 +418,7 @@ def test_read_and_scored_from_text(tmp_path):
     rows = (boxes + np.array([1, 1, 0, 0])).tolist()
     (tmp_path / "Mine_OPE.json").write_text(json.dumps({"Walk": {"type": "rect", "res": rows}}))
     (found,) = published.read(tmp_path / "Mine_OPE.json")
-    scored = score.score(found, {"Walk": truth(30)}, **QUICK)
+    scored = scoring.score(found, {"Walk": truth(30)}, **QUICK)
     expected = metrics.score(boxes, truth(30).boxes)
     assert scored.measures["auc"] == pytest.approx(expected.auc)
     np.testing.assert_allclose(scored.curves["precision"], expected.precision)
@@ -436,7 +436,7 @@ def test_own_runs_are_opened_and_scored(tmp_path, name):
     for path in (store.folder, tmp_path / "runs"):
         (found,) = open_results(path)
         assert (found.tracker, found.profile, found.protocol) == ("mine", "default", name)
-        scored = score.score(found, {"Walk": annotation}, **QUICK)
+        scored = scoring.score(found, {"Walk": annotation}, **QUICK)
         assert scored.fps == pytest.approx(2)
         (key,) = {"auc", "ao", "accuracy"} & scored.measures.keys()
         assert scored.measures[key] == pytest.approx(20 / 21 if key == "auc" else 1)

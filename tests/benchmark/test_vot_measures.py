@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jtrack.benchmark import vot
+from jtrack.benchmark import vot_measures
 from jtrack.benchmark.overlap import pixel_overlap
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
 from jtrack.data.sequence import Annotation
@@ -55,11 +55,11 @@ def drifting(annotation, seed, jump=0.03):
 
 def replayed(boxes, annotation, restart_after=5):
     """The supervised run of a tracker whose boxes are those, wherever it was started."""
-    truth = vot.ground_truth(annotation)
-    status = vot.supervise(
+    truth = vot_measures.ground_truth(annotation)
+    status = vot_measures.supervise(
         len(boxes),
         lambda frame: None,
-        lambda frame: vot.failed(boxes[frame], truth[frame], annotation.size),
+        lambda frame: vot_measures.failed(boxes[frame], truth[frame], annotation.size),
         restart_after=restart_after,
     )
     kept = np.where((status == TRACKED)[:, None], boxes, np.nan)
@@ -88,27 +88,27 @@ def test_frames_of_a_supervised_run(frames, failing, expected):
         stepped.append(frame)
         return frame in failing
 
-    status = vot.supervise(frames, started.append, step, restart_after=5)
+    status = vot_measures.supervise(frames, started.append, step, restart_after=5)
     assert spelt(status) == expected
     assert started == [frame for frame, letter in enumerate(expected) if letter == "I"]
     assert stepped == [frame for frame, letter in enumerate(expected) if letter in "TF"]
 
 
 def test_an_unsupervised_run_is_never_started_again():
-    status = vot.supervise(6, lambda frame: None, lambda frame: True, restart_after=None)
+    status = vot_measures.supervise(6, lambda frame: None, lambda frame: True, restart_after=None)
     assert spelt(status) == "ITTTTT"
 
 
 def test_failure_is_having_no_pixel_in_common():
     target = np.array([20.0, 20, 10, 10])
-    assert not vot.failed([29.0, 20, 10, 10], target)
-    assert vot.failed([30.0, 20, 10, 10], target)
-    assert vot.failed([29.6, 20, 10, 10], target)  # rounded to 30
-    assert vot.failed([np.nan] * 4, target)
-    assert not vot.failed([300.0, 20, 10, 10], [np.nan] * 4)  # nothing to fail on
+    assert not vot_measures.failed([29.0, 20, 10, 10], target)
+    assert vot_measures.failed([30.0, 20, 10, 10], target)
+    assert vot_measures.failed([29.6, 20, 10, 10], target)  # rounded to 30
+    assert vot_measures.failed([np.nan] * 4, target)
+    assert not vot_measures.failed([300.0, 20, 10, 10], [np.nan] * 4)  # nothing to fail on
     # They meet outside the image only.
-    assert vot.failed([95.0, 20, 40, 10], [90.0, 0, 30, 40], (100, 92))
-    assert not vot.failed([95.0, 20, 40, 10], [90.0, 0, 30, 40])
+    assert vot_measures.failed([95.0, 20, 40, 10], [90.0, 0, 30, 40], (100, 92))
+    assert not vot_measures.failed([95.0, 20, 40, 10], [90.0, 0, 30, 40])
 
 
 # --- accuracy and robustness by hand
@@ -119,9 +119,9 @@ def test_ten_frames_burn_in_after_each_start():
     run = trial(
         "I" + "T" * 12 + "F...." + "I" + "T" * 11, shifts=np.where(np.isin(np.arange(30), [12, 29]), 1, 0)
     )
-    overlaps = vot.frame_overlaps(run, annotated(30))
+    overlaps = vot_measures.frame_overlaps(run, annotated(30))
     np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), [10, 11, 12, 28, 29])
-    measures = vot.supervised([run], annotated(30))
+    measures = vot_measures.supervised([run], annotated(30))
     assert measures.accuracy == pytest.approx((3 + 2 * 9 / 11) / 5)
     assert (measures.failures, measures.frames, measures.counted) == (1, 30, 5)
     assert measures.robustness == pytest.approx(math.exp(-30 / 30))
@@ -129,28 +129,28 @@ def test_ten_frames_burn_in_after_each_start():
 
 def test_burning_in_ends_with_a_failure_or_not():
     """A start whose run fails within ten frames leaves nothing; the next start burns in for itself."""
-    overlaps = vot.frame_overlaps(trial("ITTTF....ITTTTTTTTTT"), annotated(20))
+    overlaps = vot_measures.frame_overlaps(trial("ITTTF....ITTTTTTTTTT"), annotated(20))
     np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), [19])
-    overlaps = vot.frame_overlaps(trial("ITTTF....ITTTTTTTTTT"), annotated(20), burn_in=1)
+    overlaps = vot_measures.frame_overlaps(trial("ITTTF....ITTTTTTTTTT"), annotated(20), burn_in=1)
     np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), [1, 2, 3, *range(10, 20)])
 
 
 def test_accuracy_averages_each_frame_over_repetitions_first():
     """Frame 10 counts in two repetitions and frame 11 in one: (0.5 + 1) / 2, not (1/3 + ...)."""
     overlaps = np.array([[0.4, np.nan], [0.6, 1.0]])
-    assert vot.accuracy(overlaps) == pytest.approx(0.75)
-    np.testing.assert_allclose(vot.frame_means(overlaps), [0.5, 1])
-    assert vot.accuracy(np.full((2, 3), np.nan)) == 0
+    assert vot_measures.accuracy(overlaps) == pytest.approx(0.75)
+    np.testing.assert_allclose(vot_measures.frame_means(overlaps), [0.5, 1])
+    assert vot_measures.accuracy(np.full((2, 3), np.nan)) == 0
 
 
 def test_sequences_are_pooled_by_frames_or_weighed_by_length():
-    first = vot.Supervised(0.8, 2.0, 0, 100.0, 50)
-    second = vot.Supervised(0.5, 0.0, 0, 300.0, 250)
-    pooled = vot.pooled([first, second])
+    first = vot_measures.Supervised(0.8, 2.0, 0, 100.0, 50)
+    second = vot_measures.Supervised(0.5, 0.0, 0, 300.0, 250)
+    pooled = vot_measures.pooled([first, second])
     assert pooled.accuracy == pytest.approx((0.8 * 50 + 0.5 * 250) / 300)
     assert (pooled.failures, pooled.frames, pooled.counted) == (1, 200, 300)
     assert pooled.robustness == pytest.approx(math.exp(-30 / 200))
-    weighted = vot.weighted([first, second], sensitivity=100)
+    weighted = vot_measures.weighted([first, second], sensitivity=100)
     assert weighted.accuracy == pytest.approx((0.8 * 100 + 0.5 * 300) / 400)
     assert weighted.failures == pytest.approx(0.5)
     assert weighted.robustness == pytest.approx(math.exp(-100 * 0.5 / 200))
@@ -158,57 +158,59 @@ def test_sequences_are_pooled_by_frames_or_weighed_by_length():
 
 def test_robustness_over_repetitions():
     runs = [trial("ITTF....IT"), trial("ITTTTTTTTT"), trial("IF....ITTF")]
-    measures = vot.supervised(runs, annotated(10), sensitivity=100)
+    measures = vot_measures.supervised(runs, annotated(10), sensitivity=100)
     assert measures.failures == 1 and measures.robustness == pytest.approx(math.exp(-10))
-    np.testing.assert_array_equal(vot.failure_samples(runs[:2], repetitions=4), [1, 0, 0.5, 0.5])
+    np.testing.assert_array_equal(vot_measures.failure_samples(runs[:2], repetitions=4), [1, 0, 0.5, 0.5])
 
 
 def test_frames_of_an_attribute():
     """Only its frames are looked at: frame 2 starts outside them and burns in nothing; failures likewise."""
     run, marked = trial("ITTF....ITTT"), np.zeros(12, bool)
     marked[[1, 2, 3, 10, 11]] = True
-    overlaps = vot.frame_overlaps(run, annotated(12), burn_in=2, frames=marked)
+    overlaps = vot_measures.frame_overlaps(run, annotated(12), burn_in=2, frames=marked)
     np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), [1, 2, 10, 11])
     marked[8] = True  # now the start is one of them, and burns in 8 and 10
-    overlaps = vot.frame_overlaps(run, annotated(12), burn_in=2, frames=marked)
+    overlaps = vot_measures.frame_overlaps(run, annotated(12), burn_in=2, frames=marked)
     np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), [1, 2, 11])
-    assert vot.failures(run, marked) == 1 and vot.failures(run, ~marked) == 0
-    measures = vot.supervised([run], annotated(12), burn_in=2, frames=marked)
+    assert vot_measures.failures(run, marked) == 1 and vot_measures.failures(run, ~marked) == 0
+    measures = vot_measures.supervised([run], annotated(12), burn_in=2, frames=marked)
     assert (measures.frames, measures.counted, measures.failures) == (6, 3, 1)
 
 
 def test_frames_without_an_attribute_are_empty():
     marks = {"occlusion": np.array([1, 0, 0]), "size": np.array([1, 1, 0])}
     annotation = Annotation("s", np.ones((3, 4)), events=marks)
-    np.testing.assert_array_equal(vot.attributes(annotation)["empty"], [False, False, True])
-    assert list(vot.attributes(annotation)) == ["occlusion", "size", "empty"]
-    np.testing.assert_array_equal(vot.attributes(annotated(2))["empty"], [True, True])
+    np.testing.assert_array_equal(vot_measures.attributes(annotation)["empty"], [False, False, True])
+    assert list(vot_measures.attributes(annotation)) == ["occlusion", "size", "empty"]
+    np.testing.assert_array_equal(vot_measures.attributes(annotated(2))["empty"], [True, True])
 
 
 def test_a_part_of_a_sequence():
     """A run that starts at frame 4 belongs to the frames from there."""
     run = Trajectory(trial("ITTT").boxes, statuses("ITTT"), start=4)
-    overlaps = vot.frame_overlaps(run, annotated(9), burn_in=1)
+    overlaps = vot_measures.frame_overlaps(run, annotated(9), burn_in=1)
     np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), [5, 6, 7])
     with pytest.raises(JtrackError, match="ends at frame 8 but its annotation at 7"):
-        vot.frame_overlaps(run, annotated(7))
+        vot_measures.frame_overlaps(run, annotated(7))
 
 
 def test_unknown_boxes_and_unknown_annotations():
     run, annotation = trial("ITTT"), annotated(4)
     run.boxes[1] = np.nan  # a box that is none: nothing is covered
     annotation.boxes[2] = np.nan  # a frame that says nothing
-    np.testing.assert_array_equal(vot.frame_overlaps(run, annotation, burn_in=1), [np.nan, 0, np.nan, 1])
-    assert vot.average_overlap([run], annotation) == 0.5
+    np.testing.assert_array_equal(
+        vot_measures.frame_overlaps(run, annotation, burn_in=1), [np.nan, 0, np.nan, 1]
+    )
+    assert vot_measures.average_overlap([run], annotation) == 0.5
 
 
 def test_polygons_are_the_truth_where_the_file_has_them():
     boxes = np.array([[2.0, 2, 4, 4]])
     corners = np.array([[[2.0, 2], [6, 2], [6, 6], [2, 6]]])
     rotated = np.array([[[4.0, 1], [7, 4], [4, 7], [1, 4]]])
-    assert vot.ground_truth(Annotation("s", boxes)) is boxes
-    assert vot.ground_truth(Annotation("s", boxes, corners)) is boxes  # corners of a file of boxes
-    assert vot.ground_truth(Annotation("s", boxes, rotated)) is rotated
+    assert vot_measures.ground_truth(Annotation("s", boxes)) is boxes
+    assert vot_measures.ground_truth(Annotation("s", boxes, corners)) is boxes  # corners of a file of boxes
+    assert vot_measures.ground_truth(Annotation("s", boxes, rotated)) is rotated
 
 
 # --- expected overlap by hand
@@ -216,16 +218,16 @@ def test_polygons_are_the_truth_where_the_file_has_them():
 
 def test_expected_overlap_by_hand():
     """Stretches of overlap 1: three tracked frames and a failure, and two tracked frames to the end."""
-    curve = vot.expected_overlap([(trial("ITTTF....ITT"), annotated(12))])
+    curve = vot_measures.expected_overlap([(trial("ITTTF....ITT"), annotated(12))])
     # length 2, 3: both 1. Length 4: the second has ended. There are no longer stretches.
     np.testing.assert_allclose(curve, [0, 1, 1, 1])
-    curve = vot.expected_overlap([(trial("ITF....ITT"), annotated(10))])
+    curve = vot_measures.expected_overlap([(trial("ITF....ITT"), annotated(10))])
     # length 3: the failed stretch has overlaps 1, 0, the other 1, 1.
     np.testing.assert_allclose(curve, [0, 1, 0.75])
-    assert vot.eao(np.array([0, 0.9, 0.8, 0.7, 0.6]), (2, 3)) == pytest.approx(0.75)
-    assert math.isnan(vot.eao(curve))
+    assert vot_measures.eao(np.array([0, 0.9, 0.8, 0.7, 0.6]), (2, 3)) == pytest.approx(0.75)
+    assert math.isnan(vot_measures.eao(curve))
     with pytest.raises(JtrackError, match="no run"):
-        vot.expected_overlap([])
+        vot_measures.expected_overlap([])
 
 
 # --- vot-toolkit on the same boxes
@@ -273,7 +275,7 @@ def scenes():
 def toolkit_sequence(toolkit, annotation):
     truth = [
         toolkit.Rectangle(*row) if row.ndim == 1 else toolkit.Polygon(row.tolist())
-        for row in vot.ground_truth(annotation)
+        for row in vot_measures.ground_truth(annotation)
     ]
 
     class Sequence:
@@ -344,13 +346,13 @@ def test_supervised_runs_are_those_of_the_toolkit(toolkit, monkeypatch):
             letters = [codes[item.code] if isinstance(item, toolkit.Special) else "T" for item in regions]
             assert spelt(run.status) == "".join(letters)
             accuracy, counted = toolkit.supervised.compute_accuracy(regions, sequence)
-            mine = vot.supervised([run], annotation)
+            mine = vot_measures.supervised([run], annotation)
             assert mine.accuracy == pytest.approx(accuracy, abs=1e-12) and mine.counted == counted
             assert mine.failures == toolkit.supervised.count_failures(regions)[0]
             gathered, frames = toolkit.accuracy.gather_overlaps(
                 regions, sequence.groundtruth(), burnin=10, bounds=sequence.size
             )
-            overlaps = vot.frame_overlaps(run, annotation)
+            overlaps = vot_measures.frame_overlaps(run, annotation)
             np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), frames)
             np.testing.assert_array_equal(overlaps[frames], gathered)
             accuracies.append(accuracy)
@@ -362,7 +364,7 @@ def test_supervised_runs_are_those_of_the_toolkit(toolkit, monkeypatch):
                 stretches.append(overlaps[start:fail])
                 successes.append(fail is None)
         # The toolkit's accuracy of a sequence is the mean of its repetitions'; one at a time they are equal.
-        measures = vot.supervised(runs, annotation)._replace(accuracy=float(np.mean(accuracies)))
+        measures = vot_measures.supervised(runs, annotation)._replace(accuracy=float(np.mean(accuracies)))
         assert measures.failures == np.mean(numbers)
         ours.append(measures)
         length = len(sequence)
@@ -372,24 +374,24 @@ def test_supervised_runs_are_those_of_the_toolkit(toolkit, monkeypatch):
 
     analysis = SimpleNamespace(analysis=SimpleNamespace(sensitivity=30))
     aggregate = toolkit.supervised.AverageAccuracyRobustness.aggregate(analysis, None, None, theirs)
-    weighted = vot.weighted(ours)
+    weighted = vot_measures.weighted(ours)
     assert weighted.accuracy == pytest.approx(aggregate[0], abs=1e-12)
     assert weighted.failures == pytest.approx(aggregate[1], abs=1e-12)
     assert weighted.robustness == pytest.approx(aggregate[2][0], abs=1e-12)
     assert weighted.frames == aggregate[3]
 
     curve = toolkit.supervised.compute_eao_curve(stretches, [1] * len(stretches), successes)
-    ours_curve = vot.expected_overlap(ours_runs)
+    ours_curve = vot_measures.expected_overlap(ours_runs)
     np.testing.assert_allclose(ours_curve[1:], curve[1:], atol=1e-5)  # theirs is in single precision
-    assert vot.eao(ours_curve, (10, 40)) == pytest.approx(float(np.mean(curve[10:41])), abs=1e-5)
+    assert vot_measures.eao(ours_curve, (10, 40)) == pytest.approx(float(np.mean(curve[10:41])), abs=1e-5)
 
 
 def test_overlaps_of_a_run_are_those_of_its_boxes():
     """Without the package: statuses leave the overlaps alone."""
     for annotation, repetitions in scenes():
         run = replayed(repetitions[0], annotation)
-        overlaps = vot.frame_overlaps(run, annotation, burn_in=1)
-        plain = pixel_overlap(repetitions[0], vot.ground_truth(annotation), annotation.size)
+        overlaps = vot_measures.frame_overlaps(run, annotation, burn_in=1)
+        plain = pixel_overlap(repetitions[0], vot_measures.ground_truth(annotation), annotation.size)
         counted = run.status == TRACKED
         np.testing.assert_array_equal(overlaps[counted], plain[counted])
         assert (plain[run.status == FAILED] == 0).all() and (plain[counted] > 0).all()
@@ -403,9 +405,9 @@ def test_ranks_are_averaged_over_equals():
     differ = np.zeros((4, 4), bool)
     differ[0, 2] = differ[2, 0] = True
     differ[3, :3] = differ[:3, 3] = True
-    np.testing.assert_array_equal(vot.adapted_ranks([0.1, 0.2, 0.3, 0.9], differ), [1.5, 2, 2.5, 4])
-    np.testing.assert_array_equal(vot.adapted_ranks([3.0, 1, 2], ~np.eye(3, dtype=bool)), [3, 1, 2])
-    np.testing.assert_array_equal(vot.adapted_ranks([0.0, 0, 0], np.zeros((3, 3))), [2, 2, 2])
+    np.testing.assert_array_equal(vot_measures.adapted_ranks([0.1, 0.2, 0.3, 0.9], differ), [1.5, 2, 2.5, 4])
+    np.testing.assert_array_equal(vot_measures.adapted_ranks([3.0, 1, 2], ~np.eye(3, dtype=bool)), [3, 1, 2])
+    np.testing.assert_array_equal(vot_measures.adapted_ranks([0.0, 0, 0], np.zeros((3, 3))), [2, 2, 2])
 
 
 def test_accuracy_ranks():
@@ -414,7 +416,7 @@ def test_accuracy_ranks():
     base = rng.uniform(0.3, 0.6, 200)
     group = np.stack([base, base + 0.2, base + rng.normal(0, 0.1, 200), np.full(200, np.nan)])
     group[1, :20] = np.nan
-    ranking = vot.rank_accuracy([group, group[[1, 0, 2, 3]]])
+    ranking = vot_measures.rank_accuracy([group, group[[1, 0, 2, 3]]])
     np.testing.assert_array_equal(ranking.ranks[:, :3], [[2.5, 1, 2.5], [1, 2.5, 2.5]])
     np.testing.assert_array_equal(ranking.average[:3], [1.75, 1.75, 2.5])
     assert np.isnan(ranking.ranks[:, 3]).all() and np.isnan(ranking.values[0, 3])
@@ -425,7 +427,7 @@ def test_robustness_ranks():
     """Two never fail; two fail as often as each other, in other runs."""
     often = np.random.default_rng(1).poisson(3, 45)
     group = np.stack([often, np.zeros(45), often[::-1], np.zeros(45)]).astype(float)
-    ranking = vot.rank_robustness([group])
+    ranking = vot_measures.rank_robustness([group])
     np.testing.assert_array_equal(ranking.ranks, [[3.5, 1.5, 3.5, 1.5]])
     np.testing.assert_allclose(ranking.values[0], group.mean(axis=1))
 
@@ -442,12 +444,14 @@ def test_signed_ranks_of_few_and_of_many_frames():
         sums, seen = signs @ ranks, np.sum(ranks[nonzero > 0])
         p = min(1, 2 * min(np.mean(sums <= seen), np.mean(sums >= seen)))
         group = np.stack([difference, np.zeros(8)])
-        verdict = vot.rank_accuracy([group]).ranks[0, 0] != 1.5
+        verdict = vot_measures.rank_accuracy([group]).ranks[0, 0] != 1.5
         assert verdict == (p <= 0.05)
         verdicts.append(verdict)
     assert 3 < sum(verdicts) < 27
     # Fewer than five frames never tell apart.
-    np.testing.assert_array_equal(vot.rank_accuracy([np.array([[1.0] * 4, [0.0] * 4])]).ranks, [[1.5, 1.5]])
+    np.testing.assert_array_equal(
+        vot_measures.rank_accuracy([np.array([[1.0] * 4, [0.0] * 4])]).ranks, [[1.5, 1.5]]
+    )
 
     for shift in (0.02, 0.1):
         difference = np.round(rng.normal(shift, 0.3, 60), 1)
@@ -457,7 +461,7 @@ def test_signed_ranks_of_few_and_of_many_frames():
         variance = n * (n + 1) * (2 * n + 1) / 24 - np.sum(ties**3 - ties) / 48
         z = (np.sum(ranks[nonzero > 0]) - n * (n + 1) / 4) / math.sqrt(variance)
         group = np.stack([difference, np.zeros(60)])
-        assert (vot.rank_accuracy([group]).ranks[0, 0] != 1.5) == (abs(z) >= 1.959964)
+        assert (vot_measures.rank_accuracy([group]).ranks[0, 0] != 1.5) == (abs(z) >= 1.959964)
 
 
 def test_rank_sums_of_few_runs():
@@ -470,7 +474,7 @@ def test_rank_sums_of_few_runs():
         sums = np.array([np.sum(ranks[list(chosen)]) for chosen in itertools.combinations(range(10), 5)])
         seen = np.sum(ranks[:5])
         p = min(1, 2 * min(np.mean(sums <= seen + 1e-9), np.mean(sums >= seen - 1e-9)))
-        verdict = vot.rank_robustness([np.stack([first, second]).astype(float)]).ranks[0, 0] != 1.5
+        verdict = vot_measures.rank_robustness([np.stack([first, second]).astype(float)]).ranks[0, 0] != 1.5
         assert verdict == (p <= 0.05)
         verdicts.append(verdict)
     assert 2 < sum(verdicts) < 18
@@ -529,7 +533,7 @@ def test_average_ranks_of_vot2013(official, experiment, kind):
     trackers = list(table)
     assert len(trackers) >= 24
     ranks, averages = column(table, trackers)
-    recomputed = vot.average_ranks(ranks)
+    recomputed = vot_measures.average_ranks(ranks)
     # Ranks of 10 and more are printed to 0.1, and so are their averages.
     np.testing.assert_allclose(recomputed, np.array(averages, float), atol=0.06)
     exact = sum(printed(value) == average for value, average in zip(recomputed, averages, strict=True))
@@ -541,8 +545,8 @@ def test_combined_ranks_of_vot2013(official, experiment):
     """Half by accuracy, half by robustness: the order and the figures of the page of all experiments."""
     ranks, final = official
     trackers = [name for name, cells in final[experiment].items() if cells["rank"] != "NaN"]
-    averages = [vot.average_ranks(column(table, trackers)[0]) for table in ranks[experiment]]
-    combined = vot.combined_ranks(*averages)
+    averages = [vot_measures.average_ranks(column(table, trackers)[0]) for table in ranks[experiment]]
+    combined = vot_measures.combined_ranks(*averages)
     expected = [float(final[experiment][name]["rank"]) for name in trackers]
     np.testing.assert_allclose(combined, expected, atol=0.06)
     assert set(trackers) == set(ranks[experiment][0])
@@ -555,7 +559,7 @@ def test_final_ranks_of_vot2013(official):
     assert len(trackers) == 27
     experiments = [[float(final[name][tracker]["rank"]) for tracker in trackers] for name in EXPERIMENTS]
     assert np.isnan(experiments).sum() == 4  # ASAM twice, MORP and SwATrack once
-    overall = vot.overall_ranks(experiments)
+    overall = vot_measures.overall_ranks(experiments)
     expected = [float(final["averaged"][tracker]["rank"]) for tracker in trackers]
     np.testing.assert_allclose(overall, expected, atol=0.07)
     assert printed(overall[trackers.index("PLT")]) == "4.48"
@@ -572,4 +576,4 @@ def test_ranks_of_equals_in_vot2013(official):
     failures = np.zeros((27, 75))
     failures[17, 0] = 1
     failures[18:] = np.random.default_rng(0).poisson(1, (9, 75))
-    np.testing.assert_array_equal(vot.rank_robustness([failures]).ranks[0, :18], 9.5)
+    np.testing.assert_array_equal(vot_measures.rank_robustness([failures]).ranks[0, :18], 9.5)

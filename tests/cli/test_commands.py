@@ -11,7 +11,7 @@ from cli_tools import read_video
 
 import jtrack as package
 from jtrack import backbones, trackers
-from jtrack.backbones import objectness
+from jtrack.backbones import box_feature
 from jtrack.benchmark import metrics, protocol
 from jtrack.benchmark.adapters import OPENCV
 from jtrack.cli import COMMANDS, doctor
@@ -79,7 +79,7 @@ def test_help_shows_the_datasets_and_protocols(jtrack, monkeypatch, command):
 
 def test_help_of_training_shows_its_networks(jtrack, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    assert set(objectness.networks()) <= choices(jtrack, "train", "objectness")["--backbone"]
+    assert set(box_feature.networks()) <= choices(jtrack, "train", "objectness")["--backbone"]
 
 
 def test_unknown_command_is_a_usage_error(process):

@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from jtrack import backbones, trackers
-from jtrack.backbones import store
 from jtrack.benchmark import protocol
 from jtrack.cli.listing import LAYOUTS
 from jtrack.data.dataset import KINDS
+from jtrack.weights import store
 
 NAMES = {
     "trackers": trackers.names(),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cli_tools import read_video
 
-from jtrack.benchmark import masks as scoring
+from jtrack.benchmark import mask_measures as scoring
 from jtrack.data import synthetic
 
 SVM = ("--tracker", "cnn_svm", "--backbone", "hog", "--end", "4")

@@ -12,8 +12,9 @@ import pytest
 from safetensors import safe_open
 
 from jtrack import trackers
-from jtrack.backbones import objectness as entries
-from jtrack.train import checkpoint, scenes
+from jtrack.data import scenes
+from jtrack.train import checkpoint
+from jtrack.weights import checkpoints as entries
 
 QUICK = ["--backbone", "tiny", "--batch", 8, "--head", 6, "--hidden", 5, "--held-out", 2, "--keep-every", 2]
 

@@ -9,18 +9,19 @@ import pytest
 from cli_tools import FRAMES
 
 from jtrack import backbones, run, trackers
-from jtrack.backbones import objectness
+from jtrack.backbones import box_feature
 from jtrack.learning import fc_head
+from jtrack.weights import checkpoints
 
 
 @pytest.fixture(scope="module")
 def entry(tmp_path_factory):
     """An entry that no folder of weights holds."""
-    head = fc_head.init(jax.random.key(5), objectness.width_of("tiny"), 16, 10)
+    head = fc_head.init(jax.random.key(5), box_feature.width_of("tiny"), 16, 10)
     layers = {layer: arrays._asdict() for layer, arrays in head._asdict().items()}
     path = tmp_path_factory.mktemp("trained") / "mine.safetensors"
     net = jax.tree.map(np.asarray, backbones.get("tiny").random_params(3))
-    objectness.write(path, "tiny", net, jax.tree.map(np.asarray, layers), {"data": "made up"})
+    checkpoints.write(path, "tiny", net, jax.tree.map(np.asarray, layers), {"data": "made up"})
     return path
 
 
@@ -68,17 +69,17 @@ def test_by_name_the_vot_entry_names_their_folder_whole(jtrack, entry, monkeypat
 def test_the_got10k_toolkit_keeps_their_results_apart(entry):
     """It does not run again what is in the tracker's folder."""
     pytest.importorskip("got10k")
-    from jtrack.integrations.got10k import GotTracker
+    from jtrack.integrations.got10k_toolkit import GotTracker
 
     assert GotTracker("gdt", weights=entry).name == "gdt-default-tiny-mine"
     assert GotTracker("gdt", backbone="tiny").name == "gdt-default-tiny"
 
 
 def test_hog_by_their_choice_is_not_excused(jtrack, folder, box, tmp_path):
-    head = fc_head.init(jax.random.key(5), objectness.width_of("hog"), 16, 10)
+    head = fc_head.init(jax.random.key(5), box_feature.width_of("hog"), 16, 10)
     layers = {layer: arrays._asdict() for layer, arrays in head._asdict().items()}
     path = tmp_path / "hog_objectness.safetensors"
-    objectness.write(path, "hog", {}, jax.tree.map(np.asarray, layers), {"data": "made up"})
+    checkpoints.write(path, "hog", {}, jax.tree.map(np.asarray, layers), {"data": "made up"})
     done = jtrack("track", folder, "--init", box, "--tracker", "gdt", "--weights", path, "--end", 2)
     assert "gdt default on hog" in done.stdout and "no weights of googlenet" not in done.stderr
 

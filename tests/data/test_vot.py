@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jtrack.data import open_dataset, vot
+from jtrack.data import open_dataset, vot_challenge
 from jtrack.errors import JtrackError
 
 
@@ -20,16 +20,18 @@ def make(folder, count, truth, *, images="."):
 @pytest.mark.parametrize("images", [".", "color"])
 def test_polygons(tmp_path, images):
     square = "10,0,20,10,10,20,0,10\n"  # a square on its corner
-    sequence = vot.load(make(tmp_path / "ball", 2, square + "1.5,2,4.5,2,4.5,9,1.5,9\n", images=images))
+    sequence = vot_challenge.load(
+        make(tmp_path / "ball", 2, square + "1.5,2,4.5,2,4.5,9,1.5,9\n", images=images)
+    )
     assert (sequence.name, sequence.frames.name, sequence.frames.length) == ("ball", "ball", 2)
     np.testing.assert_array_equal(sequence.boxes, [[0, 0, 20, 20], [1.5, 2, 3, 7]])
     np.testing.assert_array_equal(sequence.polygons[0], [[10, 0], [20, 10], [10, 20], [0, 10]])
     assert [int(frame[0, 0, 0]) for frame in sequence.frames] == [1, 2]
-    assert vot.sequences(tmp_path) == ["ball"]
+    assert vot_challenge.sequences(tmp_path) == ["ball"]
 
 
 def test_rectangles(tmp_path):
-    sequence = vot.load(make(tmp_path / "ball", 1, "3,4,10,20\n"))
+    sequence = vot_challenge.load(make(tmp_path / "ball", 1, "3,4,10,20\n"))
     np.testing.assert_array_equal(sequence.boxes, [[3, 4, 10, 20]])
     np.testing.assert_array_equal(sequence.polygons, [[[3, 4], [13, 4], [13, 24], [3, 24]]])
 
@@ -38,7 +40,7 @@ def test_events(tmp_path):
     folder = make(tmp_path / "ball", 3, "3,4,10,20\n" * 3)
     (folder / "occlusion.tag").write_text("0\n1\n")
     (folder / "size_change.label").write_text("1\n0\n1\n")
-    events = vot.load(folder).events
+    events = vot_challenge.load(folder).events
     assert {name: mark.tolist() for name, mark in events.items()} == {
         "occlusion": [False, True, False],
         "size_change": [True, False, True],
@@ -62,20 +64,20 @@ def test_events(tmp_path):
 )
 def test_refusals(tmp_path, count, truth, message):
     with pytest.raises(JtrackError, match=message):
-        vot.load(make(tmp_path / "ball", count, truth))
+        vot_challenge.load(make(tmp_path / "ball", count, truth))
 
 
 def test_not_a_sequence(tmp_path):
     with pytest.raises(JtrackError, match=r"no groundtruth\.txt"):
-        vot.load(tmp_path)
+        vot_challenge.load(tmp_path)
     with pytest.raises(JtrackError, match="there is no folder"):
-        vot.sequences(tmp_path / "nothing")
+        vot_challenge.sequences(tmp_path / "nothing")
 
 
 def test_real_sequences(data_folder):
     folder = data_folder / "vot" / "vot2015"
-    for name in vot.sequences(folder):
-        sequence = vot.load(folder / name)
+    for name in vot_challenge.sequences(folder):
+        sequence = vot_challenge.load(folder / name)
         raw = np.loadtxt(folder / name / "groundtruth.txt", delimiter=",")
         assert sequence.frames.length == len(raw)
         x, y, w, h = sequence.boxes.T
@@ -84,7 +86,7 @@ def test_real_sequences(data_folder):
         np.testing.assert_allclose(x + w, raw[:, 0::2].max(axis=1), rtol=1e-12)
         np.testing.assert_allclose(y + h, raw[:, 1::2].max(axis=1), rtol=1e-12)
         assert next(iter(sequence.frames)).shape == (*sequence.frames.size, 3)
-    assert vot.sequences(folder) == ["vot2015_bag", "vot2015_ball1"]
+    assert vot_challenge.sequences(folder) == ["vot2015_bag", "vot2015_ball1"]
 
 
 def test_the_layout_of_later_years(tmp_path):
@@ -111,10 +113,10 @@ def test_a_channel_that_is_a_folder(tmp_path):
     folder = make(tmp_path / "ball", 2, "1,2,3,4\n" * 2, images="ir")
     (folder / "sequence").write_text("channels.ir=ir/\n")
     with pytest.raises(JtrackError, match="has no images"):
-        vot.load(folder)  # the pattern is then %08d.jpg
+        vot_challenge.load(folder)  # the pattern is then %08d.jpg
     for path in (folder / "ir").iterdir():
         path.rename(path.with_suffix(".jpg"))
-    assert vot.load(folder).frames.length == 2
+    assert vot_challenge.load(folder).frames.length == 2
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_a_sequence_file_points_inside(tmp_path, line):
     folder = make(tmp_path / "ball", 1, "1,2,3,4\n")
     (folder / "sequence").write_text(line + "\n")
     with pytest.raises(JtrackError, match=r"ball/sequence points out of its folder"):
-        vot.load(folder)
+        vot_challenge.load(folder)
 
 
 def test_a_dataset_among_others(tmp_path):

@@ -54,7 +54,7 @@ def test_the_toolkits_own_experiment_runs_it(root, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     from got10k.experiments import ExperimentGOT10k
 
-    from jtrack.integrations.got10k import GotTracker
+    from jtrack.integrations.got10k_toolkit import GotTracker
 
     (tmp_path / "bright.py").write_text(textwrap.dedent(BRIGHT))
     experiment = ExperimentGOT10k(str(root), "val", str(tmp_path / "results"), str(tmp_path / "reports"))
@@ -80,7 +80,7 @@ def test_the_toolkits_own_experiment_runs_it(root, tmp_path, monkeypatch):
 
 def test_repetitions_have_seeds_of_their_own_and_boxes_may_count_from_one():
     pytest.importorskip("got10k")
-    from jtrack.integrations.got10k import GotTracker
+    from jtrack.integrations.got10k_toolkit import GotTracker
 
     given = []
 
@@ -101,7 +101,7 @@ def test_repetitions_have_seeds_of_their_own_and_boxes_may_count_from_one():
 
 
 def test_without_the_toolkit_it_says_so():
-    code = "import sys; sys.modules['got10k'] = None; import jtrack.integrations.got10k"
+    code = "import sys; sys.modules['got10k'] = None; import jtrack.integrations.got10k_toolkit"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "-e '.[got]'` in" in done.stderr.splitlines()[-1]

@@ -15,7 +15,7 @@ import pytest
 from jtrack.benchmark.adapters import contestant
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError
-from jtrack.integrations import vot
+from jtrack.integrations import vot_toolkit
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def test_the_entry_starts_the_tracker(monkeypatch):
     monkeypatch.setenv("JTRACK_WEIGHTS", "/somewhere")
     found = contestant("hcft", backbone="hog")
     options = {"tracker": "hcft", "backbone": "hog"}
-    text = vot.entry(found, options, [(480, 640), (240, 320), (470, 630), (240, 320)])
+    text = vot_toolkit.entry(found, options, [(480, 640), (240, 320), (470, 630), (240, 320)])
     parser = configparser.ConfigParser()
     parser.read_string(text)
     entry = parser["hcft_default_hog"]
@@ -47,7 +47,7 @@ def test_the_entry_starts_the_tracker(monkeypatch):
 
 def test_warming_up_compiles_what_frames_of_that_size_need():
     found = contestant("hcft", backbone="hog")
-    vot.warm_up(found, [(96, 128)])
+    vot_toolkit.warm_up(found, [(96, 128)])
     import jax
 
     compiled = []
@@ -64,7 +64,7 @@ def test_warming_up_compiles_what_frames_of_that_size_need():
 def test_without_trax_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "trax", None)
     with pytest.raises(JtrackError, match=r"needs vot-trax, .* -e '\.\[vot\]'"):
-        vot.serve(contestant("hcft", backbone="hog"))
+        vot_toolkit.serve(contestant("hcft", backbone="hog"))
 
 
 CLIENT = """

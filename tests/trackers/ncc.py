@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jtrack.components import motion, scale, score, update
+from jtrack.components import calibration, motion, scale, update
 from jtrack.components.motion import SquareWindow
 from jtrack.components.scale import Pyramid
 from jtrack.learning import peak
@@ -99,7 +99,7 @@ def step(config, params, state, frame):
     learnt = state.template + hyper.learning_rate * (seen - state.template)
     template = update.where(allowed, learnt, state.template)
     average = update.averaged(state.average, highest, hyper.average_rate)
-    confidence = score.logistic(highest, *hyper.confidence)
+    confidence = calibration.logistic(highest, *hyper.confidence)
     info = {"response": response} if config.info else {}
     lost = confidence < hyper.lost_below
     return State(box, template, average, model), Output(box, confidence, lost, info)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from jtrack.benchmark import adapters, metrics, protocol, results, score
+from jtrack.benchmark import adapters, metrics, protocol, results, scoring
 from jtrack.benchmark.evaluate import evaluate
 from jtrack.data import open_dataset, otb
 from jtrack.run import track
@@ -44,13 +44,13 @@ def test_release2016_follows_motorrolling(data_folder, installed, tmp_path):
 @pytest.mark.accuracy
 def test_default_is_at_least_as_good_as_release2016(data_folder, installed):
     dataset = open_dataset("otb", data_folder / "otb")
-    truth = score.annotations(dataset)
+    truth = scoring.annotations(dataset)
     scores = {}
     for profile in ("release2016", "default"):
         tracker = adapters.contestant("hcft", profile=profile, backbone="googlenet")
         done = evaluate(tracker, dataset, protocol.load("ope"), ROOT / "runs" / "otb")
         assert not done.failures
         (found,) = [each for each in results.load(done.folder) if each.protocol == "ope"]
-        scores[profile] = score.score(found, truth).measures
+        scores[profile] = scoring.score(found, truth).measures
     for figure in ("precision20", "auc"):
         assert scores["default"][figure] >= scores["release2016"][figure], scores

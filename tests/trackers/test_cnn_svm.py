@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
-from jtrack.backbones import store
 from jtrack.errors import JtrackError
 from jtrack.learning import incremental_svm
 from jtrack.run.advance import learn_where_due
@@ -18,6 +17,7 @@ from jtrack.trackers import cnn_svm
 from jtrack.types import Frame, as_arrays
 from jtrack.vision import boxes
 from jtrack.vision.crop import crop
+from jtrack.weights import store
 
 SIZE = (120, 150)
 BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))

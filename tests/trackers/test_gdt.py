@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
-from jtrack.backbones import objectness, store
+from jtrack.backbones import box_feature
 from jtrack.components import samples
 from jtrack.components.features import Patches, Region
 from jtrack.errors import JtrackError
@@ -19,6 +19,7 @@ from jtrack.trackers import gdt
 from jtrack.types import Frame, as_arrays
 from jtrack.vision import boxes
 from jtrack.vision.crop import crop
+from jtrack.weights import checkpoints, store
 
 SIZE = (120, 150)
 BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
@@ -143,7 +144,7 @@ def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
 
 @pytest.mark.parametrize("view", [Region, Patches])
 def test_a_rotated_target_is_described_as_one_in_a_rotated_frame(view):
-    config, _, params, _, _, _ = build(features=view(objectness.feature_of("tiny")))
+    config, _, params, _, _, _ = build(features=view(box_feature.feature_of("tiny")))
     square = np.asarray(frame().pixels)[:, 15:135]
     size = jnp.asarray((120, 120), jnp.int32)
     box = jnp.asarray((44.0, 44.0, 32.0, 32.0))
@@ -183,7 +184,7 @@ def test_resized_boxes_are_too_small_or_too_large_to_be_the_target():
 @pytest.mark.parametrize("name", ["tiny", "alexnet", "caffenet_conv"])
 def test_a_box_cut_from_a_regions_map_is_the_box_passed_alone(name):
     """Exactly, where the region is the box: AlexNet's 3 x 3 maxima at every second cell are its pool5."""
-    net, feature = backbones.get(name), objectness.feature_of(name)
+    net, feature = backbones.get(name), box_feature.feature_of(name)
     params = {"backbone": net.random_params(0, taps=(feature.tap,))}
     config = gdt.Config(Region(feature))
     look = config.features.describe(net, params["backbone"], frame(), BOX, jnp.ones(1), 1.0)
@@ -198,7 +199,7 @@ def test_a_box_cut_from_a_regions_map_is_the_box_passed_alone(name):
 
 def test_alexnets_map_has_the_papers_size():
     assert backbones.get("alexnet").map_shape("pool5", (227, 227)) == (6, 6, 256)
-    assert objectness.width_of("alexnet") == 9216
+    assert box_feature.width_of("alexnet") == 9216
 
 
 def test_a_shifted_box_sees_the_shifted_image():
@@ -328,7 +329,7 @@ def test_a_target_costs_what_is_stated_and_no_copy_of_the_network(name, megabyte
     state = jax.eval_shape(gdt.gdt(net, config).init, params, KEY, image, box)
     count = sum(leaf.size * 4 for leaf in jax.tree.leaves(state._replace(key=None)))
     assert count / 1e6 == pytest.approx(megabytes, rel=0.03)
-    width, hidden, units = objectness.width_of(name), *state.head.fc7.kernel.shape
+    width, hidden, units = box_feature.width_of(name), *state.head.fc7.kernel.shape
     head = 4 * (width * hidden + hidden * units + 3 * units + hidden + 2)
     batch = 4 * width * (config.positives + config.negatives + 1)
     assert count == pytest.approx(head + batch, rel=1e-3)
@@ -337,7 +338,7 @@ def test_a_target_costs_what_is_stated_and_no_copy_of_the_network(name, megabyte
 def test_pretrained_uses_the_networks_own_layers_or_its_map():
     config, tracker, _, _, _, _ = build("pretrained")
     assert tracker.learn is None and first("pretrained").head is None
-    assert first("pretrained").target.mean.shape == (objectness.width_of("tiny"),)
+    assert first("pretrained").target.mean.shape == (box_feature.width_of("tiny"),)
     net = backbones.get("alexnet")
     config, numbers = trackers.profile("gdt", "pretrained", "alexnet")
     params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
@@ -366,14 +367,14 @@ def stored(tmp_path, monkeypatch):
     """A network trained for objectness, in a weights folder."""
     monkeypatch.setenv("JTRACK_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
-    head = fc_head.init(jax.random.key(5), objectness.width_of("tiny"), 16, 10)
+    head = fc_head.init(jax.random.key(5), box_feature.width_of("tiny"), 16, 10)
     layers = {
         layer: {part: np.asarray(array) for part, array in arrays._asdict().items()}
         for layer, arrays in head._asdict().items()
     }
     trained = jax.tree.map(lambda x: 0.5 * np.asarray(x), NET.random_params(3))
     path = tmp_path / "tiny_objectness.safetensors"
-    objectness.write(path, "tiny", trained, layers, {"data": "made up"})
+    checkpoints.write(path, "tiny", trained, layers, {"data": "made up"})
     return path, trained, head
 
 
@@ -411,10 +412,10 @@ def test_weights_that_do_not_fit_are_refused(stored, tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:500])
     with pytest.raises(JtrackError, match="damaged"):
         trackers.create("gdt", weights=tmp_path / "cut.safetensors")
-    entry = objectness.load(path)
+    entry = checkpoints.load(path)
     short = {layer: dict(arrays) for layer, arrays in entry.head.items()}
     short["fc7"]["kernel"] = short["fc7"]["kernel"][1:]
-    objectness.write(tmp_path / "short.safetensors", "tiny", trained, short, {})
+    checkpoints.write(tmp_path / "short.safetensors", "tiny", trained, short, {})
     with pytest.raises(JtrackError, match="fc7 does not take 16 numbers"):
         trackers.create("gdt", weights=tmp_path / "short.safetensors")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jtrack import trackers
-from jtrack.backbones import objectness
+from jtrack.backbones import box_feature
 from jtrack.components import features, salience
 from jtrack.errors import JtrackError
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
@@ -100,6 +100,6 @@ def test_a_part_is_refused_like_a_config():
     with pytest.raises(JtrackError, match=r"cells of .* is 0: it must be a whole number of at least 1"):
         salience.Region("relu5", 0, (64, 64))
     with pytest.raises(JtrackError, match=r"size 1.0 and first_size 5.0 must be above 1"):
-        features.Region(objectness.feature_of("tiny"), size=1.0)
+        features.Region(box_feature.feature_of("tiny"), size=1.0)
     with pytest.raises(JtrackError, match=r"unknown localisation of .* 'subcel': did you mean 'subcell'"):
         cnn_svm.Saliency(localisation="subcel")

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtrack.backbones import store
 from jtrack.errors import JtrackError
 from jtrack.learning.fc_head import Dense
 from jtrack.train import checkpoint
+from jtrack.weights import store
 
 
 def tree(seed):

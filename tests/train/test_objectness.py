@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from jtrack import backbones
-from jtrack.backbones import objectness as entries
-from jtrack.backbones import store
+from jtrack.data.detection import joined, open_boxed
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head
 from jtrack.train import checkpoint, objectness
-from jtrack.train.boxed import joined, open_boxed
 from jtrack.train.descent import Descent
 from jtrack.train.objectness import DivergedError, Settings, train
+from jtrack.weights import checkpoints as entries
+from jtrack.weights import store
 
 SMALL = Settings("tiny", hidden=16, out=8, batch=16, held_out=4, steps=7, keep_every=3)
 

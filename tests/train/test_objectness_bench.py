@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from bench.objectness import weak_boxes
-from jtrack.backbones import objectness, store
-from jtrack.train.boxed import open_boxed
+from jtrack.data.detection import open_boxed
+from jtrack.weights import checkpoints, store
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ def test_it_prints_a_row_a_network_and_keeps_the_entries(tmp_path):
     percent, second = r"\d+\.\d%", r"\d+\.\d\d"
     assert re.search(rf"\| tiny \| {percent} \| {percent} \| {percent} \| {second}, {second} \|", done.stdout)
     for way in ("head_alone", "all_layers"):
-        assert objectness.load(tmp_path / way / "tiny_objectness.safetensors").header["steps"] == "3"
+        assert checkpoints.load(tmp_path / way / "tiny_objectness.safetensors").header["steps"] == "3"
 
 
 def test_labelled_images_get_boxes(tmp_path, data_folder, weights_folder, monkeypatch):

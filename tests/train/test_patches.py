@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from shapely.geometry import box as polygon
 
+from jtrack.data import scenes
+from jtrack.data.detection import Boxed, Picture, joined, open_boxed
 from jtrack.errors import JtrackError
 from jtrack.learning.fc_head import BACKGROUND, OBJECT
-from jtrack.train import patches, scenes
-from jtrack.train.boxed import Boxed, Picture, joined, open_boxed
+from jtrack.train import patches
 
 
 def iou(a, b):

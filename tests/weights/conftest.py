@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture
 def user_folder(tmp_path, monkeypatch):
     """The user's own weights folder, empty, and no other."""
-    from jtrack.backbones import store
+    from jtrack.weights import store
 
     monkeypatch.setattr(
         store.platformdirs, "user_data_dir", lambda *_, **__: str(tmp_path / "home" / "jtrack")

@@ -6,8 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from jtrack.backbones.convert import Source, caffemodel, convert
 from jtrack.errors import JtrackError
+from jtrack.weights.convert import Source, caffemodel, convert
 
 BGR = Source("net.caffemodel", "caffemodel", "BGR", "unverified")
 LIMIT = 2**20

@@ -7,7 +7,7 @@ from test_caffemodel import blob_legacy, blob_v2, layer_v1, layer_v2
 from test_matconvnet import cell
 
 from jtrack import backbones
-from jtrack.backbones import store
+from jtrack.weights import store
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

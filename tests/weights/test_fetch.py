@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from jtrack import backbones
-from jtrack.backbones import fetch as fetching
-from jtrack.backbones import store
-from jtrack.backbones.convert import Source
 from jtrack.errors import JtrackError
+from jtrack.weights import fetch as fetching
+from jtrack.weights import store
+from jtrack.weights.convert import Source
 
 PREPROCESSING = {"order": "RGB", "mean": [0.0] * 3, "std": [1.0] * 3, "size": [64, 64]}
 

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from jtrack.backbones.convert import Source, convert, keras_h5, npz
 from jtrack.errors import JtrackError
+from jtrack.weights.convert import Source, convert, keras_h5, npz
 
 NAMES = {"conv1": "block1_conv1", "conv2": "block2_conv1", "fc6": "fc1", "fc7": "predictions"}
 RENAME = {"block1_conv1": "conv1", "block2_conv1": "conv2", "fc1": "fc6", "predictions": "fc7"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jtrack import backbones
-from jtrack.backbones import store
-from jtrack.backbones.convert import FORMATS
+from jtrack.weights import store
+from jtrack.weights.convert import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = {"sha384": 96, "sha256": 64, "sha1": 40, "md5": 32}
@@ -97,7 +97,7 @@ def test_an_installed_wheel_reads_it_outside_the_checkout(tmp_path):
     # -P and the target first on the path: the checkout's editable installation must not answer instead.
     program = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
-        "import jtrack.backbones.store as store\n"
+        "import jtrack.weights.store as store\n"
         "print(store.__file__)\n"
         "print(*sorted(store.manifest()))\n"
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from jtrack.backbones.convert import Source, convert, matconvnet
 from jtrack.errors import JtrackError
+from jtrack.weights.convert import Source, convert, matconvnet
 
 SOURCE = Source("net.mat", "matconvnet", "RGB", "unverified")
 

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from jtrack import backbones
-from jtrack.backbones import store
 from jtrack.errors import JtrackError
+from jtrack.weights import store
 
 REAL = {
     "googlenet": "bvlc_googlenet.npz",

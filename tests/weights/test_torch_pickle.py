@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from jtrack.backbones.convert import Source, convert, torch_pickle
 from jtrack.errors import JtrackError
+from jtrack.weights.convert import Source, convert, torch_pickle
 
 RENAME = {r"features\.(\d)": r"conv\1", r"classifier\.(\d)": r"fc\1"}
 SOURCE = Source("net.pth", "torch", "RGB", "unverified", rename=RENAME)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jtrack.backbones import store
 from jtrack.cli.weights import app
 from jtrack.errors import JtrackError
+from jtrack.weights import store
 
 
 def run(*arguments):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from jtrack.benchmark.score import Scored
+from jtrack.benchmark.scoring import Scored
 from jtrack.data import Annotation, Dataset, FrameSource
 from jtrack.errors import JtrackError, missing_extra
 

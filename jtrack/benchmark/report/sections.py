@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtrack.benchmark.protocol import load, names
-from jtrack.benchmark.score import Scored
+from jtrack.benchmark.scoring import Scored
 from jtrack.data import Dataset
 from jtrack.errors import JtrackError
 

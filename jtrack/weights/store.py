@@ -28,9 +28,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from jtrack import __version__, backbones
-from jtrack.backbones.convert import FORMATS, Layers, Source, check, convert
 from jtrack.errors import JtrackError
 from jtrack.names import match
+from jtrack.weights.convert import FORMATS, Layers, Source, check, convert
 
 SUFFIX = ".safetensors"
 

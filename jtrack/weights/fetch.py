@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import requests
 
-from jtrack.backbones import store
-from jtrack.backbones.convert import Layers, Source
 from jtrack.errors import JtrackError
+from jtrack.weights import store
+from jtrack.weights.convert import Layers, Source
 
 TIMEOUT = (10, 60)  # seconds: to connect, and between two pieces of data
 _ATTEMPTS = 5  # connections to one address, as long as each brings something

@@ -3,7 +3,7 @@
     entry = objectness.load("googlenet_objectness")       # or a path
     entry.layers, entry.head                              # the network's weights, the head's
 
-An entry is one file of a weights folder, NAME.safetensors, like a stored network's (`backbones.store`) and
+An entry is one file of a weights folder, NAME.safetensors, like a stored network's (`weights.store`) and
 with the head's layers beside the network's own, under names that begin with "head/": "head/fc6/kernel"
 [D, H] ... "head/objectness/bias" [2]. The header tells the network, the feature the head stands on, and how
 it was trained. `NETWORK_objectness` is the name under which a tracker looks for one by itself.
@@ -17,24 +17,13 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from jtrack import backbones
-from jtrack.backbones import store
-from jtrack.backbones.convert import Layers, check
+from jtrack.backbones import box_feature
 from jtrack.errors import JtrackError
-from jtrack.names import match
+from jtrack.weights import store
+from jtrack.weights.convert import Layers, check
 
 HEAD = ("fc6", "fc7", "objectness")
 PREFIX = "head/"  # begins the names of the head's layers among the network's
-
-
-class Feature(NamedTuple):
-    """What of a network the head stands on: the map of a box's image, as `fc_head.pool` flattens it."""
-
-    tap: str  # layer
-    size: tuple[int, int]  # (height, width) of a box's image
-    cells: int = 6  # the map is averaged to so many cells a side
-    stride: int = 16  # pixels of the image between cells of the layer's map
-    pools: str | None = None  # the layer of half that stride whose 3 x 3 maxima it is, if it is that
-    own: bool = False  # whether the network has an fc6 for this map, with which the head begins
 
 
 class Entry(NamedTuple):
@@ -62,7 +51,7 @@ def write(path: Path, backbone: str, layers: Layers, head: Layers, about: Mappin
 
     Args:
       path: the file, *.safetensors.
-      backbone: the network's name, one of `networks()`.
+      backbone: the network's name, one of `box_feature.networks()`.
       layers: its weights; only those its feature needs are kept.
       head: {"fc6", "fc7", "objectness"}, each {"kernel": [inputs, outputs], "bias": [outputs]}, float32.
       about: what else the header should say: data, iterations, rates.
@@ -70,7 +59,7 @@ def write(path: Path, backbone: str, layers: Layers, head: Layers, about: Mappin
     Raises:
       JtrackError: an unknown network, or a file that cannot be written.
     """
-    feature = feature_of(backbone)
+    feature = box_feature.feature_of(backbone)
     needed = backbones.get(backbone).template(taps=(feature.tap,))
     kept = {layer: layers[layer] for layer in needed} | {PREFIX + layer: head[layer] for layer in HEAD}
     header = dict(about) | {"name": path.stem, "backbone": backbone, "feature": json.dumps(feature)}
@@ -105,11 +94,11 @@ def load(name: str | Path) -> Entry:
             f"{path} is damaged or holds no weights ({error}): train or fetch it again"
         ) from None
     backbone = header.get("backbone", "")
-    if backbone not in networks() or any(PREFIX + layer not in found for layer in HEAD):
+    if backbone not in box_feature.networks() or any(PREFIX + layer not in found for layer in HEAD):
         raise JtrackError(
             f"{path} holds no network trained for objectness: give a file of `jtrack train objectness`"
         )
-    feature = feature_of(backbone)
+    feature = box_feature.feature_of(backbone)
     if header.get("feature") != json.dumps(feature):
         raise JtrackError(
             f"{path} stands on {header.get('feature')} of {backbone}, this version on {json.dumps(feature)}: "
@@ -122,41 +111,9 @@ def load(name: str | Path) -> Entry:
     return Entry(backbone, layers, head, header)
 
 
-def networks() -> list[str]:
-    """The networks that can be trained for objectness."""
-    return [name for name, architecture in backbones.ARCHITECTURES.items() if architecture.stages]
-
-
-def feature_of(backbone: str) -> Feature:
-    """The feature of a network that the head stands on.
-
-    AlexNet's pool5, 6 x 6 cells; of networks without fully connected layers a late map of stride 16.
-
-    Raises:
-      JtrackError: a network without stages.
-    """
-    net = backbones.get(match("network for objectness", backbone, networks()))
-    assert net.stages is not None
-    box, region = net.stages.box, net.stages.region
-    pooled = box != region
-    return Feature(
-        box,
-        net.stages.box_size,
-        stride=net.stride(box),
-        pools=region if pooled else None,
-        own=pooled and net.stages.fc6 is not None,
-    )
-
-
-def width_of(backbone: str) -> int:
-    """D: how many numbers the head takes of a network."""
-    feature = feature_of(backbone)
-    return feature.cells**2 * backbones.get(backbone).map_shape(feature.tap, feature.size)[-1]
-
-
 def _check_head(backbone: str, head: Layers, path: Path) -> None:
     """Refuses layers that do not follow upon each other."""
-    inputs = width_of(backbone)
+    inputs = box_feature.width_of(backbone)
     for layer in HEAD:
         shapes = {part: array.shape for part, array in head[layer].items()}
         outputs = 2 if layer == HEAD[-1] else (shapes.get("kernel") or (0,))[-1]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtrack.benchmark import bootstrap, got, machine, metrics, vot
+from jtrack.benchmark import bootstrap, got, machine, metrics, vot_measures
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark.protocol import Protocol
 from jtrack.benchmark.results import Results, Trajectory
@@ -146,8 +146,8 @@ def score(
     measures, curves, intervals = _overall(list(sequences.values()), resamples)
     if protocol.restart_after is not None:
         runs = [(trial, truth[name]) for name, found in trials.items() for trial in found]
-        curves["expected_overlap"] = vot.expected_overlap(runs)
-        measures["eao"] = vot.eao(curves["expected_overlap"])
+        curves["expected_overlap"] = vot_measures.expected_overlap(runs)
+        measures["eao"] = vot_measures.eao(curves["expected_overlap"])
     if protocol.measures == "got" and all(annotation.category for annotation in truth.values()):
         measures |= _by_class(sequences, truth)
     parts = _attributes(sequences, trials, truth, protocol)
@@ -222,9 +222,9 @@ def _vot(
 ) -> SequenceScore:
     counted = sum(len(trial.boxes) for trial in trials)
     if protocol.restart_after is None:
-        value = vot.average_overlap(trials, annotation)
+        value = vot_measures.average_overlap(trials, annotation)
         return SequenceScore(counted, _speed(trials), {"ao": value}, {}, {"ao": float(len(annotation.boxes))})
-    found = vot.supervised(trials, annotation, burn_in=protocol.burn_in, frames=frames)
+    found = vot_measures.supervised(trials, annotation, burn_in=protocol.burn_in, frames=frames)
     measures = {
         "accuracy": found.accuracy if found.counted else np.nan,  # it failed before a frame counted
         "failures": found.failures,
@@ -253,14 +253,14 @@ def _overall(
     intervals = dict(zip(scores[0].measures, ends, strict=True))
     if "robustness" in measures:
         low, high = intervals["failure_rate"]
-        intervals["robustness"] = vot.robustness(high, 1), vot.robustness(low, 1)
+        intervals["robustness"] = vot_measures.robustness(high, 1), vot_measures.robustness(low, 1)
     return measures, curves, intervals
 
 
 def _means(scores: Sequence[SequenceScore]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     measures = {key: float(_mean(scores, key, "measures")) for key in scores[0].measures}
     if "robustness" in measures:  # of all sequences as if they were one
-        measures["robustness"] = vot.robustness(measures["failure_rate"], 1)
+        measures["robustness"] = vot_measures.robustness(measures["failure_rate"], 1)
     return measures, {key: _mean(scores, key, "curves") for key in scores[0].curves}
 
 
@@ -299,9 +299,9 @@ def _attributes(
     """Attribute -> the scores of the sequences that have it; VOT's on the frames alone that have it."""
     parts: dict[str, dict[str, SequenceScore]] = {}
     if protocol.measures == "vot":
-        marked = any(vot.marked(annotation) for annotation in truth.values())
+        marked = any(vot_measures.marked(annotation) for annotation in truth.values())
         for name, annotation in truth.items() if marked and protocol.restart_after is not None else ():
-            for attribute, frames in vot.attributes(annotation).items():
+            for attribute, frames in vot_measures.attributes(annotation).items():
                 if frames.any():
                     part = _vot(trials[name], annotation, protocol, frames)
                     parts.setdefault(attribute, {})[name] = part

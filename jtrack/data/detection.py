@@ -3,7 +3,7 @@
     data = open_boxed("tfds:coco/2017")     # or voc/2007, or any prepared set with objects/bbox
     data = open_boxed("folder:photos")      # photos/a.jpg with photos/a.txt beside it
     data = open_boxed("got:data/got10k")    # frames of annotated sequences: otb, vot, got
-    data = open_boxed("scenes:2000")        # so many made-up scenes, see `jtrack.train.scenes`
+    data = open_boxed("scenes:2000")        # so many made-up scenes, see `jtrack.data.scenes`
     picture = data.read(17)                 # picture.image, picture.boxes
 
 A folder is searched with all below it. Beside an image NAME.jpg stands NAME.txt or NAME.csv with one line an
@@ -78,7 +78,7 @@ def open_boxed(spec: str, *, split: str = "train", root: str | Path | None = Non
     if kind == "folder":
         return _folder(Path(where).expanduser())
     if kind == "scenes":
-        from jtrack.train import scenes
+        from jtrack.data import scenes
 
         return scenes.boxed(where)
     return _sequences(kind, Path(where).expanduser())

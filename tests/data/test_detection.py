@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from jtrack.data import open_dataset
+from jtrack.data import open_dataset, scenes
+from jtrack.data.detection import joined, open_boxed
 from jtrack.errors import JtrackError
-from jtrack.train import patches, scenes
-from jtrack.train.boxed import joined, open_boxed
+from jtrack.train import patches
 
 # --- TensorFlow Datasets ----------------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ READ = """
 import json, sys
 heard = []
 sys.addaudithook(lambda event, _: heard.append(event) if event.startswith("socket.") else None)
-from jtrack.train.boxed import open_boxed
+from jtrack.data.detection import open_boxed
 image, boxes, _ = open_boxed("tfds:scenes/boxed", root=sys.argv[1]).read(5)
 loaded = ["tensorflow" in sys.modules, "boxed_set" in sys.modules]
 print(json.dumps([list(image.shape), boxes.shape[1], *loaded, heard]))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jtrack.train import scenes
+from jtrack.data import scenes
 
 SCENES = 12
 

@@ -1,7 +1,7 @@
 """jtrack's trackers in the GOT-10k toolkit (the extra `got`).
 
 from got10k.experiments import ExperimentGOT10k
-from jtrack.integrations.got10k import GotTracker
+from jtrack.integrations.got10k_toolkit import GotTracker
 
 experiment = ExperimentGOT10k("data/GOT-10k", subset="val")
 tracker = GotTracker("hcft", backbone="googlenet")

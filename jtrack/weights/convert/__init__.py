@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtrack.backbones.convert import caffemodel, keras_h5, matconvnet, npz, torch_pickle
 from jtrack.errors import JtrackError
+from jtrack.weights.convert import caffemodel, keras_h5, matconvnet, npz, torch_pickle
 
 Layers = dict[str, dict[str, np.ndarray]]
 

@@ -9,8 +9,8 @@ import hashlib
 import cv2
 import numpy as np
 
+from jtrack.data.detection import Boxed, Picture
 from jtrack.errors import JtrackError
-from jtrack.train.boxed import Boxed, Picture
 
 SIZE = (180, 240)  # height and width of a scene
 _MOST = 10_000_000
