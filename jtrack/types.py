@@ -32,7 +32,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jtrack.errors import JtrackError, unknown_name
@@ -48,7 +47,8 @@ Vector = Any  # a tuple of floats, or an array [N]
 
 def floating(*values: Any) -> np.dtype:
     """float64 if one of the arrays is, else float32: what is computed in. Python numbers do not count."""
-    return jnp.result_type(np.float32, *values)
+    double = any(getattr(value, "dtype", None) == np.float64 for value in values)
+    return jax.dtypes.canonicalize_dtype(np.float64 if double else np.float32)
 
 
 class Frame(NamedTuple):
@@ -146,13 +146,14 @@ def variant[**P, C, H](
     return changed
 
 
-def as_arrays(hyper: Any) -> Any:
-    """Makes hyper-parameters what `params["tracker"]` holds: the same NamedTuple of float32 arrays.
+def as_arrays(hyper: Any, dtype: Any = np.float32) -> Any:
+    """Makes hyper-parameters what `params["tracker"]` holds: the same NamedTuple of arrays.
 
     The arrays are NumPy's: this touches no device.
 
     Args:
       hyper: a NamedTuple of floats and tuples of floats.
+      dtype: of the arrays.
 
     Raises:
       JtrackError: one is no number, or NaN.
@@ -160,7 +161,7 @@ def as_arrays(hyper: Any) -> Any:
     made = {}
     for name, value in hyper._asdict().items():
         try:
-            made[name] = np.asarray(value, np.float32)
+            made[name] = np.asarray(value, dtype)
         except (TypeError, ValueError):
             raise JtrackError(f"{name} is {value!r}: it must be a number, or several") from None
         if np.isnan(made[name]).any():

@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from jtrack.errors import JtrackError, unknown_name
-from jtrack.types import Array
+from jtrack.types import Array, floating
 
 Params = dict[str, dict[str, Any]]  # {layer: {"kernel", "bias"}}
 
@@ -48,12 +48,12 @@ class Preprocessing:
     size: tuple[int, int]
 
     def __call__(self, images: Array) -> Array:
-        """[..., 3] RGB 0..255 -> [..., 3] float32, the network's own."""
-        x = images.astype(jnp.float32)
+        """[..., 3] RGB 0..255 -> [..., 3], the network's own."""
+        x = images.astype(floating(images))
         if self.order == "BGR":
             x = x[..., ::-1]
         shape = (1,) * (x.ndim - 1) + (3,)
-        mean, std = (jnp.array(v, jnp.float32).reshape(shape) for v in (self.mean, self.std))
+        mean, std = (jnp.array(v, x.dtype).reshape(shape) for v in (self.mean, self.std))
         return (x - mean) / std
 
 
@@ -201,7 +201,8 @@ class Backbone:
           taps: names of layers.
 
         Returns:
-          {tap: [N, h', w', C] float32}, or [N, C] after a fully connected layer.
+          {tap: [N, h', w', C]}, or [N, C] after a fully connected layer; float64 if images or weights are,
+          else float32.
 
         Raises:
           JtrackError: an unknown tap, weights that lack a layer, images too small for a tap or of the wrong
@@ -217,7 +218,9 @@ class Backbone:
         weights = self.cast_params({layer: params[layer] for layer in template})
         network = nnx.merge(graph, {"layers": weights} if weights else {})
         maps = network(self.preprocessing(images))
-        return {tap: maps[self.resolve(tap)].astype(jnp.float32) for tap in taps}
+        # Maps are float32 where the convolutions are bfloat16.
+        dtype = floating(images, *jax.tree.leaves(weights))
+        return {tap: maps[self.resolve(tap)].astype(dtype) for tap in taps}
 
     def template(self, *, taps: tuple[str, ...] | None = None) -> Params:
         """The weights as `jax.ShapeDtypeStruct`s, float32.
@@ -248,7 +251,7 @@ class Backbone:
                 shape = template[layer]["kernel"].shape
                 kernel = np.random.default_rng([seed, index]).standard_normal(shape, np.float32)
                 kernel *= np.float32(np.sqrt(2 / np.prod(shape[:-1])))
-                params[layer] = {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(shape[-1:])}
+                params[layer] = {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(shape[-1:], jnp.float32)}
         return params
 
     def cast_params(self, params: Params) -> Params:
@@ -258,9 +261,10 @@ class Backbone:
           params: the weights, in any floating dtype.
 
         Returns:
-          The same tree in bfloat16 or float32.
+          The same tree in bfloat16, or in float32; float64 weights stay so.
         """
-        return jax.tree.map(lambda x: x.astype(self.precision), params)
+        half = self.precision == "bfloat16"
+        return jax.tree.map(lambda x: x.astype(jnp.bfloat16 if half else floating(x)), params)
 
     def map_shape(self, tap: str, size: tuple[int, int]) -> tuple[int, ...]:
         """The shape of a map, found without computing it.

@@ -15,12 +15,12 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from jtrack.errors import JtrackError
-from jtrack.types import Array
+from jtrack.types import Array, floating
 
 
 def _precision(dtype: jnp.dtype) -> lax.Precision:
     """Float32 means float32 on every device: accelerators otherwise multiply in tf32 or bfloat16."""
-    return lax.Precision.HIGHEST if dtype == jnp.float32 else lax.Precision.DEFAULT
+    return lax.Precision.DEFAULT if dtype == jnp.bfloat16 else lax.Precision.HIGHEST
 
 
 def convolve(x: Array, kernel: Array, stride: int, padding: int) -> Array:
@@ -94,8 +94,8 @@ class Conv(nnx.Module):
         groups: int = 1,
         reflect: bool = False,
     ) -> None:
-        self.kernel = nnx.Param(jnp.zeros((size, size, inputs // groups, outputs)))
-        self.bias = nnx.Param(jnp.zeros((outputs,)))
+        self.kernel = nnx.Param(jnp.zeros((size, size, inputs // groups, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32))
         self.stride, self.padding, self.groups, self.reflect = stride, padding, groups, reflect
 
     def __call__(self, x: Array) -> Array:
@@ -124,8 +124,8 @@ class Dense(nnx.Module):
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)))
-        self.bias = nnx.Param(jnp.zeros((outputs,)))
+        self.kernel = nnx.Param(jnp.zeros((inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32))
 
     def __call__(self, x: Array) -> Array:
         """[N, h, w, c] with h w c = inputs, or [N, inputs] -> [N, outputs]."""
@@ -184,7 +184,7 @@ class MaxPool(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """[N, h, w, C] -> [N, h', w', C], h' by `pooled_size`."""
         # Without the barrier XLA on CPU fuses what comes before into every slice, and computes it anew.
-        y = lax.optimization_barrier(x).astype(jnp.float32)
+        y = lax.optimization_barrier(x).astype(floating(x))
         for axis in (1, 2):
             y = self._along(y, axis)
         return y.astype(x.dtype)
@@ -199,7 +199,7 @@ class MaxPool(nnx.Module):
         last = (count - 1) * self.stride
         padding = [(0, 0, 0)] * x.ndim
         padding[axis] = (self.padding, max(0, last + self.window - size - self.padding), 0)
-        x = lax.pad(x, -jnp.inf, padding)
+        x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), padding)
         slices = (lax.slice_in_dim(x, i, i + last + 1, self.stride, axis=axis) for i in range(self.window))
         return functools.reduce(jnp.maximum, slices)
 
@@ -213,8 +213,8 @@ class AveragePool(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """[N, h, w, C] -> [N, h', w', C], h' = floor((h - window) / stride) + 1."""
         total = lax.reduce_window(
-            x.astype(jnp.float32),
-            jnp.float32(0),
+            x.astype(floating(x)),
+            jnp.zeros((), floating(x)),
             lax.add,
             (1, self.window, self.window, 1),
             (1, self.stride, self.stride, 1),
@@ -228,7 +228,7 @@ class GlobalAveragePool(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """[N, h, w, C] -> [N, 1, 1, C]."""
-        return x.mean((1, 2), keepdims=True, dtype=jnp.float32).astype(x.dtype)
+        return x.mean((1, 2), keepdims=True, dtype=floating(x)).astype(x.dtype)
 
 
 AROUND = 2  # channels on either side that a response is normalised by, beside its own
@@ -266,7 +266,7 @@ class LocalResponseNorm(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """[N, h, w, C] -> the same shape."""
-        return normalise(x.astype(jnp.float32)).astype(x.dtype)
+        return normalise(x.astype(floating(x))).astype(x.dtype)
 
 
 class Concat(nnx.Module):
@@ -282,4 +282,4 @@ class Softmax(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """[N, C] or [N, 1, 1, C] -> [N, C]."""
-        return jax.nn.softmax(x.reshape(x.shape[0], -1).astype(jnp.float32), axis=-1)
+        return jax.nn.softmax(x.reshape(x.shape[0], -1).astype(floating(x)), axis=-1)

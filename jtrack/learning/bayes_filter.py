@@ -25,7 +25,7 @@ def gaussian(grid: tuple[int, int], mean: Array, covariance: Array) -> Array:
     Returns:
       [M, N].
     """
-    rows, columns = (jnp.arange(n, dtype=jnp.float32) for n in grid)
+    rows, columns = (jnp.arange(n, dtype=mean.dtype) for n in grid)
     r, c = (rows - mean[0])[:, None], (columns - mean[1])[None, :]
     inverse = jnp.linalg.inv(covariance)
     form = inverse[0, 0] * r**2 + (inverse[0, 1] + inverse[1, 0]) * r * c + inverse[1, 1] * c**2
@@ -48,8 +48,8 @@ def predict(posterior: Array, shift: Array, covariance: Array) -> Array:
       [M, N] of the same sum.
     """
     m, n = posterior.shape
-    u = jnp.asarray(2 * np.pi * np.fft.fftfreq(m)[:, None], jnp.float32)
-    v = jnp.asarray(2 * np.pi * np.fft.rfftfreq(n)[None, :], jnp.float32)
+    u = jnp.asarray(2 * np.pi * np.fft.fftfreq(m)[:, None], posterior.dtype)
+    v = jnp.asarray(2 * np.pi * np.fft.rfftfreq(n)[None, :], posterior.dtype)
     form = covariance[0, 0] * u**2 + (covariance[0, 1] + covariance[1, 0]) * u * v + covariance[1, 1] * v**2
     phase = shift[0] * u + shift[1] * v
     damp = jnp.exp(-0.5 * form)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jtrack.types import Array, Key
+from jtrack.types import Array, Key, floating
 
 SIDE = 32  # pixels of a patch
 HIDDEN = 8  # numbers a cue hands to the fusion
@@ -38,7 +38,9 @@ class Network(NamedTuple):
     fusion_bias: Array  # [2]
 
 
-def random_network(key: Key, cues: int, span: tuple[float, float] = (0.0, 10.0)) -> Network:
+def random_network(
+    key: Key, cues: int, span: tuple[float, float] = (0.0, 10.0), dtype: jax.typing.DTypeLike = jnp.float32
+) -> Network:
     """Normal weights at half of He's deviation, the first kernels' smaller by the patches' range; biases 0.
 
     The paper does not say how it starts; with larger weights its learning rates diverge.
@@ -47,10 +49,11 @@ def random_network(key: Key, cues: int, span: tuple[float, float] = (0.0, 10.0))
       key: a PRNG key.
       cues: K.
       span: the range of patches.
+      dtype: of the network.
     """
     per_cue = 13 * 13 * 12 + 7 * 7 * 12 * 18 + 72 * HIDDEN + HIDDEN * 2
     # Drawn at once: XLA compiles a draw for a second and more, and there would be 4 a cue.
-    noise = jax.random.normal(key, (cues * (per_cue + HIDDEN * 2),), jnp.float32)
+    noise = jax.random.normal(key, (cues * (per_cue + HIDDEN * 2),), dtype)
     used = 0
 
     def normal(shape: tuple[int, ...], gain: float) -> Array:
@@ -62,17 +65,17 @@ def random_network(key: Key, cues: int, span: tuple[float, float] = (0.0, 10.0))
     nets = tuple(
         CueNet(
             normal((13, 13, 1, 12), 0.4 * he / (span[1] - span[0])),
-            jnp.zeros(12),
+            jnp.zeros(12, dtype),
             normal((7, 7, 12, 18), he / 2),
-            jnp.zeros(18),
+            jnp.zeros(18, dtype),
             normal((72, HIDDEN), he / 2),
-            jnp.zeros(HIDDEN),
+            jnp.zeros(HIDDEN, dtype),
             normal((HIDDEN, 2), 0.5),
-            jnp.zeros(2),
+            jnp.zeros(2, dtype),
         )
         for _ in range(cues)
     )
-    return Network(nets, normal((HIDDEN * cues, 2), 0.5), jnp.zeros(2))
+    return Network(nets, normal((HIDDEN * cues, 2), 0.5), jnp.zeros(2, dtype))
 
 
 def hidden(net: CueNet, patches: Array) -> Array:
@@ -106,9 +109,9 @@ def fuse(net: Network, features: Array) -> Array:
 
 
 def output(net: Network, patches: Array) -> Array:
-    """The network's output [N, 2] float32 for patches [N, 32, 32, K], in [0, 10]."""
+    """The network's output [N, 2] for patches [N, 32, 32, K], in [0, 10]."""
     features = [hidden(cue, patches[..., k]) for k, cue in enumerate(net.cues)]
-    return fuse(net, jnp.concatenate(features, axis=-1)).astype(jnp.float32)
+    return fuse(net, jnp.concatenate(features, axis=-1)).astype(floating(net.fusion))
 
 
 def _convolve(maps: Array, kernel: Array, bias: Array) -> Array:

@@ -19,7 +19,7 @@ from jax import lax
 
 from jtrack.learning import caffe_sgd
 from jtrack.learning.caffe_sgd import Multiplier, Rates
-from jtrack.types import Array, Key, PyTree
+from jtrack.types import Array, Key, PyTree, floating
 from jtrack.vision.resize import resize
 
 BACKGROUND, OBJECT = 0, 1  # the classes
@@ -46,7 +46,9 @@ TRAINED = Dense(Multiplier(1.0, 1.0), Multiplier(2.0, 0.0))
 NEW = Dense(Multiplier(10.0, 1.0), Multiplier(20.0, 0.0))
 
 
-def init(key: Key, in_features: int, hidden: int, out: int) -> Params:
+def init(
+    key: Key, in_features: int, hidden: int, out: int, dtype: jax.typing.DTypeLike = jnp.float32
+) -> Params:
     """A head before training: He-normal kernels for features of unit root mean square, biases 0.
 
     Args:
@@ -54,15 +56,16 @@ def init(key: Key, in_features: int, hidden: int, out: int) -> Params:
       in_features: D, of `pool`.
       hidden: H, numbers of fc6.
       out: O, numbers of fc7.
+      dtype: of the head.
 
     Returns:
       The head.
     """
     keys = jax.random.split(key, 3)
     return Params(
-        _dense(keys[0], in_features, hidden, 2.0),
-        _dense(keys[1], hidden, out, 2.0),
-        _dense(keys[2], out, 2, 1.0),
+        _dense(keys[0], in_features, hidden, 2.0, dtype),
+        _dense(keys[1], hidden, out, 2.0, dtype),
+        _dense(keys[2], out, 2, 1.0, dtype),
     )
 
 
@@ -79,13 +82,16 @@ def with_fc6(key: Key, fc6: Dense, out: int) -> Params:
     """
     keys = jax.random.split(key, 2)
     hidden = fc6.kernel.shape[1]
-    kernel, bias = (part.astype(jnp.float32) for part in fc6)
-    return Params(Dense(kernel, bias), _dense(keys[0], hidden, out, 2.0), _dense(keys[1], out, 2, 1.0))
+    dtype = floating(fc6.kernel)
+    kernel, bias = (part.astype(dtype) for part in fc6)
+    return Params(
+        Dense(kernel, bias), _dense(keys[0], hidden, out, 2.0, dtype), _dense(keys[1], out, 2, 1.0, dtype)
+    )
 
 
-def _dense(key: Key, inputs: int, outputs: int, gain: float) -> Dense:
-    kernel = (gain / inputs) ** 0.5 * jax.random.normal(key, (inputs, outputs), jnp.float32)
-    return Dense(kernel, jnp.zeros((outputs,), jnp.float32))
+def _dense(key: Key, inputs: int, outputs: int, gain: float, dtype: jax.typing.DTypeLike) -> Dense:
+    kernel = (gain / inputs) ** 0.5 * jax.random.normal(key, (inputs, outputs), dtype)
+    return Dense(kernel, jnp.zeros((outputs,), dtype))
 
 
 def pool(maps: Array, cells: int | None, *, normalised: bool = True) -> Array:
@@ -186,7 +192,13 @@ def fine_tune(
             gradient = jax.tree.map(lambda leaf: cut * leaf, gradient)
         return caffe_sgd.step(weights, velocity, gradient, rates, plan), value
 
-    weights = (jnp.ones(()), jnp.zeros_like(start), params.fc6.bias, params.fc7, params.objectness)
+    weights = (
+        jnp.ones((), start.dtype),
+        jnp.zeros_like(start),
+        params.fc6.bias,
+        params.fc7,
+        params.objectness,
+    )
     ((share, coefficients, bias, fc7, objectness), _), losses = lax.scan(
         descend, (weights, caffe_sgd.still(weights)), batches
     )

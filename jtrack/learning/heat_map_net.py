@@ -167,9 +167,11 @@ def train(
         following = _where(grown, (best[1], caffe_sgd.still(speed)), stepped)
         return (following, best, jnp.where(grown, pace / 2, pace)), value
 
-    none = jnp.zeros((*samples.target.shape, hidden))
-    begin = ((jnp.array([1.0, 0.0]), none), net[1:]), ((jnp.array([0.0, 1.0]), none), velocity[1:])
-    first = begin, (jnp.array(jnp.inf), *begin), jnp.array(1.0)
+    dtype = net.kernel1.dtype
+    none = jnp.zeros((*samples.target.shape, hidden), dtype)
+    own, other = jnp.array([1.0, 0.0], dtype), jnp.array([0.0, 1.0], dtype)
+    begin = ((own, none), net[1:]), ((other, none), velocity[1:])
+    first = begin, (jnp.array(jnp.inf, dtype), *begin), jnp.array(1.0, dtype)
     # A step more, in vain, tells the loss at the end.
     (_, (_, *best), _), losses = lax.scan(descend, first, length=iterations + 1)
 

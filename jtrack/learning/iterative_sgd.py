@@ -155,7 +155,7 @@ def train(
         return key, network, velocity, count + 1, loss
 
     still = jax.tree.map(jnp.zeros_like, network)
-    start = key, network, still, jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, jnp.float32)
+    start = key, network, still, jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, network.fusion.dtype)
     _, network, _, count, reached = lax.while_loop(unfinished, body, start)
     return Progress(network, count, reached)
 

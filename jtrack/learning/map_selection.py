@@ -34,7 +34,7 @@ def predict(net: SelectionNet, maps: Array) -> Array:
     product = product.reshape(height, width, SIZE, SIZE)
     padded = jnp.pad(product, ((1, 1), (1, 1), (0, 0), (0, 0)))
     taps = [padded[i : i + height, j : j + width, i, j] for i in range(SIZE) for j in range(SIZE)]
-    return sum(taps, start=jnp.zeros((height, width))) + net.bias
+    return sum(taps, start=jnp.zeros((height, width), maps.dtype)) + net.bias
 
 
 def loss(net: SelectionNet, maps: Array, target: Array) -> Array:
@@ -60,7 +60,8 @@ def train(
     """
     kernel_key, drop_key = jax.random.split(key)
     first = SelectionNet(
-        deviation * jax.random.normal(kernel_key, (SIZE, SIZE, maps.shape[-1])), jnp.zeros(())
+        deviation * jax.random.normal(kernel_key, (SIZE, SIZE, maps.shape[-1]), maps.dtype),
+        jnp.zeros((), maps.dtype),
     )
 
     def descend(

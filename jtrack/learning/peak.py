@@ -21,8 +21,8 @@ def largest(response: Array) -> Array:
     """Displacement (rows, columns) of the first maximum in column-major order. [2] float32."""
     m, n = response.shape
     index = jnp.argmax(response.T.reshape(-1))
-    rows, columns = displacements((m, n))
-    return jnp.stack([jnp.asarray(rows)[index % m], jnp.asarray(columns)[index // m]])
+    rows, columns = (jnp.asarray(each, response.dtype) for each in displacements((m, n)))
+    return jnp.stack([rows[index % m], columns[index // m]])
 
 
 def refine(response: Array, peak: Array) -> Array:

@@ -21,9 +21,9 @@ class ReplayBuffer(NamedTuple):
     added: Array  # () int32: how many were ever added
 
 
-def empty(capacity: int, shape: tuple[int, ...]) -> ReplayBuffer:
+def empty(capacity: int, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> ReplayBuffer:
     """A buffer without samples, for patches of a shape."""
-    nothing = jnp.zeros(capacity, jnp.float32)
+    nothing = jnp.zeros(capacity, dtype)
     patches = jnp.zeros((capacity, *shape), jnp.float16)
     return ReplayBuffer(patches, nothing, nothing, jnp.zeros(capacity, jnp.int32), jnp.zeros((), jnp.int32))
 
@@ -57,13 +57,13 @@ def weights(buffer: ReplayBuffer, time: Array, decay: Array | float) -> Array:
     Weights are relative to those of the youngest sample, so that a large decay never makes all of them 0.
     """
     filled = jnp.arange(len(buffer.time), dtype=jnp.int32) < buffer.added
-    age = (time - buffer.time).astype(jnp.float32)
+    age = (time - buffer.time).astype(buffer.quality.dtype)
     exponent = jnp.where(filled & (buffer.quality > 0), -decay * age**2, -jnp.inf)
     largest = jnp.max(exponent, initial=-jnp.inf)
     relative = jnp.exp(exponent - jnp.where(jnp.isfinite(largest), largest, 0))
     chosen = buffer.quality * relative
     # If no frame is trusted, all that is there is alike.
-    return jnp.where(chosen.sum() > 0, chosen, filled.astype(jnp.float32))
+    return jnp.where(chosen.sum() > 0, chosen, filled.astype(chosen.dtype))
 
 
 def draw(key: Key, weights: Array, count: int) -> Array:
@@ -71,6 +71,7 @@ def draw(key: Key, weights: Array, count: int) -> Array:
     total = jnp.cumsum(weights)
     # A uniform number below 1 may be rounded up to the total: it still falls to the last weight that counts.
     mark = jnp.minimum(
-        jax.random.uniform(key, (count,)) * total[-1], jnp.nextafter(total[-1], jnp.float32(0))
+        jax.random.uniform(key, (count,), total.dtype) * total[-1],
+        jnp.nextafter(total[-1], jnp.zeros_like(total[-1])),
     )
     return jnp.searchsorted(total, mark, side="right").astype(jnp.int32)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jtrack.errors import unknown_name
-from jtrack.types import Array, Box
+from jtrack.types import Array, Box, floating
 
 FORMS = ("linear", "squared")
 
@@ -68,20 +68,21 @@ def aggregate(
     Returns:
       [rows, columns], zero where no valid box reaches.
     """
-    cells = jnp.array(grid, jnp.float32)
+    dtype = floating(maps, window)
+    cells = jnp.array(grid, dtype)
     unit = cells / window[3:1:-1]  # cells a pixel, (rows, columns)
 
     def lay(image: Array, box: Box) -> Array:
-        scale = box[3:1:-1] * unit / jnp.array(image.shape, jnp.float32)
+        scale = box[3:1:-1] * unit / jnp.array(image.shape, dtype)
         shift = (box[1::-1] - window[1::-1]) * unit
         return jax.image.scale_and_translate(image, grid, (0, 1), scale, shift, "linear")
 
     laid = jax.vmap(lay)(maps, boxes)
     largest = jnp.where(valid[:, None, None], laid, 0).max(axis=0)
     inside = [
-        (at >= 0) & (at < extent.astype(jnp.float32))
+        (at >= 0) & (at < extent.astype(dtype))
         for at, extent in (
-            (window[1 - axis] + (jnp.arange(n, dtype=jnp.float32) + 0.5) / unit[axis], frame_size[axis])
+            (window[1 - axis] + (jnp.arange(n, dtype=dtype) + 0.5) / unit[axis], frame_size[axis])
             for axis, n in enumerate(grid)
         )
     ]
@@ -100,9 +101,9 @@ def union(boxes: Box, valid: Array, window: Box, grid: tuple[int, int]) -> Array
 
     def inside(axis: int) -> Array:
         cell = window[3 - axis] / grid[axis]
-        middle = window[1 - axis] + (jnp.arange(grid[axis], dtype=jnp.float32) + 0.5) * cell
+        middle = window[1 - axis] + (jnp.arange(grid[axis], dtype=window.dtype) + 0.5) * cell
         first = boxes[:, 1 - axis, None]
         return (middle[None] >= first) & (middle[None] <= first + boxes[:, 3 - axis, None])
 
-    rows = (inside(0) & valid[:, None]).astype(jnp.float32)
-    return (jnp.matmul(rows.T, inside(1).astype(jnp.float32)) > 0).astype(jnp.float32)
+    rows = (inside(0) & valid[:, None]).astype(window.dtype)
+    return (jnp.matmul(rows.T, inside(1).astype(window.dtype)) > 0).astype(window.dtype)

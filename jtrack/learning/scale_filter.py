@@ -22,15 +22,15 @@ class ScaleFilter(NamedTuple):
 
 
 def scale_factors(count: int, step: float) -> np.ndarray:
-    """Relative sizes of the patches, largest first: step^(ceil(S / 2) - s) for s = 1..S. [S] float32."""
-    return (step ** (np.ceil(count / 2) - np.arange(1, count + 1))).astype(np.float32)
+    """Relative sizes of the patches, largest first: step^(ceil(S / 2) - s) for s = 1..S. [S] float64."""
+    return step ** (np.ceil(count / 2) - np.arange(1, count + 1))
 
 
 def scale_label(count: int) -> np.ndarray:
-    """Gaussian label over scales with its peak at the factor 1 and sigma = S / sqrt(S) / 4. [S] float32."""
+    """Gaussian label over scales with its peak at the factor 1 and sigma = S / sqrt(S) / 4. [S] float64."""
     sigma = count / np.sqrt(count) / 4
     offset = np.arange(1, count + 1) - np.ceil(count / 2)
-    return np.exp(-0.5 * offset**2 / sigma**2).astype(np.float32)
+    return np.exp(-0.5 * offset**2 / sigma**2)
 
 
 def train(features: Array, label: Array) -> ScaleFilter:

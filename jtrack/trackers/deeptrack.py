@@ -253,10 +253,10 @@ def _init(config: Config, params: dict, key: Key, frame: Frame, box: Box) -> Sta
         box=box,
         colour=cue_patches.in_colour(frame, box),
         network=cue_network.random_network(
-            weights_key, shape[2], (config.cue_range.low, config.cue_range.high)
+            weights_key, shape[2], (config.cue_range.low, config.cue_range.high), dtype
         ),
-        positives=replay_buffer.empty(config.positives, shape),
-        negatives=replay_buffer.empty(config.negatives, shape),
+        positives=replay_buffer.empty(config.positives, shape, dtype),
+        negatives=replay_buffer.empty(config.negatives, shape, dtype),
         time=jnp.zeros((), jnp.int32),
         key=key,
         due=jnp.zeros((), jnp.bool_),

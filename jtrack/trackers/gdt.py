@@ -44,7 +44,7 @@ from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED, Dense
 from jtrack.learning.gaussian_layer import Gaussian
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, floating, variant
 from jtrack.vision import boxes
 from jtrack.weights import checkpoints
 
@@ -251,7 +251,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
         features = jnp.concatenate([rotated.reshape(-1, rotated.shape[-1]), features])
         labels = jnp.concatenate([jnp.tile(near_labels, len(angles)), labels])
     sizes = features.shape[1], config.hidden, config.units
-    head, multipliers = first_head(head_key, weights, config.start, config.features.feature, sizes)
+    head, multipliers = first_head(head_key, weights, config.start, config.features.feature, sizes, dtype)
     if config.first_iterations and head is not None:
         all_labels = jnp.concatenate([labels, -jnp.ones(config.first_resized, dtype)])
         batches = samples.draw_batches(batch_key, all_labels, config.first_iterations, config.batch)
@@ -352,7 +352,12 @@ def _learn(steps: int, params: dict, state: State) -> State:
 
 
 def first_head(
-    key: Key, weights: Params, start: str, feature: Feature, sizes: tuple[int, int, int]
+    key: Key,
+    weights: Params,
+    start: str,
+    feature: Feature,
+    sizes: tuple[int, int, int],
+    dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> tuple[fc_head.Params | None, fc_head.Params]:
     """The head before phase 2, and how fast its layers learn there: what is new ten times as fast.
 
@@ -362,6 +367,7 @@ def first_head(
       start: what the head begins with, as `Config.start`.
       feature: what it stands on.
       sizes: numbers of the feature, of fc6 and of fc7.
+      dtype: of a new head.
     """
     new = fc_head.Params(NEW, NEW, NEW)
     if start == "pretrained":
@@ -374,12 +380,14 @@ def first_head(
         return fc_head.Params(*layers), fc_head.Params(TRAINED, TRAINED, TRAINED)
     if feature.own:
         return fc_head.with_fc6(key, layer_of(weights, "fc6"), sizes[2]), new._replace(fc6=TRAINED)
-    return fc_head.init(key, *sizes), new
+    return fc_head.init(key, *sizes, dtype), new
 
 
 def layer_of(weights: Params, name: str) -> Dense:
     """A fully connected layer of stored weights, in float32 even where the network's are bfloat16."""
-    return Dense(*(jnp.asarray(weights[name][part], jnp.float32) for part in ("kernel", "bias")))
+    return Dense(
+        *(jnp.asarray(weights[name][part], floating(weights[name][part])) for part in ("kernel", "bias"))
+    )
 
 
 def values(head: fc_head.Params | None, features: Array) -> Array:

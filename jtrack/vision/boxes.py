@@ -51,9 +51,9 @@ def iou(a: Box, b: Box) -> Array:
     return intersection / jnp.where(union > 0, union, 1)
 
 
-def _frame_extent(frame_size: Array) -> Array:
-    """(height, width) int32 [2] as (width, height) float32 [2]."""
-    return frame_size[::-1].astype(jnp.float32)
+def _frame_extent(frame_size: Array, box: Box) -> Array:
+    """(height, width) int32 [2] as (width, height) [2] of the boxes' type."""
+    return frame_size[::-1].astype(box.dtype)
 
 
 def clip(box: Box, frame_size: Array) -> Box:
@@ -66,7 +66,7 @@ def clip(box: Box, frame_size: Array) -> Box:
     Returns:
       [..., 4]: the part inside the frame; a box wholly outside becomes an empty one on the nearest border.
     """
-    extent = jnp.broadcast_to(_frame_extent(frame_size), (*box.shape[:-1], 2))
+    extent = jnp.broadcast_to(_frame_extent(frame_size, box), (*box.shape[:-1], 2))
     top_left = jnp.clip(box[..., :2], 0, extent)
     bottom_right = jnp.clip(box[..., :2] + box[..., 2:], 0, extent)
     return jnp.concatenate([top_left, bottom_right - top_left], axis=-1)
@@ -74,5 +74,5 @@ def clip(box: Box, frame_size: Array) -> Box:
 
 def inside(box: Box, frame_size: Array) -> Array:
     """Whether boxes [..., 4] lie wholly inside a frame of this (height, width) int32 [2]: bool [...]."""
-    extent = jnp.broadcast_to(_frame_extent(frame_size), (*box.shape[:-1], 2))
+    extent = jnp.broadcast_to(_frame_extent(frame_size, box), (*box.shape[:-1], 2))
     return jnp.all((box[..., :2] >= 0) & (box[..., :2] + box[..., 2:] <= extent), axis=-1)

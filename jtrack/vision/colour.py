@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jtrack.types import Array
+from jtrack.types import Array, floating
 
 
 def grey(rgb: Array) -> Array:
@@ -14,7 +14,7 @@ def grey(rgb: Array) -> Array:
     Returns:
       [...] float32, 0..255.
     """
-    red, green, blue = (rgb[..., i].astype(jnp.float32) for i in range(3))
+    red, green, blue = (rgb[..., i].astype(floating(rgb)) for i in range(3))
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
@@ -28,7 +28,7 @@ def hsv(rgb: Array) -> Array:
       [..., 3] float32: hue in [0, 1) (0 red, 1/3 green, 2/3 blue; 0 for greys), saturation and value in
       [0, 1].
     """
-    rgb = rgb.astype(jnp.float32) / 255
+    rgb = rgb.astype(floating(rgb)) / 255
     red, green, blue = (rgb[..., i] for i in range(3))
     value = rgb.max(axis=-1)
     chroma = value - rgb.min(axis=-1)

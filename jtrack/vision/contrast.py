@@ -28,7 +28,7 @@ def smoothing_matrix(length: int, sigma: float) -> np.ndarray:
 
 def smooth(image: Array, sigma: float) -> Array:
     """Gaussian smoothing [..., H, W] -> [..., H, W]; `sigma` in pixels is static. See `smoothing_matrix`."""
-    down, across = (smoothing_matrix(n, sigma).astype(np.float32) for n in image.shape[-2:])
+    down, across = (smoothing_matrix(n, sigma).astype(image.dtype) for n in image.shape[-2:])
     return jnp.matmul(jnp.matmul(down, image, precision="highest"), across.T, precision="highest")
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jtrack.errors import unknown_name
-from jtrack.types import Array, Box, Frame
+from jtrack.types import Array, Box, Frame, floating
 from jtrack.vision import resize
 
 BORDERS = ("edge", "zero", "mean")
@@ -82,8 +82,9 @@ def mean_colour(frame: Frame) -> Array:
     height, width, channels = frame.pixels.shape
     # Rows as a product of matrices: far quicker on a CPU than a reduction over both axes at once.
     inside = (jnp.arange(height) < frame.size[0])[:, None]
-    pixels = frame.pixels.astype(jnp.float32).reshape(height, width * channels)
-    columns = jnp.dot(jnp.ones(height), jnp.where(inside, pixels, 0), precision="highest")
+    dtype = floating(frame.pixels)
+    pixels = frame.pixels.astype(dtype).reshape(height, width * channels)
+    columns = jnp.dot(jnp.ones(height, dtype), jnp.where(inside, pixels, 0), precision="highest")
     columns = columns.reshape(width, channels)
     total = jnp.where((jnp.arange(width) < frame.size[1])[:, None], columns, 0).sum(axis=0)
-    return total / jnp.maximum(frame.size.prod(), 1).astype(jnp.float32)
+    return total / jnp.maximum(frame.size.prod(), 1).astype(dtype)

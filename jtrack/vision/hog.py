@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 
 from jtrack.errors import JtrackError
-from jtrack.types import Array
+from jtrack.types import Array, floating
 
 # A quarter per neighbouring block would average; these are the scales of the original features.
 ORIENTATION_GAIN = 0.5
@@ -49,7 +49,7 @@ def fhog(image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.
             f"HOG of an image of {image.shape[-3]} x {image.shape[-2]} pixels is not defined: "
             f"it needs at least 2 cells of {cell} pixels in each direction; enlarge the image"
         )
-    dx, dy = (g[..., : rows * cell, : columns * cell] for g in _gradient(image.astype(jnp.float32)))
+    dx, dy = (g[..., : rows * cell, : columns * cell] for g in _gradient(image.astype(floating(image))))
     # Channels lead while pixels are counted: every operation then runs along contiguous rows.
     sensitive = _pool(_directions(dx, dy, orientations), cell)  # [..., 2 o, rows, columns]
     insensitive = sensitive[..., :orientations, :, :] + sensitive[..., orientations:, :, :]
@@ -57,7 +57,8 @@ def fhog(image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.
     blocks = _block_scales((insensitive**2).sum(axis=-3), cell)
     below = right = slice(1, None)
     above = left = slice(None, -1)
-    contrast, plain, texture = jnp.float32(0), jnp.float32(0), []
+    contrast = plain = jnp.zeros((), dx.dtype)
+    texture = []
     for block in ((below, right), (above, right), (below, left), (above, left)):
         scale = blocks[..., None, block[0], block[1]]
         clipped = jnp.minimum(sensitive * scale, clip)
@@ -74,7 +75,7 @@ def _difference(image: Array, axis: int) -> Array:
     first, last = (lax.slice_in_dim(image, i, i + 1, axis=axis) for i in (0, n - 1))
     after = jnp.concatenate([lax.slice_in_dim(image, 1, n, axis=axis), last], axis=axis)
     before = jnp.concatenate([first, lax.slice_in_dim(image, 0, n - 1, axis=axis)], axis=axis)
-    step = np.full(n, 0.5, np.float32)
+    step = np.full(n, 0.5, image.dtype)
     step[[0, -1]] = 1
     return (after - before) * step.reshape([-1 if i == axis else 1 for i in range(image.ndim)])
 
@@ -107,11 +108,11 @@ def _directions(dx: Array, dy: Array, orientations: int) -> Array:
     return jnp.where(nearest[..., None, :, :] == channel, magnitude[..., None, :, :], 0)
 
 
-def _shares(cells: int, cell: int) -> np.ndarray:
-    """[cells, cells * cell] float32: the bilinear share of each pixel of an axis in each cell's average."""
+def _shares(cells: int, cell: int, dtype: np.dtype) -> np.ndarray:
+    """[cells, cells * cell]: the bilinear share of each pixel of an axis in each cell's average."""
     position = (np.arange(cells * cell) + 0.5) / cell - 0.5
     shares = np.maximum(1 - np.abs(position[None, :] - np.arange(cells)[:, None]), 0) / cell
-    return shares.astype(np.float32)
+    return shares.astype(dtype)
 
 
 def _pool(energy: Array, cell: int) -> Array:
@@ -122,19 +123,19 @@ def _pool(energy: Array, cell: int) -> Array:
     energy = energy.reshape(*lead, rows, cell, width)
     before, own, after = (
         sum(energy[..., i, :] * share[i] for i in range(cell))
-        for share in _shares(3, cell)[:, cell : 2 * cell]
+        for share in _shares(3, cell, energy.dtype)[:, cell : 2 * cell]
     )
     nothing = jnp.zeros_like(own[..., :1, :])
     own += jnp.concatenate([before[..., 1:, :], nothing], axis=-2)
     own += jnp.concatenate([nothing, after[..., :-1, :]], axis=-2)
-    pooled = jnp.einsum("...w,jw->...j", own, _shares(columns, cell), precision="highest")
-    return pooled * _border_gain((rows, columns)).reshape((1,) * len(lead) + (rows, columns))
+    pooled = jnp.einsum("...w,jw->...j", own, _shares(columns, cell, energy.dtype), precision="highest")
+    return pooled * _border_gain((rows, columns), energy.dtype).reshape((1,) * len(lead) + (rows, columns))
 
 
-def _border_gain(size: tuple[int, int]) -> np.ndarray:
+def _border_gain(size: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     """What makes up for the eighth of its weight that a border cell lacks."""
     rows, columns = (np.where((i == 0) | (i == i.size - 1), 8 / 7, 1) for i in map(np.arange, size))
-    return np.outer(rows, columns).astype(np.float32)
+    return np.outer(rows, columns).astype(dtype)
 
 
 def _block_scales(energy: Array, cell: int) -> Array:

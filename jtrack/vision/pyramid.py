@@ -24,7 +24,7 @@ def pyramid(frame: Frame, centre: Array, sides: Array, factors: Array, size: tup
     fine = (2 * size[0], 2 * size[1])
     region = jnp.concatenate([centre - largest / 2, largest])
     base = Frame(crop(frame, region, fine, method="imresample", max_shrink=8), jnp.asarray(fine, jnp.int32))
-    extent = jnp.asarray(fine[::-1], jnp.float32)
+    extent = jnp.asarray(fine[::-1], sides.dtype)
 
     def patch(factor: Array) -> Array:
         inner = extent * (factor / factors[0])

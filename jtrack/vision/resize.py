@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from jtrack.errors import JtrackError, unknown_name
-from jtrack.types import Array
+from jtrack.types import Array, floating
 
 METHODS = ("bilinear", "imresample", "bicubic")
 
@@ -89,16 +89,17 @@ def _mirror(index: Any, start: Any, length: Any, xp: Any) -> Any:
 
 
 def resample(image: Array, axis: int, index: Any, weight: Any) -> Array:
-    """Sums taps along an axis: image [..., n, ...], index and weight [out, K] -> float32 [..., out, ...]."""
+    """Sums taps along an axis: image [..., n, ...], index and weight [out, K] -> [..., out, ...]."""
     axis %= image.ndim
     other_axes = [i for i in range(image.ndim) if i != axis]
+    dtype = floating(image, weight)
 
     def add(total: Array, tap: tuple[Array, Array]) -> tuple[Array, None]:
-        taken = jnp.take(image, tap[0], axis=axis, mode="clip").astype(jnp.float32)
+        taken = jnp.take(image, tap[0], axis=axis, mode="clip").astype(dtype)
         return total + taken * jnp.expand_dims(tap[1], other_axes), None
 
     out, count = index.shape
-    total = jnp.zeros((*image.shape[:axis], out, *image.shape[axis + 1 :]), jnp.float32)
+    total = jnp.zeros((*image.shape[:axis], out, *image.shape[axis + 1 :]), dtype)
     if count > 16:  # a loop, lest compile time grow with the number of taps
         return lax.scan(add, total, (jnp.asarray(index.T), jnp.asarray(weight.T)), unroll=16)[0]
     for k in range(count):
@@ -147,12 +148,12 @@ def resize(maps: Array, size: tuple[int, int], *, method: str) -> Array:
       JtrackError: an unknown method or a size that is not positive.
     """
     check_method(method, size)
-    maps = maps.astype(jnp.float32)
+    maps = maps.astype(floating(maps))
     for axis, out in zip((-3, -2), size, strict=True):
         n = maps.shape[axis]
         if n != out:
             index, weight = taps(
                 np.float64(0), np.float64(n), out, reach=reach(method, n / out), method=method, xp=np
             )
-            maps = resample(maps, axis, np.clip(index, 0, n - 1), weight.astype(np.float32))
+            maps = resample(maps, axis, np.clip(index, 0, n - 1), weight.astype(maps.dtype))
     return maps * IMRESAMPLE_GAIN if method == "imresample" else maps
