@@ -20,6 +20,10 @@ def match(kind: str, name: str, known: Iterable[str]) -> str:
 
     Raises:
       JtrackError: none of the known names is meant.
+
+    Example:
+      >>> match("tracker", "CNN-SVM", ["hcft", "cnn_svm"])
+      'cnn_svm'
     """
     choices = list(known)
     if not isinstance(name, str):

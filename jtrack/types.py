@@ -29,7 +29,7 @@ Conventions:
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -40,7 +40,8 @@ Array = jax.Array
 Box = Array  # [..., 4] float32: x, y, w, h
 Key = Array  # a typed PRNG key, `jax.random.key(seed)`
 PyTree = Any
-# Hyper-parameters: numbers in a profile, float32 arrays in `params["tracker"]`.
+TrackerParams = dict[str, Any]  # {"backbone": weights, "tracker": hyper-parameters}
+# Hyper-parameters: numbers in a profile, arrays in `params["tracker"]`.
 Scalar = Any  # a float, or an array ()
 Vector = Any  # a tuple of floats, or an array [N]
 
@@ -79,12 +80,61 @@ class Output(NamedTuple):
         return f"Output(box={box}, score={score}, lost={lost}, info={{{info}}})"
 
 
+class Init(Protocol):
+    """Begins with a target."""
+
+    def __call__(self, params: TrackerParams, key: Key, frame: Frame, box: Box, /) -> Any:
+        """What is learnt of a target in the first frame.
+
+        Args:
+          params: {"backbone": weights, "tracker": hyper-parameters}.
+          key: a PRNG key, kept in the state by a tracker that draws.
+          frame: the first frame.
+          box: [4] x, y, w, h of the target in it.
+
+        Returns:
+          The state: a pytree whose shapes and types no step changes.
+        """
+
+
+class Step(Protocol):
+    """Follows the target into another frame."""
+
+    def __call__(self, params: TrackerParams, state: Any, frame: Frame, /) -> tuple[Any, Output]:
+        """Locates the target, and learns of it what is cheap.
+
+        Args:
+          params: as of `Init`.
+          state: of the frame before.
+          frame: this frame.
+
+        Returns:
+          The state, of the same shapes and types, and what is said of the frame. Finite on any frame: on a
+          hopeless one the last box is kept and `lost` is set.
+        """
+
+
+class Learn(Protocol):
+    """Learns what is rare and heavy."""
+
+    def __call__(self, params: TrackerParams, state: Any, /) -> Any:
+        """Learns from what `Step` has laid ready.
+
+        Args:
+          params: as of `Init`.
+          state: whose `due` () bool is true. `jtrack.advance` applies `learn` only then.
+
+        Returns:
+          The state, of the same shapes and types, with `due` false.
+        """
+
+
 class Tracker(NamedTuple):
     """The pure functions that make a tracker."""
 
-    init: Callable[[Any, Key, Frame, Box], Any]  # (params, key, frame, box) -> state
-    step: Callable[[Any, Any, Frame], tuple[Any, Output]]  # (params, state, frame) -> state, output
-    learn: Callable[[Any, Any], Any] | None  # (params, state) -> state; applied only when `state.due`
+    init: Init
+    step: Step
+    learn: Learn | None  # None: nothing is ever due
 
     def __repr__(self) -> str:
         functions = ("init", "step") if self.learn is None else ("init", "step", "learn")
@@ -115,6 +165,12 @@ class Profile[C, H](NamedTuple):
 
         Raises:
           JtrackError: neither has a field of this name, or the config refuses the value.
+
+        Example:
+          >>> from jtrack import trackers
+          >>> changed = trackers.profile("fcnt", "default", "tiny").replace(candidates=300, floor=0.2)
+          >>> changed.config.candidates, changed.hyper.floor
+          (300, 0.2)
         """
         config: Any = self.config
         hyper: Any = self.hyper

@@ -139,4 +139,5 @@ def spiral(count: int, *, power: float = 0.75) -> np.ndarray:
     order = np.arange(count)
     distance = (order / max(count - 1, 1)) ** power
     directions = np.stack([np.cos(GOLDEN_ANGLE * order), np.sin(GOLDEN_ANGLE * order)], axis=1)
-    return distance[:, None] * directions
+    places: np.ndarray = distance[:, None] * directions
+    return places

@@ -112,7 +112,8 @@ class Region:
         def salience(candidates: Box, valid: Array, classifier: Array, window: Box, cells: int) -> Array:
             def wanted(candidate: Box, counts: Array) -> Array:
                 described, adjoint = jax.vjp(lambda maps: cut(maps, candidate[None])[0], maps)
-                return adjoint(saliency.seed(described, classifier) * counts)[0]
+                sent: Array = adjoint(saliency.seed(described, classifier) * counts)[0]
+                return sent
 
             seeds = jax.vmap(wanted)(candidates, valid.astype(maps.dtype)).max(axis=0)
             (gradient,) = backward(seeds)

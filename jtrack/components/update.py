@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jtrack.types import Array, Scalar
+from jtrack.types import Array
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ByScore:
         return jnp.where(lost, 0.0, score)
 
 
-def allowed(score: Array, average: Array, threshold: Scalar) -> Array:
+def allowed(score: Array, average: Array, threshold: Array | float) -> Array:
     """Whether a frame may be learnt () bool: its score reaches a share of the average one.
 
     Args:
@@ -43,7 +43,7 @@ def allowed(score: Array, average: Array, threshold: Scalar) -> Array:
     return score >= threshold * average
 
 
-def averaged(average: Array, score: Array, rate: Scalar, *, most: float | None = None) -> Array:
+def averaged(average: Array, score: Array, rate: Array | float, *, most: float | None = None) -> Array:
     """The exponential moving average of scores after another frame ().
 
     Args:
@@ -57,4 +57,5 @@ def averaged(average: Array, score: Array, rate: Scalar, *, most: float | None =
 
 def where[T](condition: Array, then: T, otherwise: T) -> T:
     """One of two states of the same structure, leaf by leaf; `condition` is () bool."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
+    chosen: T = jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
+    return chosen

@@ -11,6 +11,7 @@ in the first frame. Tracking does not use them.
     scores   = logits(params, values)       # [N, 2]: background, object
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -87,6 +88,12 @@ def with_fc6(key: Key, fc6: Dense, out: int) -> Params:
     return Params(
         Dense(kernel, bias), _dense(keys[0], hidden, out, 2.0, dtype), _dense(keys[1], out, 2, 1.0, dtype)
     )
+
+
+def stored(weights: Mapping[str, Mapping[str, Any]], name: str) -> Dense:
+    """A fully connected layer of a network's weights, in float32 even where they are bfloat16."""
+    kernel, bias = (jnp.asarray(weights[name][part]) for part in ("kernel", "bias"))
+    return Dense(kernel.astype(floating(kernel)), bias.astype(floating(bias)))
 
 
 def _dense(key: Key, inputs: int, outputs: int, gain: float, dtype: jax.typing.DTypeLike) -> Dense:

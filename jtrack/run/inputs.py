@@ -54,6 +54,11 @@ def to_frame(image: np.ndarray | Array, canvas: tuple[int, int] | None = None) -
 
     Raises:
       JtrackError: an image of another shape or dtype, or one larger than the canvas.
+
+    Example:
+      >>> import jtrack, numpy as np
+      >>> jtrack.to_frame(np.zeros((48, 100, 3), np.uint8))
+      Frame(pixels=uint8[128, 128, 3], size=[48, 100])
     """
     if isinstance(image, jax.core.Tracer) or _is_floating(image):
         if image.ndim != 3 or image.shape[2] != 3:

@@ -239,6 +239,14 @@ def track(
 
     Raises:
       JtrackError: for a source that cannot be opened, a box that cannot be tracked, or an unknown name.
+
+    Example:
+      >>> import jtrack
+      >>> from jtrack.data import synthetic
+      >>> clip = synthetic.clip(frames=3, size=(96, 128))
+      >>> track = jtrack.track(clip, clip.boxes[0], tracker="hcft", backbone="tiny")
+      >>> track.boxes.shape, track.scores.shape
+      ((3, 4), (3,))
     """
     frames = open_frames(source, start=start, end=end)
     boxes = check_boxes(box, frames.size, inside=True)

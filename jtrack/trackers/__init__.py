@@ -158,6 +158,11 @@ def profile(tracker: str | Row, name: str, backbone: str | Backbone = "none") ->
 
     Raises:
       JtrackError: an unknown name, or a network that the tracker cannot stand on.
+
+    Example:
+      >>> from jtrack import trackers
+      >>> trackers.profile("hcft", "release2016", "vgg19").config.layers
+      (('relu5_4',), ('relu4_4',), ('relu3_4',))
     """
     row = find(tracker)
     make = row.profiles[match(f"profile of {row.name}", name, row.profiles)]
@@ -195,6 +200,11 @@ def create(
     Raises:
       JtrackError: an unknown name, a change that the tracker cannot work with, weights that are not there, or
         weights that the tracker would not use.
+
+    Example:
+      >>> from jtrack import trackers
+      >>> trackers.create("hcft", profile="paper", backbone="tiny", changes={"learning_rate": 0.02})
+      BoundTracker(hcft paper on tiny (float32, 5,692 weights))
     """
     row = find(tracker)
     profile = match(f"profile of {row.name}", profile, row.profiles)

@@ -31,7 +31,7 @@ from jtrack.components.scale import Pyramid
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency_filter
 from jtrack.learning.saliency_filter import SaliencyFilter, UniformPrior, WeightedPrior
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, variant
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, variant
 from jtrack.vision import boxes
 
 
@@ -134,12 +134,12 @@ def region_of(backbone: Backbone) -> Region:
     return Region(stages.region, REGION_CELLS.get(backbone.name, 4), stages.region_size)
 
 
-def _paper(backbone: Backbone) -> Profile:
+def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
     """The text: every candidate is passed through the network, the box keeps its size."""
     return Profile(Config(patches_of(backbone)), Hyper())
 
 
-def _default(backbone: Backbone) -> Profile:
+def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     """Recommended: one pass of the network for all candidates, the scale followed, learning only when sure.
 
     One pass of the network over the surroundings describes all candidates, and one pass backwards projects
@@ -157,7 +157,7 @@ def _default(backbone: Backbone) -> Profile:
     return Profile(config, Hyper(threshold=-0.5, update_threshold=0.75))
 
 
-PROFILES: dict[str, Callable[[Backbone], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "paper": _paper,
     "svm_only": variant(
@@ -199,7 +199,7 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
     )
 
 
-def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     hyper, dtype = params["tracker"], box.dtype
     key, near_key, far_key = jax.random.split(key, 3)
     centre, size = boxes.centre(box), box[2:]
@@ -251,7 +251,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
 
 
 def _step(
-    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
+    backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
     hyper = params["tracker"]
     key, draw = jax.random.split(state.key)
@@ -337,7 +337,7 @@ def _find(
     return state.centre + offset[::-1] * cell, following, window, cell, maps
 
 
-def _learn(budget: int, params: dict, state: State) -> State:
+def _learn(budget: int, params: PyTree, state: State) -> State:
     """Learns what `_step` laid ready, then gives up what is beyond the budget."""
     cost = params["tracker"].cost
     svm = incremental_svm.add(state.svm, state.features, state.labels, cost, state.labels != 0)

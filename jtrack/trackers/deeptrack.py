@@ -31,7 +31,7 @@ from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
 from jtrack.learning.replay_buffer import ReplayBuffer
 from jtrack.learning.structural_loss import Structural, Uniform
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes, cues
 from jtrack.vision.cues import Fixed, Stretched
 
@@ -164,13 +164,13 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-def _paper(backbone: Backbone) -> Profile:
+def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
     """The text: the numbers it prints."""
     del backbone
     return Profile(Config(), Hyper())
 
 
-def _default(backbone: Backbone) -> Profile:
+def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     """Recommended: fixed cue ranges, opponent colours, momentum, the mean of the best candidates.
 
     Cues keep fixed ranges around 0, so that what passes by does not change how the target looks, and hue,
@@ -224,7 +224,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "eager": ("no lazy update, every frame trains", {"retrain_above": -1.0}),
     "joint": ("all cues are trained at once on the fused loss", {"schedule": "joint"}),
 }
-PROFILES: dict[str, Callable[[Backbone], Profile]] = {"default": _default, "paper": _paper}
+PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {"default": _default, "paper": _paper}
 for _name, (_about, _changes) in ABLATIONS.items():
     PROFILES[_name] = variant(_default, f"Ablation of default: {_about}.", **_changes)
 
@@ -246,7 +246,7 @@ def deeptrack(backbone: Backbone, config: Config) -> Tracker:
     )
 
 
-def _init(config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+def _init(config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     key, weights_key, near_key, far_key = jax.random.split(key, 4)
     shape, dtype = (SIDE, SIDE, len(config.grey_cues)), box.dtype
     state = State(
@@ -269,7 +269,7 @@ def _init(config: Config, params: dict, key: Key, frame: Frame, box: Box) -> Sta
     return _learn(dataclasses.replace(config, budget=config.first_budget), params, state)
 
 
-def _step(config: Config, precision: str, params: dict, state: State, frame: Frame) -> tuple[State, Output]:
+def _step(config: Config, precision: str, params: PyTree, state: State, frame: Frame) -> tuple[State, Output]:
     hyper = params["tracker"]
     key, search_key, near_key, far_key, draw_key = jax.random.split(state.key, 5)
     image = _cues(config, frame, state.box, state.colour)
@@ -326,7 +326,7 @@ def _step(config: Config, precision: str, params: dict, state: State, frame: Fra
     return state._replace(box=box, due=due), Output(box, confidence, lost, info)
 
 
-def _learn(config: Config, params: dict, state: State) -> State:
+def _learn(config: Config, params: PyTree, state: State) -> State:
     """Trains the network on what the buffers hold."""
     hyper = params["tracker"]
     key, train_key = jax.random.split(state.key)

@@ -35,7 +35,7 @@ from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.heat_map_memory import Memory, Sample
 from jtrack.learning.heat_map_net import Head, Samples
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, variant
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes, grid, heat_map
 from jtrack.vision.resize import resize
 
@@ -189,7 +189,7 @@ def layers_of(backbone: Backbone) -> tuple[str, str]:
     return LAYERS.get(backbone.name, (stages.stride8, stages.stride16))
 
 
-def _paper(backbone: Backbone) -> Profile:
+def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
     """The text: the numbers it prints.
 
     Regions have 368 pixels, as the sizes of its maps say, not 386.
@@ -224,19 +224,19 @@ def _paper(backbone: Backbone) -> Profile:
     return Profile(config, chosen)
 
 
-def _release2015(backbone: Backbone) -> Profile:
+def _release2015(backbone: Backbone) -> Profile[Config, Hyper]:
     """The authors' first code (f2f5e03)."""
     return Profile(Config(*layers_of(backbone), curvature=-1.0), Hyper())
 
 
-def _release2016(backbone: Backbone) -> Profile:
+def _release2016(backbone: Backbone) -> Profile[Config, Hyper]:
     """The authors' later code (d2d9e72): 700 candidates, gates on the scale."""
     config = Config(*layers_of(backbone), curvature=-1.0, candidates=700)
     chosen = Hyper(position_deviation=0.0, position_share=1 / 7, scale_gates=(0.45, 0.4, 0.35, 0.49))
     return Profile(config, chosen)
 
 
-def _default(backbone: Backbone) -> Profile:
+def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     """Recommended: coarser maps, exact geometry, a scale filter, distractors handled more carefully.
 
     It makes the paper's numbers of updates, and has three rules of our own. No frame is the best one while
@@ -269,7 +269,7 @@ def _default(backbone: Backbone) -> Profile:
     return Profile(config, chosen)
 
 
-PROFILES: dict[str, Callable[[Backbone], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "paper": _paper,
     "release2015": _release2015,
@@ -302,7 +302,7 @@ def fcnt(backbone: Backbone, config: Config) -> Tracker:
     )
 
 
-def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     hyper, dtype = params["tracker"], box.dtype
     key, specific_key, general_key = jax.random.split(key, 3)
     region = config.region.around(box, box[2:])
@@ -367,7 +367,7 @@ def _first_head(
 
 
 def _step(
-    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
+    backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
     hyper = params["tracker"]
     key, draw_key = jax.random.split(state.key)
@@ -485,7 +485,7 @@ def _remembered(
     )
 
 
-def _learn(config: Config, params: dict, state: State) -> State:
+def _learn(config: Config, params: PyTree, state: State) -> State:
     """Adapts SNet by the rules that are due; the adaptation first."""
     hyper = params["tracker"]
     memory, head = there(state.memory), there(state.specific)
@@ -536,7 +536,7 @@ def _features(
     return {name: maps[layer] for name, layer in layers.items()}
 
 
-def scale_opens(least_confidence: Array, width: Array, gates: Vector) -> Array:
+def scale_opens(least_confidence: Array, width: Array, gates: Array) -> Array:
     """Whether the search for scale may begin () bool, by the released rule.
 
     Args:

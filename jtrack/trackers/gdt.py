@@ -42,9 +42,9 @@ from jtrack.components import calibration, motion, samples, update
 from jtrack.components.features import Patches, Region
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
 from jtrack.learning.caffe_sgd import Rates
-from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED, Dense
+from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED
 from jtrack.learning.gaussian_layer import Gaussian
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, floating, variant
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes
 from jtrack.weights import checkpoints
 
@@ -138,7 +138,7 @@ class State(NamedTuple):
     due: Array  # () bool: whether `learn` is to be applied
 
 
-def _paper(backbone: Backbone) -> Profile:
+def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
     """The text: every candidate is passed through the network."""
     config = Config(
         Patches(box_feature.feature_of(backbone.name)),
@@ -152,7 +152,7 @@ def _paper(backbone: Backbone) -> Profile:
     return Profile(config, Hyper())
 
 
-def _default(backbone: Backbone) -> Profile:
+def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     """Recommended: one pass of the network a scale, a small head, the first target shown rotated too.
 
     The box is the mean of the best candidates, and keeps its size in frames that are not learnt. The head is
@@ -186,7 +186,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
-PROFILES: dict[str, Callable[[Backbone], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "paper": _paper,
     "no_bp": variant(_default, "Table 1, of default: online the Gaussians alone are learnt.", online_steps=0),
@@ -226,7 +226,7 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
     )
 
 
-def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     hyper, weights, dtype = params["tracker"], params["backbone"], box.dtype
     key, head_key, sample_key, rotation_key, batch_key = jax.random.split(key, 5)
     first_size = config.features.first_size if isinstance(config.features, Region) else None
@@ -280,7 +280,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
 
 
 def _step(
-    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
+    backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
     hyper = params["tracker"]
     key, draw = jax.random.split(state.key)
@@ -332,7 +332,7 @@ def _step(
     return following, Output(box, confidence, ~found, info if config.info else {})
 
 
-def _learn(steps: int, params: dict, state: State) -> State:
+def _learn(steps: int, params: PyTree, state: State) -> State:
     """Steps of the head up the difference between target and background, the Gaussians fixed (stage 2)."""
     hyper = params["tracker"]
     assert state.head is not None and state.batch is not None and state.labels is not None
@@ -373,21 +373,14 @@ def first_head(
     if start == "pretrained":
         if not feature.own:
             return None, new
-        pretrained = fc_head.with_fc6(key, layer_of(weights, "fc6"), weights["fc7"]["bias"].shape[0])
-        return pretrained._replace(fc7=layer_of(weights, "fc7")), new
+        pretrained = fc_head.with_fc6(key, fc_head.stored(weights, "fc6"), weights["fc7"]["bias"].shape[0])
+        return pretrained._replace(fc7=fc_head.stored(weights, "fc7")), new
     if start == "objectness" and f"{checkpoints.PREFIX}fc6" in weights:
-        layers = (layer_of(weights, checkpoints.PREFIX + name) for name in fc_head.Params._fields)
+        layers = (fc_head.stored(weights, checkpoints.PREFIX + name) for name in fc_head.Params._fields)
         return fc_head.Params(*layers), fc_head.Params(TRAINED, TRAINED, TRAINED)
     if feature.own:
-        return fc_head.with_fc6(key, layer_of(weights, "fc6"), sizes[2]), new._replace(fc6=TRAINED)
+        return fc_head.with_fc6(key, fc_head.stored(weights, "fc6"), sizes[2]), new._replace(fc6=TRAINED)
     return fc_head.init(key, *sizes, dtype), new
-
-
-def layer_of(weights: Params, name: str) -> Dense:
-    """A fully connected layer of stored weights, in float32 even where the network's are bfloat16."""
-    return Dense(
-        *(jnp.asarray(weights[name][part], floating(weights[name][part])) for part in ("kernel", "bias"))
-    )
 
 
 def values(head: fc_head.Params | None, features: Array) -> Array:

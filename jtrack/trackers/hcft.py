@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack import checks
-from jtrack.backbones import Backbone
+from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale
 from jtrack.components.motion import SquareWindow
@@ -31,7 +31,7 @@ from jtrack.components.update import ByScore, EveryFrame
 from jtrack.learning import correlation_filter, peak
 from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, Scalar, Tracker, Vector, floating
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, floating
 from jtrack.vision.crop import crop
 from jtrack.vision.windows import gaussian_label
 
@@ -263,7 +263,7 @@ CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
 
 def _profile(
     backbone: Backbone, *groups: str, layer_weights: tuple[float, ...] = (1.0, 0.5, 0.02), **structure: Any
-) -> Profile:
+) -> Profile[Config, Hyper]:
     """A profile on a network's layers.
 
     Args:
@@ -284,17 +284,17 @@ def _profile(
     return Profile(Config(layers=layers, **structure), hyper)
 
 
-def _paper(backbone: Backbone) -> Profile:
+def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
     """The text, its misprints corrected: primal filters, coarse-to-fine search."""
     return _profile(backbone, "5", "4", "3", filters=Primal(), combination=CoarseToFine())
 
 
-def _release2016(backbone: Backbone) -> Profile:
+def _release2016(backbone: Backbone) -> Profile[Config, Hyper]:
     """The authors' code that reproduces the paper's numbers: a raw weighted sum, no scale."""
     return _profile(backbone, "5", "4", "3")
 
 
-def _release2018(backbone: Backbone) -> Profile:
+def _release2018(backbone: Backbone) -> Profile[Config, Hyper]:
     """The authors' last version: normalised responses, a scale filter of 33 scales."""
     return _profile(
         backbone,
@@ -305,7 +305,7 @@ def _release2018(backbone: Backbone) -> Profile:
     )
 
 
-def _default(backbone: Backbone) -> Profile:
+def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     """Recommended: the best of both releases, a square window on a fixed grid, learning by the score.
 
     From 2018 the normalised responses with their weights and the scale filter; beyond both, a square window
@@ -327,17 +327,17 @@ def _default(backbone: Backbone) -> Profile:
     )
 
 
-def _ablation(about: str, *groups: str) -> Callable[[Backbone], Profile]:
+def _ablation(about: str, *groups: str) -> Callable[[Backbone], Profile[Config, Hyper]]:
     """A configuration of Figure 7: the released tracker of 2016 on other layers."""
 
-    def make(backbone: Backbone) -> Profile:
+    def make(backbone: Backbone) -> Profile[Config, Hyper]:
         return _profile(backbone, *groups)
 
     make.__doc__ = f"Figure 7: release2016 {about}."
     return make
 
 
-PROFILES: dict[str, Callable[[Backbone], Profile]] = {
+PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "paper": _paper,
     "release2016": _release2016,
@@ -375,7 +375,7 @@ def hcft(backbone: Backbone, config: Config) -> Tracker:
     )
 
 
-def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Frame, box: Box) -> State:
+def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     del key  # nothing is random
     hyper = params["tracker"]
     checks.require(
@@ -399,7 +399,7 @@ def _init(backbone: Backbone, config: Config, params: dict, key: Key, frame: Fra
 
 
 def _step(
-    backbone: Backbone, config: Config, params: dict, state: State, frame: Frame
+    backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
     hyper, grid = params["tracker"], _fixed(config.grid)
     window = config.window.around(state.centre, state.window, state.scale)
@@ -450,7 +450,7 @@ def _step(
 
 
 def _describe(
-    backbone: Backbone, config: Config, weights: dict, frame: Frame, window: Box
+    backbone: Backbone, config: Config, weights: Params, frame: Frame, window: Box
 ) -> tuple[Array, ...]:
     """Windowed features of a search window as spectra, one [C, M, N // 2 + 1] per filter."""
     layers = tuple(layer for group in config.layers for layer in group)
@@ -464,7 +464,7 @@ def _describe(
 
 
 def _train(
-    backbone: Backbone, config: Config, params: dict, frame: Frame, state: State
+    backbone: Backbone, config: Config, params: PyTree, frame: Frame, state: State
 ) -> tuple[Filter, ...]:
     """Filters learnt from this frame alone, at the target's present place."""
     hyper = params["tracker"]

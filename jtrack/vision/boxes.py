@@ -39,6 +39,11 @@ def iou(a: Box, b: Box) -> Array:
     Returns:
       [...] in [0, 1]; 0 where both boxes are empty. A box of zero or negative width or height is empty.
       Values and gradients are finite everywhere.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(iou(jnp.array([0.0, 0.0, 2.0, 2.0]), jnp.array([1.0, 0.0, 2.0, 2.0])))
+      0.3333333432674408
     """
     shape = jnp.broadcast_shapes(a.shape, b.shape)
     a, b = jnp.broadcast_to(a, shape), jnp.broadcast_to(b, shape)
