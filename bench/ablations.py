@@ -42,7 +42,7 @@ def main() -> None:
     print(f"{options.tracker}, {net}: mean over {', '.join(dataset.names)}; seeds: {options.repeats}.\n")
     print("| Profile | Precision at 20 px | AUC | Frames/s |\n| --- | --: | --: | --: |", flush=True)
     for name in names:
-        tracker = adapters.contestant(trackers.create(options.tracker, profile=name, backbone=net))
+        tracker = adapters.evaluated(trackers.create(options.tracker, profile=name, backbone=net))
         repeats = 1 if tracker.deterministic else options.repeats
         done = evaluate(tracker, dataset, protocol.load("ope"), options.out, repeats=repeats)
         if done.failures:

@@ -80,14 +80,14 @@ def carry_out(name: str, into: Path, root: Path, only: str | None) -> None:
         if only and only not in chosen:
             continue
         tracker, profile, backbone = chosen.split()
-        contestant = adapters.contestant(tracker, profile=profile, backbone=backbone)
+        entrant = adapters.evaluated(tracker, profile=profile, backbone=backbone)
         for kind, folder in plan["data"]:
             dataset = data.open_dataset(kind, root / folder)
             print(f"{chosen} on {folder}, {rules.name}", flush=True)
             try:
                 with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
                     done = evaluate(
-                        contestant, dataset, rules, into, repeats=plan.get("repeats"), on_progress=on_progress
+                        entrant, dataset, rules, into, repeats=plan.get("repeats"), on_progress=on_progress
                     )
                 print(f"  {done.made} run, {done.kept} were there, {len(done.failures)} failed", flush=True)
             finally:

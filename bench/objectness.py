@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from jtrack import backbones
-from jtrack.data.detection import joined, open_boxed
+from jtrack.data.detection import joined, open_detection
 from jtrack.data.folder import read_image
 from jtrack.train import objectness
 from jtrack.weights import checkpoints as entries
@@ -50,7 +50,7 @@ def main() -> None:
     specs = options.data or ["scenes:600"]
     if options.imagenet:
         specs.append(f"folder:{weak_boxes(options.imagenet, options.out / 'weak_boxes')}")
-    data = joined([open_boxed(spec) for spec in specs])
+    data = joined([open_detection(spec) for spec in specs])
     print(f"{data.name}: {data.length} images, {options.steps} steps of {options.batch} patches\n")
     print("| Network | Before, linear classifier | Head alone | All layers | Seconds a step (head, all) |")
     print("| --- | --- | --- | --- | --- |")

@@ -21,11 +21,17 @@ def there[T](value: T | None) -> T:
 
 
 def choices(config: Any) -> None:
-    """Refuses a field that is not one of the words its `Literal` type allows.
+    """Refuses a field that is not one of the words its `Literal` type allows, or not one of its parts.
 
     Raises:
-      JtrackError: names the field, the word and those there are.
+      JtrackError: names the field, what it is and what there is.
     """
+    for name, parts in _parts(type(config)).items():
+        if not isinstance(getattr(config, name), parts):
+            able = ", ".join("None" if part is type(None) else f"{part.__name__}()" for part in parts)
+            raise JtrackError(
+                f"{name} of {_owner(config)} is {getattr(config, name)!r}: it must be one of {able}"
+            )
     for name, allowed in _literals(type(config)).items():
         if getattr(config, name) not in allowed:
             raise unknown_name(f"{name} of {_owner(config)}", str(getattr(config, name)), allowed)
@@ -60,8 +66,20 @@ def size(config: Any, name: str) -> None:
 
 
 def _owner(config: Any) -> str:
-    """The tracker that a config is of."""
-    return type(config).__module__.rpartition(".")[2]
+    """The tracker that a config is of; a part by its own name."""
+    kind = type(config)
+    return kind.__module__.rpartition(".")[2] if kind.__name__ == "Config" else kind.__name__
+
+
+def _parts(kind: Any) -> dict[str, tuple[type, ...]]:
+    """The fields that are parts, with the classes that each may be of."""
+    hints = typing.get_type_hints(kind)
+    found = {}
+    for field in dataclasses.fields(kind):
+        classes = typing.get_args(hints[field.name]) or (hints[field.name],)
+        if any(dataclasses.is_dataclass(each) for each in classes):
+            found[field.name] = tuple(each for each in classes if isinstance(each, type))
+    return found
 
 
 def _literals(kind: Any) -> dict[str, tuple[str, ...]]:

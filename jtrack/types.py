@@ -214,12 +214,19 @@ def as_arrays(hyper: Any, dtype: Any = np.float32) -> Any:
     Raises:
       JtrackError: one is no number, or NaN.
     """
-    made = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, value in hyper._asdict().items():
+        shape = np.shape(type(hyper)._field_defaults.get(name, value))
         try:
-            made[name] = np.asarray(value, dtype)
-        except (TypeError, ValueError):
-            raise JtrackError(f"{name} is {value!r}: it must be a number, or several") from None
-        if np.isnan(made[name]).any():
+            array = np.asarray(value)
+        except ValueError:
+            array = np.asarray(None)
+        if array.size and array.dtype.kind not in "iuf":
+            raise JtrackError(f"{name} is {value!r}: it must be a number, or several")
+        if array.ndim != len(shape):
+            count = "several numbers" if shape else "one number"
+            raise JtrackError(f"{name} is {value!r}: it must be {count}")
+        arrays[name] = array.astype(dtype)
+        if np.isnan(arrays[name]).any():
             raise JtrackError(f"{name} is {value!r}: it must not be NaN")
-    return type(hyper)(**made)
+    return type(hyper)(**arrays)

@@ -53,7 +53,7 @@ def test_calibration_prints_a_table_a_run(data, tmp_path):
     """Of the runs of a results folder, whose scores and overlaps are read from its files."""
     dataset = open_dataset("otb", data / "otb")
     for profile in ("release2016", "default"):
-        tracker = adapters.contestant("hcft", profile=profile, backbone="tiny")
+        tracker = adapters.evaluated("hcft", profile=profile, backbone="tiny")
         evaluate(tracker, dataset, protocol.load("ope"), tmp_path)
     text = command("calibration.py", tmp_path)
     found = tables(text)

@@ -7,7 +7,7 @@ import pytest
 from jtrack import backbones, data, devices, trackers
 from jtrack.benchmark import protocol
 from jtrack.data.dataset import KINDS
-from jtrack.data.detection import open_boxed
+from jtrack.data.detection import open_detection
 from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.weights import store
@@ -51,7 +51,7 @@ def test_names_of_trackers_profiles_networks_and_precisions():
 def test_names_of_protocols_datasets_and_weights(user_weights):
     assert protocol.load("OPE").name == "ope"
     assert data.open_dataset("Synthetic").kind == "synthetic"
-    assert open_boxed("Scenes:3").name == open_boxed("scenes:3").name
+    assert open_detection("Scenes:3").name == open_detection("scenes:3").name
     assert store.locate("GoogLeNet") is None and store.entry("GoogLeNet").name == "googlenet"
     assert store.load("HOG") == {}
     with pytest.raises(JtrackError, match="no weights of googlenet"):

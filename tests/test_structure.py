@@ -64,6 +64,17 @@ def test_few_functions_take_everything():
     assert len(wide_functions()) <= 25, wide_functions()
 
 
+def test_no_part_takes_everything():
+    wide = [
+        f"{path.stem}.{node.name}"
+        for path in (PACKAGE / "components").glob("*.py")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef)
+        if WHOLE & {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+    ]
+    assert wide == []
+
+
 def code_of(path):
     """The code of a file: of a notebook, its cells'."""
     if path.suffix != ".ipynb":
@@ -94,6 +105,10 @@ def test_no_other_code_names_a_tracker():
         words = {word for text in texts if isinstance(text, str) for word in re.findall(r"\w+", text)}
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names |= {part for alias in node.names for part in alias.name.split(".")}
+                names |= set((getattr(node, "module", None) or "").split("."))
         if mentioned := set(trackers.names()) & (words | names):
             named[path.relative_to(PACKAGE).as_posix()] = sorted(mentioned)
     assert named == {}

@@ -58,7 +58,7 @@ _RUNNING = (
 _APART = ("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*", "draw.py", "matlab.py")
 
 
-class Said(NamedTuple):
+class Prediction(NamedTuple):
     """What a tracker says of a frame."""
 
     box: np.ndarray  # [4] float64 x, y, w, h, 0-based; NaN where there is none
@@ -75,11 +75,11 @@ class Session(Protocol):
     def init(self, image: np.ndarray, box: np.ndarray) -> None:
         """Starts on a target: image uint8 [H, W, 3] RGB, box [4] x, y, w, h, 0-based."""
 
-    def update(self, image: np.ndarray) -> Said:
+    def update(self, image: np.ndarray) -> Prediction:
         """Tracks it in the next frame."""
 
 
-class Contestant(NamedTuple):
+class EvaluatedTracker(NamedTuple):
     """A tracker that can be evaluated."""
 
     label: Mapping[str, Any]  # all that shapes its numbers but the data; "tracker" is its name
@@ -99,7 +99,7 @@ class External(Protocol):
         """The box in the next frame."""
 
 
-def contestant(
+def evaluated(
     tracker: str | BoundTracker,
     *,
     profile: str = "default",
@@ -107,7 +107,7 @@ def contestant(
     precision: str = "float32",
     weights: str | Path | None = None,
     models: Sequence[str | Path] = (),
-) -> Contestant:
+) -> EvaluatedTracker:
     """Finds a tracker by name.
 
     Args:
@@ -146,7 +146,7 @@ def contestant(
     return external(tracker)
 
 
-def ours(built: BoundTracker) -> Contestant:
+def ours(built: BoundTracker) -> EvaluatedTracker:
     """A tracker of jtrack."""
     numbers = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist()
@@ -156,7 +156,7 @@ def ours(built: BoundTracker) -> Contestant:
     facts["configuration"] = facts.pop("digest")
     params = jax.device_put(built.params)
     ready: set[tuple[Tracker, tuple[int, int]]] = set()
-    return Contestant(
+    return EvaluatedTracker(
         label=facts | {"code": code_digest(built.name, _file_of(built.row))} | _numerics(),
         about={"config": str(built.config), "numbers": numbers},
         deterministic=draws_nothing(built),
@@ -277,12 +277,12 @@ class _Stream:
         self._state = self._run.init(self._params, self._key, to_frame(image, self._canvas), start)
         jax.block_until_ready(self._state)
 
-    def update(self, image: np.ndarray) -> Said:
+    def update(self, image: np.ndarray) -> Prediction:
         if self._run is None:
             raise JtrackError("a tracker is asked for its second frame before it was given its first")
         self._state, output = self._run.step(self._params, self._state, to_frame(image, self._canvas))
         box, score, lost = jax.device_get((output.box, output.score, output.lost))
-        return Said(np.asarray(box, np.float64), float(score), bool(lost))
+        return Prediction(np.asarray(box, np.float64), float(score), bool(lost))
 
     def _made(self, image: np.ndarray, box: np.ndarray) -> Tracker:
         size = image.shape[:2]
@@ -290,7 +290,7 @@ class _Stream:
         return make_tracker(self._built.factory, self._built.backbone, self._built.for_target(checked, size))
 
 
-def external(tracker: str) -> Contestant:
+def external(tracker: str) -> EvaluatedTracker:
     """Loads a tracker from elsewhere, `module:NAME` or `file.py:NAME`, **by running its code**.
 
     Raises:
@@ -314,7 +314,7 @@ def external(tracker: str) -> Contestant:
     return _adapted(make, label, {"file": str(source)})
 
 
-def opencv(name: str, models: Sequence[str | Path] = ()) -> Contestant:
+def opencv(name: str, models: Sequence[str | Path] = ()) -> EvaluatedTracker:
     """One of OpenCV's trackers: `mil`; `vit`, which needs its file; `nano`, which needs two (backbone, head).
 
     MIL takes its random numbers from the clock: no seed repeats its boxes.
@@ -394,18 +394,18 @@ class _Adapted:
         self._tracker = self._make()
         self._tracker.init(image, (x, y, w, h))
 
-    def update(self, image: np.ndarray) -> Said:
+    def update(self, image: np.ndarray) -> Prediction:
         assert self._tracker is not None
         box = self._tracker.update(image)
         if box is None:
-            return Said(np.full(4, np.nan), lost=True)
+            return Prediction(np.full(4, np.nan), lost=True)
         try:
             said = np.asarray(box, np.float64)
         except (TypeError, ValueError):
             said = np.empty(0)
         if said.shape != (4,):
             raise JtrackError(f"the tracker's update returned {box!r}: needed is a box x, y, w, h, or None")
-        return Said(said, lost=False)
+        return Prediction(said, lost=False)
 
 
 def _adapted(
@@ -414,8 +414,8 @@ def _adapted(
     about: dict[str, Any],
     *,
     deterministic: bool | None = None,
-) -> Contestant:
-    """A contestant of what makes a tracker, which is tried once."""
+) -> EvaluatedTracker:
+    """The evaluated tracker of what makes one, which is tried once."""
     label = label | {"code": code_digest()}
     seeded = "seed" in _parameters(make)
     first = make(seed=0) if seeded else make()
@@ -431,7 +431,7 @@ def _adapted(
     def start(seed: int) -> Session:
         return _Adapted(lambda: make(seed=seed) if seeded else make())
 
-    return Contestant(label, about, deterministic, start)
+    return EvaluatedTracker(label, about, deterministic, start)
 
 
 def _parameters(make: Callable[..., Any]) -> Mapping[str, Any]:

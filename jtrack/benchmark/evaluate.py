@@ -1,7 +1,7 @@
 """Runs a tracker over the sequences of a dataset by a protocol, and keeps what it does.
 
     dataset = jtrack.data.open_dataset("otb", root, subset="cvpr13")
-    tracker = adapters.contestant("hcft", backbone="googlenet")
+    tracker = adapters.evaluated("hcft", backbone="googlenet")
     evaluate(tracker, dataset, protocol.load("ope"), "results")
 
 What is kept already is not run again, and a sequence that fails does not keep the others from being run. Any
@@ -23,7 +23,7 @@ import numpy as np
 
 from jtrack import data
 from jtrack.benchmark import machine, vot_measures
-from jtrack.benchmark.adapters import Contestant
+from jtrack.benchmark.adapters import EvaluatedTracker
 from jtrack.benchmark.protocol import Protocol, Trial, noisy, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Store, Trajectory, open_store
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
@@ -60,7 +60,7 @@ type OnProgress = Callable[[Progress], object]
 
 
 def evaluate(
-    contestant: Contestant,
+    evaluated: EvaluatedTracker,
     dataset: Dataset,
     protocol: Protocol,
     results: str | Path,
@@ -77,7 +77,7 @@ def evaluate(
     and GOT-10k take it. What is compiled is compiled before, and not counted.
 
     Args:
-      contestant: the tracker; see `adapters.contestant`.
+      evaluated: the tracker; see `adapters.evaluated`.
       dataset: the sequences.
       protocol: how they are run.
       results: the folder for all results; this run's is made in it, named by the tracker and a digest of all
@@ -98,16 +98,16 @@ def evaluate(
         if number is not None and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
     if lanes > 1:
-        _check_lanes(contestant, protocol)
-    if repeats is None and contestant.deterministic and not protocol.noise:
+        _check_lanes(evaluated, protocol)
+    if repeats is None and evaluated.deterministic and not protocol.noise:
         repeats = 1
-    label = dict(contestant.label) | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
+    label = dict(evaluated.label) | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
     label |= {"opencv": cv2.__version__}  # which decodes the frames
     about = {"root": str(dataset.root.absolute()), "list": dataset.subset}
     about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    here = machine.describe(lanes=lanes, jax_device=contestant.built is not None)
-    store = open_store(results, label, dict(contestant.about) | about, _data(dataset), here)
-    work = _Work(contestant, dataset, protocol, store, lanes)
+    here = machine.describe(lanes=lanes, jax_device=evaluated.built is not None)
+    store = open_store(results, label, dict(evaluated.about) | about, _data(dataset), here)
+    work = _Work(evaluated, dataset, protocol, store, lanes)
     plans = [plan for name in dataset.names if (plan := work.plan(name, repeats, seed, limit))]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
     groups = _grouped([plan for plan in plans if plan.missing], lanes)
@@ -118,7 +118,7 @@ def evaluate(
 
 
 def run_trial(
-    contestant: Contestant,
+    evaluated: EvaluatedTracker,
     sequence: Sequence,
     protocol: Protocol,
     trial: Trial,
@@ -127,7 +127,7 @@ def run_trial(
     """Runs one trial, restarting the tracker after failures where the protocol says so.
 
     Args:
-      contestant: the tracker.
+      evaluated: the tracker.
       sequence: the trial's.
       protocol: the trial's.
       trial: what to run.
@@ -136,7 +136,7 @@ def run_trial(
     Raises:
       JtrackError: the frames end before the trial does, or cannot be read; a box that cannot be tracked.
     """
-    session = contestant.start(trial.seed)
+    session = evaluated.start(trial.seed)
     truth = vot_measures.ground_truth(sequence)
     length = trial.end - trial.start
     boxes, scores, seconds = np.full((length, 4), np.nan), np.full(length, np.nan), np.full(length, np.nan)
@@ -220,7 +220,7 @@ class _Meter:
 class _Work:
     """An evaluation in work."""
 
-    contestant: Contestant
+    evaluated: EvaluatedTracker
     dataset: Dataset
     protocol: Protocol
     store: Store
@@ -264,7 +264,7 @@ class _Work:
             missing = [trial for trial in plan.missing if self.store.read(self.protocol, trial) is None]
             jobs += [(sequence, trial) for trial in missing]
         if self.lanes > 1:
-            yield from _run_lanes(self.contestant, self.protocol, jobs, self.lanes)
+            yield from _run_lanes(self.evaluated, self.protocol, jobs, self.lanes)
             return
         frames = 0
         for sequence, trial in jobs:
@@ -274,7 +274,7 @@ class _Work:
                 frames += 1
                 meter.tell(name, frames)
 
-            yield trial, run_trial(self.contestant, sequence, self.protocol, trial, count)
+            yield trial, run_trial(self.evaluated, sequence, self.protocol, trial, count)
 
     def _annotation(self, name: str) -> Annotation:
         """The annotation, with the size of the frames, or their number, where one is needed."""
@@ -287,14 +287,14 @@ class _Work:
 
 
 def _run_lanes(
-    contestant: Contestant, protocol: Protocol, jobs: list[tuple[Sequence, Trial]], lanes: int
+    evaluated: EvaluatedTracker, protocol: Protocol, jobs: list[tuple[Sequence, Trial]], lanes: int
 ) -> Iterator[tuple[Trial, Trajectory]]:
     """Runs trials as lanes of one step; those of one seed together."""
-    assert contestant.built is not None
+    assert evaluated.built is not None
     for seed in sorted({trial.seed for _, trial in jobs}):
         mine = [(sequence, trial) for sequence, trial in jobs if trial.seed == seed]
         sources = [(_cut(sequence.frames, protocol, trial), trial.box) for sequence, trial in mine]
-        tracks = track_batch(sources, tracker=contestant.built, seed=seed, lanes=lanes)
+        tracks = track_batch(sources, tracker=evaluated.built, seed=seed, lanes=lanes)
         for (sequence, trial), track in zip(mine, tracks, strict=True):
             if track.stopped or len(track.boxes) < trial.end - trial.start:
                 reason = track.stopped or f"its frames end after {len(track.boxes)}"
@@ -321,10 +321,10 @@ def _grouped(plans: list[_Plan], lanes: int) -> list[list[_Plan]]:
     return groups
 
 
-def _check_lanes(contestant: Contestant, protocol: Protocol) -> None:
-    if contestant.built is None:
+def _check_lanes(evaluated: EvaluatedTracker, protocol: Protocol) -> None:
+    if evaluated.built is None:
         raise JtrackError(
-            f"{contestant.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
+            f"{evaluated.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
         )
     if protocol.restart_after is not None:
         raise JtrackError(f"protocol {protocol.name} restarts the tracker: it runs in one lane only")

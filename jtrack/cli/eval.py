@@ -16,7 +16,7 @@ from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
 from jtrack.benchmark import scoring
-from jtrack.benchmark.adapters import OPENCV, contestant
+from jtrack.benchmark.adapters import OPENCV, evaluated
 from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
@@ -88,7 +88,7 @@ def run(
     opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
     prepare(precision)
-    chosen = contestant(
+    chosen = evaluated(
         tracker,
         profile=profile,
         backbone=backbone,

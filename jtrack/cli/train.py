@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jtrack.backbones import box_feature
 from jtrack.cli.track import interruptible, prepare
-from jtrack.data.detection import joined, open_boxed
+from jtrack.data.detection import joined, open_detection
 from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.train import objectness as training
@@ -107,7 +107,7 @@ def objectness(
             (folder / name).unlink(missing_ok=True)
     elif path.exists() and not (folder / training.CHECKPOINT).exists():
         raise JtrackError(f"{path} exists: give another --out, or --overwrite")
-    images = joined([open_boxed(one, split=split, root=data_dir) for one in data])
+    images = joined([open_detection(one, split=split, root=data_dir) for one in data])
     weights = store.load(backbone)
     prepare("float32")
     with interruptible() as interrupted, progress(steps) as on_step:

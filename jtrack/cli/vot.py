@@ -10,7 +10,7 @@ import typer
 
 from jtrack import trackers
 from jtrack.backbones import PRECISIONS
-from jtrack.benchmark.adapters import Contestant, contestant
+from jtrack.benchmark.adapters import EvaluatedTracker, evaluated
 from jtrack.cli.options import Backbone, Precision, Profile, Weights, either
 from jtrack.cli.track import prepare
 from jtrack.data import open_dataset
@@ -75,9 +75,9 @@ def serve(
 
 def find(
     tracker: str, profile: str, backbone: str | None, precision: str, weights: str | None
-) -> tuple[Contestant, dict[str, str]]:
+) -> tuple[EvaluatedTracker, dict[str, str]]:
     """A tracker, and the options that say which it is."""
-    chosen = contestant(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+    chosen = evaluated(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     options = {"tracker": tracker}
     if (built := chosen.built) is not None:
         options = {"tracker": built.name, "profile": built.profile, "backbone": built.backbone.name}

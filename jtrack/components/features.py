@@ -46,8 +46,8 @@ def of_window(
       window: [4] what is cut out.
       size: (h, w) of the image that it becomes.
       layers: names of layers.
-      method: of resampling, and
-      border: what lies outside the frame, as `vision.crop` takes them.
+      method: of resampling, as `vision.crop` takes it.
+      border: what lies outside the frame, as `vision.crop` takes it.
 
     Returns:
       {layer: [h', w', C]}.

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack import checks
+from jtrack.errors import unknown_name
 from jtrack.types import Array, Box, Key, Scalar
 from jtrack.vision import boxes
+from jtrack.vision.crop import BORDERS
 
 GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
 
@@ -39,6 +41,10 @@ class DiagonalRegion:
     """The region of interest around a target, of twice its diagonal, to the fraction of a pixel."""
 
     border: str = "edge"  # what lies outside the frame, as `vision.crop` takes it
+
+    def __post_init__(self) -> None:
+        if self.border not in BORDERS:
+            raise unknown_name("border of a region", self.border, BORDERS)
 
     def around(self, box: Box, first_size: Array) -> Box:
         """The region [4] around a box: in the first frame a square of twice the target's diagonal.
@@ -122,7 +128,7 @@ def candidates_around(
       key: a PRNG key.
       box: [4] the last one.
       count: how many.
-      position: () pixels, standard deviation of the centres.
+      position: () or [2] (x, y) pixels, standard deviation of the centres.
       scale: () standard deviation of the logarithm of the scale.
       frame_size: [2] int32.
     """

@@ -105,7 +105,7 @@ def beside(
       key: a PRNG key.
       box: [4] the target.
       count: how many.
-      reach: how far the others are from the target, over its sides.
+      reach: how far the others are from the target at most, over its sides.
       candidates: [N, 4] of the frame; None if it has none.
       scores: [N] of the candidates.
       hard: how many are those of the candidates with the highest scores; the rest is drawn.

@@ -1,9 +1,9 @@
 """Images with boxes around objects: detection sets of any kind, read one image at a time by its number.
 
-    data = open_boxed("tfds:coco/2017")     # or voc/2007, or any prepared set with objects/bbox
-    data = open_boxed("folder:photos")      # photos/a.jpg with photos/a.txt beside it
-    data = open_boxed("got:data/got10k")    # frames of annotated sequences: otb, vot, got
-    data = open_boxed("scenes:2000")        # so many made-up scenes, see `jtrack.data.scenes`
+    data = open_detection("tfds:coco/2017")     # or voc/2007, or any prepared set with objects/bbox
+    data = open_detection("folder:photos")      # photos/a.jpg with photos/a.txt beside it
+    data = open_detection("got:data/got10k")    # frames of annotated sequences: otb, vot, got
+    data = open_detection("scenes:2000")        # so many made-up scenes, see `jtrack.data.scenes`
     picture = data.read(17)                 # picture.image, picture.boxes
 
 A folder is searched with all below it. Beside an image NAME.jpg stands NAME.txt or NAME.csv with one line an
@@ -35,7 +35,7 @@ SEQUENCES = ("otb", "vot", "got")  # kinds of `jtrack.data` whose frames are tak
 KINDS = ("tfds", "folder", *SEQUENCES, "scenes")
 
 
-class Picture(NamedTuple):
+class Example(NamedTuple):
     """An image and the objects in it."""
 
     image: np.ndarray  # [H, W, 3] uint8 RGB
@@ -45,17 +45,17 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Boxed:
+class DetectionDataset:
     """A set of images with boxes; nothing of it is held in memory."""
 
     name: str  # as the user gave it, with the version and split that were found
     length: int
-    read: Callable[[int], Picture]  # by number in [0, length); may be called from several threads
+    read: Callable[[int], Example]  # by number in [0, length); may be called from several threads
     digest: str  # of what the set consists of: a training goes on with the very data it began with
     kin: Callable[[int], int] = int  # equal for images that resemble each other, as frames of a video do
 
 
-def open_boxed(spec: str, *, split: str = "train", root: str | Path | None = None) -> Boxed:
+def open_detection(spec: str, *, split: str = "train", root: str | Path | None = None) -> DetectionDataset:
     """Opens a set of images with boxes.
 
     Args:
@@ -84,17 +84,17 @@ def open_boxed(spec: str, *, split: str = "train", root: str | Path | None = Non
     return _sequences(kind, Path(where).expanduser())
 
 
-def joined(sets: Sequence[Boxed]) -> Boxed:
+def joined(sets: Sequence[DetectionDataset]) -> DetectionDataset:
     """Several sets as one."""
     if len(sets) == 1:
         return sets[0]
     ends = list(itertools.accumulate(one.length for one in sets))
 
-    def place(index: int) -> tuple[Boxed, int]:
+    def place(index: int) -> tuple[DetectionDataset, int]:
         which = bisect.bisect_right(ends, index)
         return sets[which], ends[which] - sets[which].length
 
-    def read(index: int) -> Picture:
+    def read(index: int) -> Example:
         one, first = place(index)
         return one.read(index - first)
 
@@ -103,13 +103,13 @@ def joined(sets: Sequence[Boxed]) -> Boxed:
         return first + one.kin(index - first)
 
     digest = _digest(one.digest for one in sets)
-    return Boxed(" + ".join(one.name for one in sets), ends[-1], read, digest, kin)
+    return DetectionDataset(" + ".join(one.name for one in sets), ends[-1], read, digest, kin)
 
 
 # --- TensorFlow Datasets ----------------------------------------------------------------------------------
 
 
-def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
+def _tfds(name: str, split: str, root: str | Path | None) -> DetectionDataset:
     try:
         from tensorflow_datasets.core import constants, decode, read_only_builder
     except ImportError as error:
@@ -147,7 +147,7 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
     version = f"{place.parent.relative_to(where)}:{place.name}"
     identity = f"tfds:{version} [{split}]"
 
-    def read(index: int) -> Picture:
+    def read(index: int) -> Example:
         what = f"record {index} of {identity}"
         try:
             record = source[index]
@@ -161,9 +161,9 @@ def _tfds(name: str, split: str, root: str | Path | None) -> Boxed:
         # Of unit height and width: ymin, xmin, ymax, xmax.
         low, high = (boxes[:, side] * image.shape[1::-1] for side in ((1, 0), (3, 2)))
         placed = np.concatenate([low, high - low], axis=1)
-        return Picture(image, placed[~crowds], placed[crowds])
+        return Example(image, placed[~crowds], placed[crowds])
 
-    return Boxed(identity, length, read, _digest([identity, str(length)]))
+    return DetectionDataset(identity, length, read, _digest([identity, str(length)]))
 
 
 def _prepared(name: str, root: Path) -> Path:
@@ -198,7 +198,7 @@ def _is_version(name: str) -> bool:
 # --- folders and sequences --------------------------------------------------------------------------------
 
 
-def _folder(root: Path) -> Boxed:
+def _folder(root: Path) -> DetectionDataset:
     if not root.is_dir():
         raise JtrackError(f"there is no folder {root} to read images with boxes from")
     images = sorted((path for path in root.rglob("*") if is_image(path) and path.is_file()), key=natural_key)
@@ -209,15 +209,15 @@ def _folder(root: Path) -> Boxed:
             "a line x,y,w,h for each object"
         )
 
-    def read(index: int) -> Picture:
+    def read(index: int) -> Example:
         path, boxes = pairs[index]
-        return Picture(read_image(path), _read_boxes(boxes))
+        return Example(read_image(path), _read_boxes(boxes))
 
     known = (
         f"{image.relative_to(root)} {image.stat().st_size} {hashlib.sha256(boxes.read_bytes()).hexdigest()}"
         for image, boxes in pairs
     )
-    return Boxed(f"folder:{root}", len(pairs), read, _digest(known))
+    return DetectionDataset(f"folder:{root}", len(pairs), read, _digest(known))
 
 
 def _beside(image: Path) -> Path | None:
@@ -241,14 +241,14 @@ def _read_boxes(path: Path) -> np.ndarray:
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
-def _sequences(kind: str, root: Path) -> Boxed:
+def _sequences(kind: str, root: Path) -> DetectionDataset:
     """The frames of annotated sequences, each with the one box that is known of it."""
     dataset = open_dataset(kind, root)
     marks = [dataset.annotation(name) for name in dataset.names]
     ends = list(itertools.accumulate(len(mark.boxes) for mark in marks))
     sequence = functools.lru_cache(maxsize=64)(dataset.sequence)
 
-    def read(index: int) -> Picture:
+    def read(index: int) -> Example:
         which = bisect.bisect_right(ends, index)
         row = index - (ends[which] - len(marks[which].boxes))
         found = sequence(dataset.names[which])
@@ -257,7 +257,7 @@ def _sequences(kind: str, root: Path) -> Boxed:
         if found.frames.length is not None and row >= found.frames.length:
             row = found.frames.length - 1
         seen = not found.absent[row]
-        return Picture(found.frames.pick(row), found.boxes[row : row + 1] if seen else np.empty((0, 4)))
+        return Example(found.frames.pick(row), found.boxes[row : row + 1] if seen else np.empty((0, 4)))
 
     digest = _digest(
         f"{name} {hashlib.sha256(mark.boxes.tobytes()).hexdigest()}"
@@ -266,7 +266,7 @@ def _sequences(kind: str, root: Path) -> Boxed:
     # Two targets of one video (`Jogging-1`, `Jogging-2`) are of the same images.
     videos = [re.sub(r"-[0-9]+$", "", name) if kind == "otb" else name for name in dataset.names]
     kin = [videos.index(video) for video in videos]
-    return Boxed(
+    return DetectionDataset(
         f"{kind}:{root}", ends[-1], read, digest, kin=lambda index: kin[bisect.bisect_right(ends, index)]
     )
 

@@ -9,14 +9,14 @@ import hashlib
 import cv2
 import numpy as np
 
-from jtrack.data.detection import Boxed, Picture
+from jtrack.data.detection import DetectionDataset, Example
 from jtrack.errors import JtrackError
 
 SIZE = (180, 240)  # height and width of a scene
 _MOST = 10_000_000
 
 
-def boxed(count: str) -> Boxed:
+def boxed(count: str) -> DetectionDataset:
     """So many scenes as a set.
 
     Args:
@@ -28,10 +28,10 @@ def boxed(count: str) -> Boxed:
     if not count.isdecimal() or not 1 <= int(count) <= _MOST:
         raise JtrackError(f"scenes:{count} is not a number of scenes: give one such as scenes:2000")
     name = f"scenes:{int(count)}"
-    return Boxed(name, int(count), scene, hashlib.sha256(name.encode()).hexdigest()[:16])
+    return DetectionDataset(name, int(count), scene, hashlib.sha256(name.encode()).hexdigest()[:16])
 
 
-def scene(number: int, size: tuple[int, int] = SIZE) -> Picture:
+def scene(number: int, size: tuple[int, int] = SIZE) -> Example:
     """Paints a scene.
 
     Args:
@@ -66,7 +66,7 @@ def scene(number: int, size: tuple[int, int] = SIZE) -> Picture:
     image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.2)))
     grain = rng.standard_normal(image.shape, np.float32)
     image = image * np.float32(rng.uniform(0.6, 1.15)) + np.float32(rng.uniform(1, 7)) * grain
-    return Picture(np.clip(np.rint(image), 0, 255).astype(np.uint8), np.array(boxes))
+    return Example(np.clip(np.rint(image), 0, 255).astype(np.uint8), np.array(boxes))
 
 
 def _outline(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jtrack import trackers
-from jtrack.benchmark.adapters import Contestant, Session, contestant
+from jtrack.benchmark.adapters import EvaluatedTracker, Session, evaluated
 from jtrack.errors import missing_extra
 
 try:
@@ -33,7 +33,7 @@ class GotTracker(Tracker):
 
     def __init__(
         self,
-        tracker: str | Contestant = trackers.DEFAULT,
+        tracker: str | EvaluatedTracker = trackers.DEFAULT,
         *,
         name: str | None = None,
         one_based: bool = False,
@@ -43,17 +43,17 @@ class GotTracker(Tracker):
         """Finds the tracker.
 
         Args:
-          tracker: as `jtrack.benchmark.adapters.contestant` takes it, or what it has found.
+          tracker: as `jtrack.benchmark.adapters.evaluated` takes it, or what it has found.
           name: what the toolkit calls its folder of results, where it does not run again what is there;
             tracker, profile, network and trained weights if None.
           one_based: whether boxes count pixels from 1, as those of the toolkit's OTB experiments do.
           seed: of the first target.
-          **options: of `contestant`: profile, backbone, precision, weights, models.
+          **options: of `evaluated`: profile, backbone, precision, weights, models.
 
         Raises:
           JtrackError: there is no such tracker.
         """
-        chosen = tracker if isinstance(tracker, Contestant) else contestant(tracker, **options)
+        chosen = tracker if isinstance(tracker, EvaluatedTracker) else evaluated(tracker, **options)
         parts = [chosen.label.get(what) for what in ("tracker", "profile", "backbone", "trained")]
         super().__init__(name or "-".join(filter(None, parts)), is_deterministic=chosen.deterministic)
         self._chosen, self._seeds = chosen, count(seed)

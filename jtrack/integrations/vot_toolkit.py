@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from jtrack.benchmark.adapters import Contestant, Said, Session
+from jtrack.benchmark.adapters import EvaluatedTracker, Prediction, Session
 from jtrack.data.folder import decode_image, read_image
 from jtrack.errors import JtrackError, missing_extra
 from jtrack.run.inputs import canvas_of
@@ -27,7 +27,7 @@ from jtrack.run.inputs import canvas_of
 TIMEOUT = 300  # seconds the toolkit shall wait for an answer
 
 
-def entry(found: Contestant, options: Mapping[str, str], sizes: Iterable[tuple[int, int]] = ()) -> str:
+def entry(found: EvaluatedTracker, options: Mapping[str, str], sizes: Iterable[tuple[int, int]] = ()) -> str:
     """What `trackers.ini` says of a tracker.
 
     Args:
@@ -55,14 +55,14 @@ def entry(found: Contestant, options: Mapping[str, str], sizes: Iterable[tuple[i
     return "\n".join(lines) + "\n"
 
 
-def warm_up(found: Contestant, sizes: Iterable[tuple[int, int]]) -> None:
+def warm_up(found: EvaluatedTracker, sizes: Iterable[tuple[int, int]]) -> None:
     """Compiles for frames of some sizes (height, width)."""
     for height, width in sizes:
         box = np.array([width / 4, height / 4, width / 4, height / 4])
         found.start(0).prepare(np.zeros((height, width, 3), np.uint8), box)
 
 
-def serve(found: Contestant, *, seed: int = 0) -> None:
+def serve(found: EvaluatedTracker, *, seed: int = 0) -> None:
     """Answers the toolkit until it says goodbye; one target or several, each with the next seed.
 
     Raises:
@@ -76,13 +76,13 @@ def serve(found: Contestant, *, seed: int = 0) -> None:
     sessions: list[Session] = []  # one a target
     seeds = count(seed)
 
-    def start(image: np.ndarray, region: Any) -> Said:
+    def start(image: np.ndarray, region: Any) -> Prediction:
         box = np.array(region.bounds(), np.float64)
         session = found.start(next(seeds))
         session.prepare(image, box)
         session.init(image, box)
         sessions.append(session)
-        return Said(box, 1.0)
+        return Prediction(box, 1.0)
 
     def answer(request: Any) -> list[tuple[Any, dict[str, float]]]:
         image = _read(next(iter(request.image.values())))

@@ -19,7 +19,7 @@ from jtrack.types import Array, PyTree, Scalar
 class Rates(NamedTuple):
     """Numbers of a descent, () float32 each."""
 
-    rate: Array
+    learning_rate: Array
     momentum: Array
     decay: Array
 
@@ -36,7 +36,7 @@ KERNEL = Multiplier(1.0, 2.0)
 BIAS = Multiplier(2.0, 0.0)
 
 
-def still(weights: PyTree) -> PyTree:
+def zero_velocity(weights: PyTree) -> PyTree:
     """The velocity to begin with: zeros like the weights."""
     return jax.tree.map(jnp.zeros_like, weights)
 
@@ -55,7 +55,7 @@ def step(
 
     Args:
       weights: any tree of float32 arrays.
-      velocity: the same tree; `still` at first. It may be kept for as long as the weights are trained.
+      velocity: the same tree; `zero_velocity` at first. It may be kept while the weights are trained.
       gradient: the same tree.
       rates: learning rate, momentum and weight decay.
       multipliers: a `Multiplier` for each leaf, in the tree of the weights.
@@ -68,7 +68,7 @@ def step(
 
     def moved(multiplier: Multiplier, weight: Array, speed: Array, slope: Array) -> Array:
         slope = slope + rates.decay * multiplier.decay * weight
-        return rates.momentum * speed + rates.rate * multiplier.rate * slope
+        return rates.momentum * speed + rates.learning_rate * multiplier.rate * slope
 
     velocity = jax.tree.map(
         moved, multipliers, weights, velocity, gradient, is_leaf=lambda node: isinstance(node, Multiplier)

@@ -150,7 +150,7 @@ def fine_tune(
     rates: Rates,
     multipliers: Params,
     *,
-    longest: Array | float | None = None,
+    max_gradient_norm: Array | float | None = None,
 ) -> tuple[Params, Array]:
     """Trains the head as a classifier by Caffe's gradient descent, all layers of it.
 
@@ -165,7 +165,7 @@ def fine_tune(
       batches: [T, B] int32: the samples of each iteration.
       rates: learning rate, momentum and weight decay.
       multipliers: a `Multiplier` for every kernel and bias (`TRAINED`, `NEW`).
-      longest: () norm to which a longer gradient is cut; None cuts none.
+      max_gradient_norm: () norm to which a longer gradient is cut; None cuts none.
 
     Returns:
       The head, and the loss [T] of each batch before its step. Reverse mode works through it.
@@ -191,11 +191,11 @@ def fine_tune(
         )
         pulled = jnp.zeros_like(coefficients).at[batch].add(slope)
         gradient = (jnp.zeros_like(share), pulled, slope.sum(axis=0), *rest_slope)
-        if longest is not None:
+        if max_gradient_norm is not None:
             # The gradient of the kernel is features^T pulled: its norm, too, needs inner products only.
             square = jnp.sum(slope * jnp.matmul(between, pulled, precision="highest"))
             square += sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient[2:]))
-            cut = jnp.minimum(1.0, longest * lax.rsqrt(jnp.maximum(square, 1e-20)))
+            cut = jnp.minimum(1.0, max_gradient_norm * lax.rsqrt(jnp.maximum(square, 1e-20)))
             gradient = jax.tree.map(lambda leaf: cut * leaf, gradient)
         return caffe_sgd.step(weights, velocity, gradient, rates, plan), value
 
@@ -207,7 +207,7 @@ def fine_tune(
         params.objectness,
     )
     ((share, coefficients, bias, fc7, objectness), _), losses = lax.scan(
-        descend, (weights, caffe_sgd.still(weights)), batches
+        descend, (weights, caffe_sgd.zero_velocity(weights)), batches
     )
     learnt = jnp.matmul(features.T, coefficients, precision="highest")
     return Params(Dense(share * params.fc6.kernel + learnt, bias), fc7, objectness), losses

@@ -137,14 +137,14 @@ def _slopes(values: Array, gaussian: Gaussian, slope: Array) -> tuple[Array, Gau
 score.defvjp(_forward, _backward)
 
 
-def objective(values: Array, signs: Array, target: Gaussian, background: Gaussian) -> Array:
+def objective(values: Array, labels: Array, target: Gaussian, background: Gaussian) -> Array:
     """What the network's online step climbs: the mean of sign S over samples and features.
 
     The paper sums (equation 11); a mean lets one learning rate serve any number of samples and features.
 
     Args:
       values: [N, O].
-      signs: [N]: 1 for a sample of the target, -1 of the background, 0 leaves it out.
+      labels: [N]: 1 for a sample of the target, -1 of the background, 0 leaves it out.
       target: [O].
       background: [O].
 
@@ -152,4 +152,4 @@ def objective(values: Array, signs: Array, target: Gaussian, background: Gaussia
       ().
     """
     scores = score(values, target, background)
-    return jnp.sum(signs * scores) / (jnp.maximum(jnp.sum(jnp.abs(signs)), 1) * values.shape[1])
+    return jnp.sum(labels * scores) / (jnp.maximum(jnp.sum(jnp.abs(labels)), 1) * values.shape[1])

@@ -124,7 +124,7 @@ def train(
 
     Args:
       net: where to begin.
-      velocity: of the descent; `caffe_sgd.still(net)` at first.
+      velocity: of the descent; `caffe_sgd.zero_velocity(net)` at first.
       samples: features, targets and weights. The features should be of the magnitude the rates are meant for.
       rates: learning rate, momentum and weight decay; biases learn twice as fast and do not decay.
       iterations: how many steps, at least 1.
@@ -160,11 +160,11 @@ def train(
         # The slope of the kernel is the sum of the patches weighted by the slope of their outputs.
         slope = (jnp.zeros_like(kernel[0]), output_slope), rest_slope
         multipliers = (KERNEL, KERNEL), (BIAS, KERNEL, BIAS)
-        slowed = rates._replace(rate=pace * rates.rate)
+        slowed = rates._replace(learning_rate=pace * rates.learning_rate)
         stepped = caffe_sgd.step(weights, speed, slope, slowed, multipliers)
         # Comparing so that a loss that is no number counts as grown.
         grown = jnp.logical_not(value <= GROWN * best[0])
-        following = _where(grown, (best[1], caffe_sgd.still(speed)), stepped)
+        following = _where(grown, (best[1], caffe_sgd.zero_velocity(speed)), stepped)
         return (following, best, jnp.where(grown, pace / 2, pace)), value
 
     dtype = net.kernel1.dtype

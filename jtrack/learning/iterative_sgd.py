@@ -34,7 +34,7 @@ class Rates(NamedTuple):
     momentum: Array  # 0 in the paper
     beta: Array  # of the truncated norm
     tightening: Array  # of the truncated norm, u
-    longest: Array  # norm to which a longer gradient, of a cue or of the fusion, is cut
+    max_gradient_norm: Array  # norm to which a longer gradient, of a cue or of the fusion, is cut
 
 
 class Progress(NamedTuple):
@@ -165,6 +165,6 @@ def _descend(
 ) -> tuple[PyTree, PyTree]:
     """One step against the gradient, whose length is cut: a network that diverges would never track again."""
     length = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient)))
-    share = jnp.minimum(1, rates.longest / jnp.maximum(length, 1e-12))
+    share = jnp.minimum(1, rates.max_gradient_norm / jnp.maximum(length, 1e-12))
     velocity = jax.tree.map(lambda v, g: rates.momentum * v + share * g, velocity, gradient)
     return jax.tree.map(lambda p, v: p - rate * v, params, velocity), velocity

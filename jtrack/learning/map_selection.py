@@ -72,7 +72,7 @@ def train(
         return caffe_sgd.step(net, velocity, slope, rates, SelectionNet(KERNEL, BIAS)), value  # type: ignore[arg-type]
 
     (net, _), losses = lax.scan(
-        descend, (first, caffe_sgd.still(first)), jax.random.split(drop_key, iterations)
+        descend, (first, caffe_sgd.zero_velocity(first)), jax.random.split(drop_key, iterations)
     )
     return net, losses
 

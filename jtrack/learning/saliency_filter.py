@@ -120,8 +120,8 @@ def remember(model: SaliencyFilter, salient: Array, window: Box, cell: Array, ta
     Args:
       model: of the last frame.
       salient: [G, G] of this frame.
-      window: [4] that it covers, in cells of
-      cell: () pixels.
+      window: [4] that it covers.
+      cell: () pixels of its cells.
       target: [4] in the frame.
     """
     side = model.filters.shape[1]

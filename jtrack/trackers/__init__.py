@@ -106,7 +106,12 @@ def names() -> list[str]:
 
 
 def names_with(offer: str) -> list[str]:
-    """The trackers that offer something: `response_maps`, `saliency` or `objectness` (`Row`)."""
+    """The trackers that offer something: `response_maps`, `saliency` or `objectness` (`Row`).
+
+    Raises:
+      JtrackError: nothing is called so.
+    """
+    offer = match("offer of trackers", offer, ("response_maps", "saliency", "objectness"))
     return [name for name, row in registry.ROWS.items() if getattr(row, offer) is not None]
 
 
@@ -166,7 +171,8 @@ def profile(tracker: str | Row, name: str, backbone: str | Backbone = "none") ->
     """
     row = find(tracker)
     make = row.profiles[match(f"profile of {row.name}", name, row.profiles)]
-    return make(_network(row, backbone) if isinstance(backbone, str) else backbone)
+    found = _network(row, backbone if isinstance(backbone, str) else backbone.name)
+    return make(found if isinstance(backbone, str) else backbone)
 
 
 def _network(row: Row, name: str, precision: str = "float32") -> Backbone:
@@ -250,12 +256,10 @@ def _trained_for_objectness(tracker: str, backbone: str) -> checkpoints.Entry | 
 def default_backbone(tracker: str | Row = DEFAULT) -> str:
     """The network a tracker gets if none is asked for.
 
-    `none` for one that learns its own; else `googlenet` where its weights are found, else `hog`, which needs
-    none.
+    That of its row; where its weights are not found `hog`, which needs none.
     """
-    if find(tracker).own_network:
-        return "none"
-    return "googlenet" if "googlenet" in store.available() else "hog"
+    network = find(tracker).network
+    return network if network in store.available() else "hog"
 
 
 def find(tracker: str | Row) -> Row:

@@ -53,7 +53,7 @@ class ScaledCandidates:
 
 @dataclass(frozen=True)
 class GatedCandidates:
-    """... from frame `Config.interval` on, and only if all went well until then (`Hyper.scale_gates`)."""
+    """As `ScaledCandidates`, but only from frame `Config.interval` on and by `Hyper.scale_gates`."""
 
 
 @dataclass(frozen=True)
@@ -354,14 +354,14 @@ def _first_head(
             config.weight * hyper.selection_rate, hyper.selection_momentum, hyper.selection_decay[which]
         )
         net, _ = map_selection.train(selection_key, maps, target, rates, config.selection_iterations)
-        worth = map_selection.significance(net, maps, target, curvature=config.curvature)
-        channels = map_selection.select(worth, kept)
+        significance = map_selection.significance(net, maps, target, curvature=config.curvature)
+        channels = map_selection.select(significance, kept)
     chosen = jnp.take(maps, channels, axis=-1)
     first = heat_map_net.random_net(net_key, len(channels), config.hidden, maps.dtype)
     weights = jnp.full((1, *config.grid), config.weight, maps.dtype)
     rates = Rates(hyper.learning_rate[which], hyper.momentum[which], hyper.decay)
     sample = Samples(chosen[None], target[None], weights)
-    still = caffe_sgd.still(first)
+    still = caffe_sgd.zero_velocity(first)
     trained, velocity, _ = heat_map_net.train(first, still, sample, rates, config.first_iterations)
     return Head(channels, offset[channels], gain, trained, velocity), chosen
 

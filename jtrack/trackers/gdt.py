@@ -98,7 +98,7 @@ class Hyper(NamedTuple):
     radius: Vector = (20.0, 0.5)  # [2] of the search: pixels at least, and over the target's side
     widening: Scalar = 2.0  # () times as far after a frame of low similarity
     scale_step: Scalar = 0.02  # () of the pyramid
-    jitter: Scalar = 0.05  # () positives' standard deviation over the target's side
+    jitter: Scalar = 0.05  # () positives' standard deviation over the target's width and height
     scale_jitter: Scalar = 0.05  # () ... of the logarithm of their scale
     ring: Vector = (0.6, 2.0)  # [2] distance of the first negatives, over the target's width and height
     online_ring: Vector = (0.5, 1.0)  # [2] ... of later ones
@@ -258,7 +258,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         rates = Rates(hyper.learning_rate, hyper.momentum, hyper.decay)
         classes = jnp.where(all_labels > 0, OBJECT, BACKGROUND)
         head, _ = fc_head.fine_tune(
-            head, features, classes, batches, rates, multipliers, longest=hyper.max_gradient_norm
+            head, features, classes, batches, rates, multipliers, max_gradient_norm=hyper.max_gradient_norm
         )
     modelled = values(head, features[: len(labels)])
     target, background = gaussian_layer.of_both(modelled, labels, hyper.least_variance)
@@ -347,7 +347,7 @@ def _learn(steps: int, params: PyTree, state: State) -> State:
     multipliers = fc_head.Params(TRAINED, TRAINED, TRAINED)
     for _ in range(steps):
         gradient = caffe_sgd.clipped(jax.grad(loss)(head), hyper.max_gradient_norm)
-        head, _ = caffe_sgd.step(head, caffe_sgd.still(head), gradient, rates, multipliers)
+        head, _ = caffe_sgd.step(head, caffe_sgd.zero_velocity(head), gradient, rates, multipliers)
     return state._replace(head=head, due=jnp.zeros((), jnp.bool_))
 
 

@@ -28,6 +28,7 @@ from jtrack.components import calibration, features, motion, scale
 from jtrack.components.motion import SquareWindow
 from jtrack.components.scale import Pyramid
 from jtrack.components.update import ByScore, EveryFrame
+from jtrack.errors import JtrackError
 from jtrack.learning import correlation_filter, peak
 from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend
 from jtrack.learning.scale_filter import ScaleFilter
@@ -149,7 +150,7 @@ class WeightedSum:
 
 @dataclass(frozen=True)
 class NormalisedSum:
-    """... each over its own maximum first: released in 2018."""
+    """As `WeightedSum`, but each response over its own maximum first: released in 2018."""
 
     def combine(self, responses: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
         """As of `WeightedSum`."""
@@ -523,5 +524,9 @@ def scale_bounds(step: float, window: Array, target: Array, frame_size: Array) -
 
 
 def _fixed[T](value: T | None) -> T:
-    assert value is not None, "call config.for_target(box, frame_size) first"
+    """What `Config.for_target` fixes."""
+    if value is None:
+        raise JtrackError(
+            "this profile of hcft follows the target: call config.for_target(box, frame_size) first"
+        )
     return value

@@ -19,12 +19,17 @@ class Row(NamedTuple):
     factory: Callable[[Backbone, Any], Tracker]  # (backbone, config) -> the pure functions
     # Its profiles by their names. The first line of a function's docstring says what the profile is.
     profiles: Mapping[str, Callable[[Backbone], Profile[Any, Any]]]
-    own_network: bool = False  # whether it learns its own network from the video and takes no other
+    network: str = "googlenet"  # the default one; "none" for a tracker that learns its own from the video
     # The names of the response maps that `Output.info` holds with a config, beside `response` and `window`.
     response_maps: Callable[[Any], list[str]] | None = None
     saliency: Callable[[Any], bool] | None = None  # whether it holds `saliency` and `window` with a config
     # Whether, with a config, the tracker begins with a network and a head trained for objectness.
     objectness: Callable[[Any], bool] | None = None
+
+    @property
+    def own_network(self) -> bool:
+        """Whether it learns its own network from the video and takes no other."""
+        return self.network == "none"
 
     @property
     def about(self) -> str:
@@ -42,7 +47,7 @@ ROWS = {
         Row("hcft", hcft.hcft, hcft.PROFILES, response_maps=hcft.response_maps),
         Row("fcnt", fcnt.fcnt, fcnt.PROFILES),
         Row("cnn_svm", cnn_svm.cnn_svm, cnn_svm.PROFILES, saliency=cnn_svm.has_saliency),
-        Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, own_network=True),
+        Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, network="none"),
         Row("gdt", gdt.gdt, gdt.PROFILES, objectness=gdt.begins_with_objectness),
     )
 }

@@ -1,6 +1,6 @@
 """Training a network to tell objects from background: the first phase of GDT, `obj-general`.
 
-    data = open_boxed("tfds:voc/2007")
+    data = open_detection("tfds:voc/2007")
     done = train(Settings("alexnet"), data, store.load("alexnet"), Path("weights/alexnet_objectness"))
     keep(Path("weights/alexnet_objectness.safetensors"), done, command="...")
 
@@ -33,7 +33,7 @@ import optax
 
 from jtrack import __version__, backbones
 from jtrack.backbones import box_feature
-from jtrack.data.detection import Boxed
+from jtrack.data.detection import DetectionDataset
 from jtrack.data.sequence import prefetch
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head
@@ -93,7 +93,7 @@ class Trained(NamedTuple):
     """A network and a head after training."""
 
     settings: Settings
-    data: Boxed
+    data: DetectionDataset
     step: int  # fewer than wanted if it was stopped
     layers: Layers  # the network's, as far as the feature needs it
     head: fc_head.Params
@@ -167,7 +167,7 @@ def _scores(head: fc_head.Params, features: Array, dropout: float, key: Array) -
 
 def train(
     settings: Settings,
-    data: Boxed,
+    data: DetectionDataset,
     weights: Layers,
     folder: Path,
     *,
@@ -418,7 +418,7 @@ def _check(settings: Settings) -> None:
         raise JtrackError(f"dropout is {settings.dropout}: give a share from 0 to below 1")
 
 
-def _identity(settings: Settings, data: Boxed, layers: Layers) -> dict[str, Any]:
+def _identity(settings: Settings, data: DetectionDataset, layers: Layers) -> dict[str, Any]:
     """What must be the same for a training to go on."""
     names = ("backbone", "hidden", "out", "batch", "freeze", "dropout", "held_out", "seed")
     return {name: getattr(settings, name) for name in names} | {

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from jtrack.data.detection import Boxed, Picture
+from jtrack.data.detection import DetectionDataset, Example
 from jtrack.data.regions import overlap
 from jtrack.errors import JtrackError
 from jtrack.learning.fc_head import BACKGROUND, OBJECT
@@ -41,13 +41,13 @@ class Batch(NamedTuple):
 class Patches(NamedTuple):
     """Where patches come from."""
 
-    data: Boxed
+    data: DetectionDataset
     indices: np.ndarray  # [n] int64: of the images of `data` that are used
     size: tuple[int, int]  # (h, w) of what the network is shown
     seed: int
 
 
-def split(data: Boxed, size: tuple[int, int], *, held: int, seed: int) -> tuple[Patches, Patches]:
+def split(data: DetectionDataset, size: tuple[int, int], *, held: int, seed: int) -> tuple[Patches, Patches]:
     """Parts the images into those to train on and those held out, by chance; a video is not torn apart.
 
     Args:
@@ -139,7 +139,7 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, _ORDER, epoch + 1]).permutation(count)
 
 
-def _found(patches: Patches, index: int, rng: np.random.Generator) -> tuple[Picture, np.ndarray, np.ndarray]:
+def _found(patches: Patches, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray, np.ndarray]:
     """An image, its windows and their labels: of this image, or of another if it has no usable box."""
     for _ in range(TRIES):
         picture = patches.data.read(index)
@@ -156,7 +156,7 @@ def _found(patches: Patches, index: int, rng: np.random.Generator) -> tuple[Pict
 # --- windows ----------------------------------------------------------------------------------------------
 
 
-def draw(picture: Picture, rng: np.random.Generator) -> np.ndarray | None:
+def draw(picture: Example, rng: np.random.Generator) -> np.ndarray | None:
     """Windows of an image: `PER_IMAGE` / 2 of objects, then as many of background.
 
     Those of objects overlap a box by `NEAR` or more; those of background overlap every box by less than `FAR`

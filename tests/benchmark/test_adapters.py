@@ -9,7 +9,7 @@ import pytest
 
 from jtrack import trackers
 from jtrack.benchmark import adapters, metrics, protocol, results
-from jtrack.benchmark.adapters import contestant
+from jtrack.benchmark.adapters import evaluated
 from jtrack.benchmark.evaluate import evaluate
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
@@ -60,7 +60,7 @@ def test_the_ten_lines_of_the_documentation_fit(tmp_path):
     example = re.search(r"\n( {4}class Still:.*?)\n\n {4}jtrack eval", adapters.__doc__, re.DOTALL)[1]
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
     (tmp_path / "still.py").write_text(textwrap.dedent(example))
-    tracker = contestant(f"{tmp_path / 'still.py'}:Still")
+    tracker = evaluated(f"{tmp_path / 'still.py'}:Still")
     assert tracker.deterministic and tracker.label["tracker"] == "Still"
     done = evaluate(tracker, open_dataset("synthetic"), protocol.load("ope"), tmp_path / "out", limit=5)
     assert done.made == len(open_dataset("synthetic").names) and not done.failures
@@ -72,21 +72,21 @@ def test_the_ten_lines_of_the_documentation_fit(tmp_path):
 
 
 def test_a_tracker_is_told_what_the_documentation_says(file):
-    tracker = contestant(f"{file}:Good")
+    tracker = evaluated(f"{file}:Good")
     found = said(tracker)
     np.testing.assert_array_equal(found.box, BOX)
     assert found.box.dtype == np.float64 and found.lost is False and found.score is None
     assert not tracker.deterministic
-    stable = contestant(f"{file}:Stable")
+    stable = evaluated(f"{file}:Stable")
     assert stable.deterministic and stable.label["release"] == "2.5"
-    np.testing.assert_array_equal(said(contestant(f"{file}:make")).box, BOX)
-    np.testing.assert_array_equal(said(contestant(f"{file}:Numbered"), seed=7).box, [7, 0, 5, 5])
-    lost = said(contestant(f"{file}:Lost"))
+    np.testing.assert_array_equal(said(evaluated(f"{file}:make")).box, BOX)
+    np.testing.assert_array_equal(said(evaluated(f"{file}:Numbered"), seed=7).box, [7, 0, 5, 5])
+    lost = said(evaluated(f"{file}:Lost"))
     assert np.isnan(lost.box).all() and lost.lost is True
 
 
 def test_every_trial_has_an_object_of_its_own(file):
-    tracker = contestant(f"{file}:Good")
+    tracker = evaluated(f"{file}:Good")
     one, two = tracker.start(0), tracker.start(0)
     one.init(FRAME, BOX)
     two.init(FRAME, BOX + 5)
@@ -95,16 +95,16 @@ def test_every_trial_has_an_object_of_its_own(file):
 
 def test_a_module_is_named_by_its_import(file, monkeypatch):
     monkeypatch.syspath_prepend(file.parent)
-    tracker = contestant("mine:Good")
+    tracker = evaluated("mine:Good")
     assert tracker.label["source"] == "mine.py"
-    assert tracker.label == contestant(f"{file}:Good").label
+    assert tracker.label == evaluated(f"{file}:Good").label
 
 
 def test_changed_code_is_another_tracker(file):
-    before = results.digest(contestant(f"{file}:Good").label)
-    assert before == results.digest(contestant(f"{file}:Good").label)
+    before = results.digest(evaluated(f"{file}:Good").label)
+    assert before == results.digest(evaluated(f"{file}:Good").label)
     file.write_text(file.read_text() + "# another\n")
-    assert before != results.digest(contestant(f"{file}:Good").label)
+    assert before != results.digest(evaluated(f"{file}:Good").label)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_changed_code_is_another_tracker(file):
 )
 def test_a_box_that_is_none_is_refused(file, name, message):
     with pytest.raises(JtrackError, match=message):
-        said(contestant(f"{file}:{name}"))
+        said(evaluated(f"{file}:{name}"))
 
 
 @pytest.mark.parametrize(
@@ -138,22 +138,22 @@ def test_a_box_that_is_none_is_refused(file, name, message):
 def test_what_does_not_fit_is_one_sentence(file, name, message):
     (file.parent / "bad.py").write_text("1 / 0\n")
     with pytest.raises(JtrackError, match=message):
-        contestant(name.format(file=file, folder=file.parent))
+        evaluated(name.format(file=file, folder=file.parent))
 
 
 def test_model_files_are_looked_at(file, tmp_path):
     with pytest.raises(JtrackError, match="there is no model file"):
-        contestant("opencv:vit", models=[tmp_path / "none.onnx"])
+        evaluated("opencv:vit", models=[tmp_path / "none.onnx"])
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(JtrackError, match=r"OpenCV cannot make its tracker vit of .*bad\.onnx"):
-        contestant("opencv:vit", models=[tmp_path / "bad.onnx"])
+        evaluated("opencv:vit", models=[tmp_path / "bad.onnx"])
     for name in ("hcft", f"{file}:Good"):
         with pytest.raises(JtrackError, match="takes no --model"):
-            contestant(name, models=["x"])
+            evaluated(name, models=["x"])
 
 
 def test_opencvs_mil_follows_a_target(tmp_path):
-    tracker = contestant("opencv:mil")
+    tracker = evaluated("opencv:mil")
     assert tracker.label["tracker"] == "opencv-mil" and tracker.label["release"] == cv2.__version__
     assert not tracker.deterministic
     data = open_dataset("synthetic")
@@ -171,17 +171,17 @@ def test_our_trackers_say_what_they_draw():
 
 
 def test_our_label_holds_what_shapes_the_numbers():
-    label = contestant("hcft", backbone="hog").label
+    label = evaluated("hcft", backbone="hog").label
     assert {"profile", "backbone", "precision", "weights", "configuration"} <= set(label)
     assert {"code", "jtrack", "jax", "jaxlib"} <= set(label)
     assert "device" not in label  # nor anything else of the machine
-    about = contestant("hcft", backbone="hog").about
+    about = evaluated("hcft", backbone="hog").about
     assert about["numbers"]["learning_rate"] == pytest.approx(0.01)
 
 
 def test_our_tracker_needs_its_first_frame():
     with pytest.raises(JtrackError, match="before it was given its first"):
-        contestant("hcft", backbone="hog").start(0).update(FRAME)
+        evaluated("hcft", backbone="hog").start(0).update(FRAME)
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_our_tracker_needs_its_first_frame():
 )
 def test_options_that_do_not_fit_are_refused(tracker, options, message):
     with pytest.raises(JtrackError, match=message):
-        contestant(tracker, **options)
+        evaluated(tracker, **options)

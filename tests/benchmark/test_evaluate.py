@@ -14,7 +14,7 @@ import pytest
 
 from jtrack import trackers
 from jtrack.benchmark import adapters, protocol, results, scoring
-from jtrack.benchmark.adapters import Contestant, Said
+from jtrack.benchmark.adapters import EvaluatedTracker, Prediction
 from jtrack.benchmark.evaluate import evaluate, run_trial
 from jtrack.benchmark.protocol import noisy, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED
@@ -60,7 +60,7 @@ class Script:
         frame = int(image[0, 0, 0])
         self.calls.append(("update", frame))
         box = self.truth[frame] + (1000 if frame in self.wrong else 0)
-        return Said(box, score=frame / 100, lost=frame in self.wrong)
+        return Prediction(box, score=frame / 100, lost=frame in self.wrong)
 
 
 def scripted(sequence, wrong=(), name="script", deterministic=True):
@@ -70,13 +70,13 @@ def scripted(sequence, wrong=(), name="script", deterministic=True):
         sessions.append(Script(sequence.boxes, wrong, seed))
         return sessions[-1]
 
-    return Contestant({"tracker": name, "wrong": sorted(wrong)}, {}, deterministic, start), sessions
+    return EvaluatedTracker({"tracker": name, "wrong": sorted(wrong)}, {}, deterministic, start), sessions
 
 
 def test_one_pass(tmp_path):
     walk = sequence()
-    contestant, (sessions) = scripted(walk)
-    done = evaluate(contestant, dataset(walk), OPE, tmp_path)
+    tracker, (sessions) = scripted(walk)
+    done = evaluate(tracker, dataset(walk), OPE, tmp_path)
     assert (done.made, done.kept, done.failures) == (1, 0, {})
     (loaded,) = results.load(tmp_path)
     (found,) = loaded.trajectories["walk"]
@@ -91,13 +91,13 @@ def test_one_pass(tmp_path):
 
 def test_what_is_kept_is_not_run_again(tmp_path):
     one, two = sequence("one"), sequence("two")
-    contestant, sessions = scripted(one)
-    evaluate(contestant, dataset(one), OPE, tmp_path)
+    tracker, sessions = scripted(one)
+    evaluate(tracker, dataset(one), OPE, tmp_path)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("one.*")}
-    done = evaluate(contestant, dataset(one, two), OPE, tmp_path)
+    done = evaluate(tracker, dataset(one, two), OPE, tmp_path)
     assert (done.made, done.kept) == (1, 1) and len(sessions) == 2
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("one.*")}
-    done = evaluate(contestant, dataset(one, two), OPE, tmp_path, repeats=2)
+    done = evaluate(tracker, dataset(one, two), OPE, tmp_path, repeats=2)
     assert (done.made, done.kept) == (2, 2)
     assert [session.seed for session in sessions] == [0, 0, 1, 1]
 
@@ -105,9 +105,9 @@ def test_what_is_kept_is_not_run_again(tmp_path):
 def test_failures_restart_the_tracker_by_hand():
     """It fails in frames 4 and 12: skipped are the next four of each, and 17 starts anew."""
     walk = sequence(frames=20)
-    contestant, sessions = scripted(walk, wrong=[4, 6, 12])
+    tracker, sessions = scripted(walk, wrong=[4, 6, 12])
     (trial,) = trials(BASELINE, walk, repeats=1)
-    found = run_trial(contestant, walk, BASELINE, trial)
+    found = run_trial(tracker, walk, BASELINE, trial)
     i, t, f, s = INITIALISED, TRACKED, FAILED, SKIPPED
     assert found.status.tolist() == [i, t, t, t, f, s, s, s, s, i, t, t, f, s, s, s, s, i, t, t]
     given = np.isin(found.status, [i, t])
@@ -121,9 +121,9 @@ def test_failures_restart_the_tracker_by_hand():
 
 def test_a_failure_at_the_end_has_no_restart():
     walk = sequence(frames=10)
-    contestant, _ = scripted(walk, wrong=[7])
+    tracker, _ = scripted(walk, wrong=[7])
     (trial,) = trials(BASELINE, walk, repeats=1)
-    status = run_trial(contestant, walk, BASELINE, trial).status
+    status = run_trial(tracker, walk, BASELINE, trial).status
     assert status.tolist() == [INITIALISED, *[TRACKED] * 6, FAILED, SKIPPED, SKIPPED]
 
 
@@ -135,18 +135,18 @@ def test_a_polygon_that_the_box_misses_is_a_failure():
         polygons=np.tile(triangle, (6, 1, 1)),
         boxes=np.tile([10.0, 10, 40, 40], (6, 1)),
     )
-    contestant, _ = scripted(walk)
+    tracker, _ = scripted(walk)
     corner = np.tile([40.0, 40, 10, 10], (6, 1))
-    contestant = contestant._replace(start=lambda seed: Script(corner))
+    tracker = tracker._replace(start=lambda seed: Script(corner))
     (trial,) = trials(BASELINE, walk, repeats=1)
-    assert run_trial(contestant, walk, BASELINE, trial).status.tolist()[:2] == [INITIALISED, FAILED]
+    assert run_trial(tracker, walk, BASELINE, trial).status.tolist()[:2] == [INITIALISED, FAILED]
 
 
 def test_restarts_of_region_noise_are_perturbed_anew():
     walk, noise = sequence(frames=20), protocol.load("region_noise")
-    contestant, sessions = scripted(walk, wrong=[4])
+    tracker, sessions = scripted(walk, wrong=[4])
     trial = trials(noise, walk, repeats=2)[1]
-    found = run_trial(contestant, walk, noise, trial)
+    found = run_trial(tracker, walk, noise, trial)
     first, second = (np.array(call[2:]) for call in sessions[0].calls if call[0] == "init")
     np.testing.assert_array_equal(first, trial.box)
     np.testing.assert_array_equal(second, noisy(noise, trial, 9, walk.boxes[9]))
@@ -158,20 +158,20 @@ def test_grey_frames_have_three_equal_channels():
     image = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), np.uint8)
     walk = dataclasses.replace(sequence(frames=2), frames=from_arrays(image))
     seen = []
-    contestant, _ = scripted(walk)
+    tracker, _ = scripted(walk)
     session = Script(walk.boxes)
-    session.update = lambda frame: seen.append(frame) or Said(walk.boxes[1])
-    contestant = contestant._replace(start=lambda seed: session)
+    session.update = lambda frame: seen.append(frame) or Prediction(walk.boxes[1])
+    tracker = tracker._replace(start=lambda seed: session)
     grey = protocol.load("grayscale")
-    run_trial(contestant, walk, grey, trials(grey, walk, repeats=1)[0])
+    run_trial(tracker, walk, grey, trials(grey, walk, repeats=1)[0])
     expected = image[1] @ np.array([0.299, 0.587, 0.114])
     assert np.abs(seen[0] - expected[:, :, None]).max() <= 0.51
 
 
 def test_segments_run_to_the_end_of_the_sequence(tmp_path):
     walk = sequence(frames=60)
-    contestant, sessions = scripted(walk)
-    evaluate(contestant, dataset(walk), TRE, tmp_path)
+    tracker, sessions = scripted(walk)
+    evaluate(tracker, dataset(walk), TRE, tmp_path)
     (loaded,) = results.load(tmp_path)
     found = loaded.trajectories["walk"]
     assert len(found) == 20 and found[0].start == 0 and found[-1].start == 40
@@ -197,8 +197,8 @@ def test_a_start_in_the_middle_reads_no_frame_before_it():
     images = list(walk.frames)
     source = dataclasses.replace(walk.frames, pick=lambda index: read.append(index) or images[index])
     walk = dataclasses.replace(walk, frames=source)
-    contestant, _ = scripted(walk)
-    run_trial(contestant, walk, TRE, trials(TRE, walk)[-1])
+    tracker, _ = scripted(walk)
+    run_trial(tracker, walk, TRE, trials(TRE, walk)[-1])
     assert read == list(range(40, 60))
 
 
@@ -209,10 +209,10 @@ def test_repetitions_are_for_what_is_random(tmp_path):
         (False, "baseline", 1),
         (False, "region_noise", 15),
     ]:
-        contestant, _ = scripted(walk, deterministic=not random, name=f"t{random}{name}")
-        assert evaluate(contestant, dataset(walk), protocol.load(name), tmp_path).made == expected
-    contestant, sessions = scripted(walk, deterministic=False)
-    evaluate(contestant, dataset(walk), protocol.load("got10k"), tmp_path, seed=7)
+        tracker, _ = scripted(walk, deterministic=not random, name=f"t{random}{name}")
+        assert evaluate(tracker, dataset(walk), protocol.load(name), tmp_path).made == expected
+    tracker, sessions = scripted(walk, deterministic=False)
+    evaluate(tracker, dataset(walk), protocol.load("got10k"), tmp_path, seed=7)
     assert [session.seed for session in sessions] == [7, 8, 9]
 
 
@@ -220,9 +220,9 @@ def test_a_failing_sequence_is_kept_and_the_others_go_on(tmp_path):
     good, short = sequence("good"), sequence("short")
     short = dataclasses.replace(short, frames=from_arrays(list(short.frames)[:12]))
     broken = sequence("broken")
-    contestant, _ = scripted(good)
+    tracker, _ = scripted(good)
     steps = {"fail": True}
-    start = contestant.start
+    start = tracker.start
 
     def stumbling(seed):
         session = start(seed)
@@ -233,17 +233,17 @@ def test_a_failing_sequence_is_kept_and_the_others_go_on(tmp_path):
     missing = JtrackError("sequence missing has no images")
     missing.name = "missing"
     data = dataset(broken)
-    done = evaluate(contestant._replace(start=stumbling), data, OPE, tmp_path)
+    done = evaluate(tracker._replace(start=stumbling), data, OPE, tmp_path)
     assert list(done.failures) == ["broken"]
     assert "Traceback" in done.failures["broken"].read_text()
     assert "ZeroDivisionError" in done.failures["broken"].read_text().splitlines()[-1]
-    done = evaluate(contestant, dataset(missing, short, good), OPE, tmp_path)
+    done = evaluate(tracker, dataset(missing, short, good), OPE, tmp_path)
     assert list(done.failures) == ["missing", "short"] and done.made == 1
     (loaded,) = results.load(tmp_path)
     assert list(loaded.trajectories) == ["good"]
     assert set(loaded.failures) == {"broken", "missing", "short"}
     assert "short has ended before frame 12" in loaded.failures["short"]
-    done = evaluate(contestant, data, OPE, tmp_path)  # mended
+    done = evaluate(tracker, data, OPE, tmp_path)  # mended
     assert not done.failures
     (loaded,) = results.load(tmp_path)
     assert set(loaded.failures) == {"missing", "short"}
@@ -251,10 +251,10 @@ def test_a_failing_sequence_is_kept_and_the_others_go_on(tmp_path):
 
 def test_progress_counts_what_is_left(tmp_path):
     one, two = sequence("one", frames=10), sequence("two", frames=5)
-    contestant, _ = scripted(one)
-    evaluate(contestant, dataset(two), OPE, tmp_path)
+    tracker, _ = scripted(one)
+    evaluate(tracker, dataset(two), OPE, tmp_path)
     seen = []
-    evaluate(contestant, dataset(one, two), OPE, tmp_path, repeats=2, on_progress=seen.append)
+    evaluate(tracker, dataset(one, two), OPE, tmp_path, repeats=2, on_progress=seen.append)
     assert [done.frames for done in seen] == [*range(1, 21), 20, *range(21, 26), 25]
     assert {done.total for done in seen} == {25}
     assert [done.sequence for done in seen][::24] == ["one", "two"]
@@ -262,26 +262,26 @@ def test_progress_counts_what_is_left(tmp_path):
 
 def test_results_that_cannot_be_kept_end_the_run(tmp_path, monkeypatch):
     walk = sequence()
-    contestant, _ = scripted(walk)
+    tracker, _ = scripted(walk)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(results, "write_whole", full)
     with pytest.raises(JtrackError, match=r"cannot write .*No space left"):
-        evaluate(contestant, dataset(walk), OPE, tmp_path)
+        evaluate(tracker, dataset(walk), OPE, tmp_path)
 
 
 def test_results_of_another_dataset_are_not_taken_for_it(tmp_path):
-    contestant, _ = scripted(sequence(frames=31))
+    tracker, _ = scripted(sequence(frames=31))
     otb = dataset(sequence(frames=30), kind="otb")
-    evaluate(contestant, otb, OPE, tmp_path)
+    evaluate(tracker, otb, OPE, tmp_path)
     other = dataset(sequence(frames=31), kind="otb")  # of the same name
-    assert evaluate(contestant, other, OPE, tmp_path).made == 1
-    assert evaluate(contestant, dataset(sequence(frames=31)), OPE, tmp_path).made == 1  # of another kind
+    assert evaluate(tracker, other, OPE, tmp_path).made == 1
+    assert evaluate(tracker, dataset(sequence(frames=31)), OPE, tmp_path).made == 1  # of another kind
     assert len(results.load(tmp_path)) == 3
     moved = dataset(sequence(frames=31), root=ROOT.parent)  # the same, elsewhere
-    assert evaluate(contestant, moved, OPE, tmp_path).kept == 1
+    assert evaluate(tracker, moved, OPE, tmp_path).kept == 1
 
 
 @pytest.fixture
@@ -311,11 +311,11 @@ def annotated_anew(root):
 
 @pytest.mark.parametrize("change", [recompressed, renamed, annotated_anew])
 def test_other_frames_or_annotations_never_meet_old_results(tmp_path, on_disk, change):
-    contestant, _ = scripted(sequence(frames=4))
-    contestant = contestant._replace(start=lambda seed: Still())
+    tracker, _ = scripted(sequence(frames=4))
+    tracker = tracker._replace(start=lambda seed: Still())
 
     def run(**names):
-        return evaluate(contestant, open_dataset("folder", on_disk, **names), OPE, tmp_path / "results")
+        return evaluate(tracker, open_dataset("folder", on_disk, **names), OPE, tmp_path / "results")
 
     before = run()
     assert before.made == 2
@@ -339,14 +339,14 @@ class Still:
         self.box = np.asarray(box)
 
     def update(self, image):
-        return Said(self.box)
+        return Prediction(self.box)
 
 
 def test_sequences_are_added_to_a_run(tmp_path, on_disk):
-    contestant, _ = scripted(sequence(frames=4))
-    contestant = contestant._replace(start=lambda seed: Still())
+    tracker, _ = scripted(sequence(frames=4))
+    tracker = tracker._replace(start=lambda seed: Still())
     made = [
-        evaluate(contestant, open_dataset("folder", on_disk, sequences=names), OPE, tmp_path / "results")
+        evaluate(tracker, open_dataset("folder", on_disk, sequences=names), OPE, tmp_path / "results")
         for names in (["One"], ["Two"], ["One", "Two"])
     ]
     assert [(done.made, done.kept) for done in made] == [(1, 0), (1, 0), (0, 2)]
@@ -356,11 +356,11 @@ def test_sequences_are_added_to_a_run(tmp_path, on_disk):
 
 def test_the_machine_is_told_beside_a_run_and_identifies_nothing(tmp_path, monkeypatch):
     one, two = sequence("one"), sequence("two")
-    contestant, _ = scripted(one)
-    before = evaluate(contestant, dataset(one), OPE, tmp_path)
+    tracker, _ = scripted(one)
+    before = evaluate(tracker, dataset(one), OPE, tmp_path)
     monkeypatch.setattr("jtrack.benchmark.machine._processor", lambda: "Abacus")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    after = evaluate(contestant, dataset(one, two), OPE, tmp_path)
+    after = evaluate(tracker, dataset(one, two), OPE, tmp_path)
     assert (after.folder, after.made, after.kept) == (before.folder, 1, 1)
     (loaded,) = results.load(tmp_path)
     made_on = {name: trials[0].machine for name, trials in loaded.trajectories.items()}
@@ -395,10 +395,10 @@ def test_changed_configurations_never_share_results(tmp_path):
     again = adapters.ours(trackers.create(backbone="tiny")).label
     assert results.open_store(tmp_path, again, {}).folder == folders["itself"]
     walk = sequence(frames=4)
-    contestant, _ = scripted(walk)
+    tracker, _ = scripted(walk)
     for options in ({}, {"seed": 1}, {"limit": 3}):
-        assert evaluate(contestant, dataset(walk), OPE, tmp_path, **options).kept == 0
-    assert evaluate(contestant, dataset(walk), OPE, tmp_path).kept == 1
+        assert evaluate(tracker, dataset(walk), OPE, tmp_path, **options).kept == 0
+    assert evaluate(tracker, dataset(walk), OPE, tmp_path).kept == 1
 
 
 def test_the_code_is_part_of_it(tmp_path, monkeypatch):
@@ -500,7 +500,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hog():
-    return adapters.contestant("hcft", backbone="hog")
+    return adapters.evaluated("hcft", backbone="hog")
 
 
 def test_ours_gives_what_track_gives(small, hog, tmp_path):
@@ -547,9 +547,9 @@ def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
     # 30 frames have only eleven to start from, of which TRE takes 17, some twice.
     sizes = {"a": (30, (60, 90)), "b": (41, (60, 90)), "c": (33, (60, 200)), "d": (35, (60, 90))}
     data = dataset(*(moving(name, *about) for name, about in sizes.items()))
-    contestant, rules = adapters.ours(fake.build()), protocol.load(name)
-    one = evaluate(contestant, data, rules, tmp_path / "one")
-    many = evaluate(contestant, data, rules, tmp_path / "many", lanes=3)
+    tracker, rules = adapters.ours(fake.build()), protocol.load(name)
+    one = evaluate(tracker, data, rules, tmp_path / "one")
+    many = evaluate(tracker, data, rules, tmp_path / "many", lanes=3)
     assert one.made == many.made == trials_of_all and one.folder.name == many.folder.name
     (one,), (many,) = results.load(one.folder), results.load(many.folder)
     assert [facts["lanes"] for facts in many.machines] == [3]
@@ -560,7 +560,7 @@ def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
             assert found.seconds is None and found.start == want.start
             if name != "sre":
                 np.testing.assert_array_equal(found.boxes, data.sequence(sequence_name).boxes[found.start :])
-    assert evaluate(contestant, data, rules, tmp_path / "many", lanes=3).made == 0
+    assert evaluate(tracker, data, rules, tmp_path / "many", lanes=3).made == 0
 
 
 def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):
@@ -573,9 +573,9 @@ def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):
 
 def test_lanes_are_for_jtracks_trackers_without_restarts(hog, tmp_path):
     walk = sequence()
-    contestant, _ = scripted(walk)
+    tracker, _ = scripted(walk)
     for chosen, rules, message in (
-        (contestant, OPE, "script is not a tracker of jtrack"),
+        (tracker, OPE, "script is not a tracker of jtrack"),
         (hog, BASELINE, "restarts the tracker"),
     ):
         with pytest.raises(JtrackError, match=message):

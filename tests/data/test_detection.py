@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jtrack.data import open_dataset, scenes
-from jtrack.data.detection import joined, open_boxed
+from jtrack.data.detection import joined, open_detection
 from jtrack.errors import JtrackError
 from jtrack.train import patches
 
@@ -34,7 +34,7 @@ def prepared(tmp_path_factory):
 def test_a_prepared_set_gives_its_images_and_boxes(prepared):
     from boxed_set import SCENES
 
-    data = open_boxed("tfds:scenes/boxed", root=prepared)
+    data = open_detection("tfds:scenes/boxed", root=prepared)
     assert (data.name, data.length) == ("tfds:scenes/boxed:1.2.0 [train]", SCENES)
     found = {picture.image.tobytes(): picture for picture in map(data.read, range(SCENES))}
     for number in range(SCENES):
@@ -42,16 +42,16 @@ def test_a_prepared_set_gives_its_images_and_boxes(prepared):
         np.testing.assert_allclose(found[image.tobytes()].boxes, boxes, atol=1e-3)  # without the crowd
         height, width = image.shape[:2]
         np.testing.assert_allclose(found[image.tobytes()].crowds, [[0, 0, width / 8, height / 8]], atol=1e-3)
-    assert open_boxed("tfds:scenes/boxed:1.2.0", root=prepared, split="test").length == 3
-    assert open_boxed("tfds:scenes/boxed", root=prepared, split="train+test").length == SCENES + 3
-    assert open_boxed("tfds:scenes/boxed", root=prepared, split="test").digest != data.digest
+    assert open_detection("tfds:scenes/boxed:1.2.0", root=prepared, split="test").length == 3
+    assert open_detection("tfds:scenes/boxed", root=prepared, split="train+test").length == SCENES + 3
+    assert open_detection("tfds:scenes/boxed", root=prepared, split="test").digest != data.digest
 
 
 def test_a_prepared_set_is_read_by_many_threads(prepared):
     """Each patch is what one thread makes of it."""
     made = []
     for threads in (1, 8):
-        data = open_boxed("tfds:scenes/boxed", root=prepared)
+        data = open_detection("tfds:scenes/boxed", root=prepared)
         shown, _ = patches.split(data, (32, 32), held=2, seed=0)
         made.append([batch for _, batch in patches.stream(shown, 64, start=0, stop=4, threads=threads)])
     for one, other in zip(*made, strict=True):
@@ -62,8 +62,8 @@ READ = """
 import json, sys
 heard = []
 sys.addaudithook(lambda event, _: heard.append(event) if event.startswith("socket.") else None)
-from jtrack.data.detection import open_boxed
-image, boxes, _ = open_boxed("tfds:scenes/boxed", root=sys.argv[1]).read(5)
+from jtrack.data.detection import open_detection
+image, boxes, _ = open_detection("tfds:scenes/boxed", root=sys.argv[1]).read(5)
 loaded = ["tensorflow" in sys.modules, "boxed_set" in sys.modules]
 print(json.dumps([list(image.shape), boxes.shape[1], *loaded, heard]))
 """
@@ -78,7 +78,7 @@ def test_it_is_read_without_tensorflow_and_its_own_code(prepared):
 def test_a_set_that_cannot_be_used_is_refused(prepared, tmp_path):
     def refused(spec, match, **kwargs):
         with pytest.raises(JtrackError, match=match) as caught:
-            open_boxed(spec, **{"root": prepared} | kwargs)
+            open_detection(spec, **{"root": prepared} | kwargs)
         assert "\n" not in str(caught.value)
 
     refused("tfds:voc/2007", r"tfds:voc/2007 is not prepared in .*: .*/voc/2007 does not exist; preparing "
@@ -108,14 +108,14 @@ def test_a_set_that_cannot_be_used_is_refused(prepared, tmp_path):
 def test_without_the_extra_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets.core", None)
     with pytest.raises(JtrackError, match=r"^reading tfds:voc/2007 needs .* -e '\.\[tfds\]'"):
-        open_boxed("tfds:voc/2007")
+        open_detection("tfds:voc/2007")
 
 
 def test_the_newest_version_and_the_only_config_are_taken(prepared, tmp_path):
     for version in ("1.10.0", "1.9.0"):
         shutil.copytree(prepared / "scenes" / "boxed" / "1.2.0", tmp_path / "scenes" / "boxed" / version)
-    assert open_boxed("tfds:scenes", root=tmp_path).name == "tfds:scenes/boxed:1.10.0 [train]"
-    assert open_boxed("tfds:scenes:1.9.0", root=tmp_path).name == "tfds:scenes/boxed:1.9.0 [train]"
+    assert open_detection("tfds:scenes", root=tmp_path).name == "tfds:scenes/boxed:1.10.0 [train]"
+    assert open_detection("tfds:scenes:1.9.0", root=tmp_path).name == "tfds:scenes/boxed:1.9.0 [train]"
 
 
 def test_a_damaged_record_is_named(prepared, tmp_path):
@@ -125,7 +125,7 @@ def test_a_damaged_record_is_named(prepared, tmp_path):
     data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
     shard.write_bytes(data)
     with pytest.raises(JtrackError, match=r"cannot read|is truncated|not a readable image"):
-        opened = open_boxed("tfds:scenes/boxed", root=tmp_path)
+        opened = open_detection("tfds:scenes/boxed", root=tmp_path)
         for index in range(opened.length):
             opened.read(index)
 
@@ -148,7 +148,7 @@ def photos(tmp_path):
 
 
 def test_a_folder_has_a_file_of_boxes_beside_each_image(photos):
-    data = open_boxed(f"folder:{photos}")
+    data = open_detection(f"folder:{photos}")
     found = [data.read(index) for index in range(data.length)]
     assert [picture.boxes.tolist() for picture in found] == [
         [[10, 5, 30, 40], [0.5, 1.25, 20, 20]],
@@ -160,14 +160,14 @@ def test_a_folder_has_a_file_of_boxes_beside_each_image(photos):
     np.testing.assert_array_equal(found[0].image[:, :, ::-1], cv2.imread(str(photos / "2.png")))
     before = data.digest
     (photos / "2.txt").write_text("1,5,30,40,\n")
-    assert open_boxed(f"folder:{photos}").digest != before
+    assert open_detection(f"folder:{photos}").digest != before
 
 
 @pytest.mark.parametrize("line", ["1,2,3", "1,2,0,4", "a,b,c,d", "1,2,nan,4", "1,2,3,4,5"])
 def test_a_line_that_is_no_box_is_named(photos, line):
     (photos / "2.txt").write_text(f"10,5,30,40\n{line}\n")
     with pytest.raises(JtrackError, match=r"line 2 of .*2\.txt is no"):
-        open_boxed(f"folder:{photos}").read(0)
+        open_detection(f"folder:{photos}").read(0)
 
 
 def test_a_folder_without_boxes_is_refused(photos):
@@ -176,11 +176,11 @@ def test_a_folder_without_boxes_is_refused(photos):
     with pytest.raises(
         JtrackError, match=r"holds 5 images but no boxes: expected NAME\.txt beside NAME\.jpg"
     ):
-        open_boxed(f"folder:{photos}")
+        open_detection(f"folder:{photos}")
     with pytest.raises(JtrackError, match="there is no folder"):
-        open_boxed(f"folder:{photos}/absent")
+        open_detection(f"folder:{photos}/absent")
     with pytest.raises(JtrackError, match="data 'photos' is not understood: give tfds:voc/2007"):
-        open_boxed("photos")
+        open_detection("photos")
 
 
 # --- sequences, scenes, several ---------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_frames_of_sequences_have_their_target(tmp_path):
             )
         rows[name] = rng.uniform(2, 20, (count, 4))
         np.savetxt(tmp_path / name / "groundtruth_rect.txt", rows[name], delimiter=",", fmt="%.17g")
-    data = open_boxed(f"otb:{tmp_path}")
+    data = open_detection(f"otb:{tmp_path}")
     assert [data.kin(index) for index in range(5)] == [0, 0, 1, 1, 1]
     names = open_dataset("otb", tmp_path).names
     assert data.length == 5
@@ -211,7 +211,7 @@ def test_frames_of_sequences_have_their_target(tmp_path):
 
 
 def test_several_sets_are_one_after_the_other(photos):
-    sets = [open_boxed("scenes:3"), open_boxed(f"folder:{photos}"), open_boxed("scenes:2")]
+    sets = [open_detection("scenes:3"), open_detection(f"folder:{photos}"), open_detection("scenes:2")]
     both = joined(sets)
     assert both.length == 9 and both.name == f"scenes:3 + folder:{photos} + scenes:2"
     want = [one.read(index) for one in sets for index in range(one.length)]
@@ -231,7 +231,7 @@ def test_a_scene_is_its_number():
         assert (boxes[:, :2] + boxes[:, 2:] <= scenes.SIZE[::-1]).all()
     assert not np.array_equal(scenes.scene(0).image, scenes.scene(1).image)
     with pytest.raises(JtrackError, match="scenes:many is not a number of scenes"):
-        open_boxed("scenes:many")
+        open_detection("scenes:many")
 
 
 def test_the_boxes_of_a_scene_are_those_of_what_is_painted(monkeypatch):

@@ -90,8 +90,8 @@ def test_repetitions_have_seeds_of_their_own_and_boxes_may_count_from_one():
         session.init = lambda image, box: given.append((seed, *box.tolist())) or real(image, box)
         return session
 
-    contestant = adapters.ours(fake.build())._replace(start=start)
-    tracker = GotTracker(contestant, one_based=True, seed=4)
+    evaluated = adapters.ours(fake.build())._replace(start=start)
+    tracker = GotTracker(evaluated, one_based=True, seed=4)
     assert not tracker.is_deterministic
     frames = fake.video([(0, 0), (3, 2)])
     for _ in range(2):

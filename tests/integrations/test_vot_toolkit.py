@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jtrack.benchmark.adapters import contestant
+from jtrack.benchmark.adapters import evaluated
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError
 from jtrack.integrations import vot_toolkit
@@ -32,7 +32,7 @@ def clip(tmp_path):
 
 def test_the_entry_starts_the_tracker(monkeypatch):
     monkeypatch.setenv("JTRACK_WEIGHTS", "/somewhere")
-    found = contestant("hcft", backbone="hog")
+    found = evaluated("hcft", backbone="hog")
     options = {"tracker": "hcft", "backbone": "hog"}
     text = vot_toolkit.entry(found, options, [(480, 640), (240, 320), (470, 630), (240, 320)])
     parser = configparser.ConfigParser()
@@ -46,7 +46,7 @@ def test_the_entry_starts_the_tracker(monkeypatch):
 
 
 def test_warming_up_compiles_what_frames_of_that_size_need():
-    found = contestant("hcft", backbone="hog")
+    found = evaluated("hcft", backbone="hog")
     vot_toolkit.warm_up(found, [(96, 128)])
     import jax
 
@@ -64,7 +64,7 @@ def test_warming_up_compiles_what_frames_of_that_size_need():
 def test_without_trax_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "trax", None)
     with pytest.raises(JtrackError, match=r"needs vot-trax, .* -e '\.\[vot\]'"):
-        vot_toolkit.serve(contestant("hcft", backbone="hog"))
+        vot_toolkit.serve(evaluated("hcft", backbone="hog"))
 
 
 CLIENT = """

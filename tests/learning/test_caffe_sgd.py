@@ -41,6 +41,6 @@ def test_biases_learn_twice_as_fast_and_do_not_decay():
     weights = {"kernel": jnp.float32(2), "bias": jnp.float32(2)}
     gradient = {"kernel": jnp.float32(1), "bias": jnp.float32(1)}
     multipliers = {"kernel": KERNEL, "bias": BIAS}
-    _, velocity = caffe_sgd.step(weights, caffe_sgd.still(weights), gradient, rates(), multipliers)
+    _, velocity = caffe_sgd.step(weights, caffe_sgd.zero_velocity(weights), gradient, rates(), multipliers)
     np.testing.assert_allclose(velocity["kernel"], 0.1 * (1 + 0.01 * 2 * 2), rtol=1e-6)
     np.testing.assert_allclose(velocity["bias"], 0.2, rtol=1e-6)

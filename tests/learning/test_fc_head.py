@@ -69,25 +69,25 @@ def test_maps_are_averaged_flattened_in_order_and_brought_to_one_magnitude():
     assert np.isfinite(fc_head.pool(jnp.zeros((2, 6, 6, 5)), 6)).all()
 
 
-@pytest.mark.parametrize("longest", [None, 0.05])
-def test_fine_tuning_is_caffes_descent_on_all_weights(longest):
+@pytest.mark.parametrize("max_gradient_norm", [None, 0.05])
+def test_fine_tuning_is_caffes_descent_on_all_weights(max_gradient_norm):
     """fc6 is trained through the samples' inner products; here every weight is stepped as it stands."""
     start, (features, labels) = head(), problem()
     batches = np.random.default_rng(2).integers(0, 30, (40, 8)).astype(np.int32)  # some samples twice
     found, losses = jax.jit(fc_head.fine_tune)(
-        start, features, labels, jnp.asarray(batches), RATES, ALIKE, longest=longest
+        start, features, labels, jnp.asarray(batches), RATES, ALIKE, max_gradient_norm=max_gradient_norm
     )
 
     def batch_loss(params, batch):
         return fc_head.loss(fc_head.logits(params, fc_head.apply(params, features[batch])), labels[batch])
 
-    params, velocity, wanted = start, caffe_sgd.still(start), []
+    params, velocity, wanted = start, caffe_sgd.zero_velocity(start), []
     slope = jax.jit(jax.value_and_grad(batch_loss))
     for batch in batches:
         value, gradient = slope(params, batch)
         wanted.append(float(value))
         norm = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(gradient)))
-        cut = min(1, (longest or norm) / norm)
+        cut = min(1, (max_gradient_norm or norm) / norm)
         gradient = jax.tree.map(functools.partial(jnp.multiply, cut), gradient)
         params, velocity = caffe_sgd.step(params, velocity, gradient, RATES, ALIKE)
     np.testing.assert_allclose(losses, wanted, rtol=2e-2, atol=1e-4)
@@ -102,7 +102,7 @@ def test_fine_tuning_can_be_differentiated():
     batches = jnp.asarray(np.random.default_rng(2).integers(0, 30, (6, 8)), jnp.int32)
 
     def after(rate):
-        rates = RATES._replace(rate=rate)
+        rates = RATES._replace(learning_rate=rate)
         tuned, _ = fc_head.fine_tune(start, features, labels, batches, rates, ALIKE)
         return fc_head.loss(fc_head.logits(tuned, fc_head.apply(tuned, features)), labels)
 

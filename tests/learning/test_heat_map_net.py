@@ -60,7 +60,7 @@ def test_the_parameters_are_as_many_as_released():
 @pytest.mark.parametrize("iterations", [1, 5])
 @pytest.mark.parametrize("moving", [False, True])
 def test_training_on_coefficients_is_training_on_kernels(net, samples, iterations, moving):
-    velocity = caffe_sgd.still(net)
+    velocity = caffe_sgd.zero_velocity(net)
     if moving:
         velocity = jax.tree.map(lambda leaf: 0.01 * random(leaf.shape, leaf.size), net)
     want, speed, losses = net, velocity, []
@@ -87,18 +87,18 @@ def test_what_the_mask_hides_has_no_gradient(net, samples):
     assert (np.asarray(to_prediction)[mask == 1] != 0).all()
     # ... so that what is wanted there changes nothing of what is learnt.
     other = masked._replace(target=jnp.where(jnp.asarray(mask) == 0, 100.0, samples.target))
-    a = heat_map_net.train(net, caffe_sgd.still(net), masked, rates(), 2)[0]
-    b = heat_map_net.train(net, caffe_sgd.still(net), other, rates(), 2)[0]
+    a = heat_map_net.train(net, caffe_sgd.zero_velocity(net), masked, rates(), 2)[0]
+    b = heat_map_net.train(net, caffe_sgd.zero_velocity(net), other, rates(), 2)[0]
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(x, y)
 
 
 def test_a_descent_that_diverges_turns_back_and_slows_down(net, samples):
-    _, _, losses = heat_map_net.train(net, caffe_sgd.still(net), samples, rates(rate=2e-2), 40)
+    _, _, losses = heat_map_net.train(net, caffe_sgd.zero_velocity(net), samples, rates(rate=2e-2), 40)
     assert not losses[1] < 2 * losses[0]
     assert np.isfinite(losses[-1]) and losses[-1] < losses[0]
     # A rate beyond all measure leaves the network as it was.
-    trained, velocity, _ = heat_map_net.train(net, caffe_sgd.still(net), samples, rates(rate=1e20), 5)
+    trained, velocity, _ = heat_map_net.train(net, caffe_sgd.zero_velocity(net), samples, rates(rate=1e20), 5)
     for a, b in zip(jax.tree.leaves(trained), jax.tree.leaves(net), strict=True):
         np.testing.assert_array_equal(a, b)
     assert all((np.asarray(leaf) == 0).all() for leaf in velocity)
@@ -109,7 +109,7 @@ def test_training_has_a_gradient(net, samples):
 
     def end(rate):
         descent = Rates(rate, jnp.float32(0.6), jnp.float32(0.01))
-        trained, _, _ = heat_map_net.train(net, caffe_sgd.still(net), samples, descent, 3)
+        trained, _, _ = heat_map_net.train(net, caffe_sgd.zero_velocity(net), samples, descent, 3)
         return heat_map_net.loss(trained, samples)
 
     rate, step = jnp.float32(5e-5), 1e-6
@@ -137,5 +137,5 @@ def test_a_released_network_learns_a_target(samples):
     )
     net = heat_map_net.random_net(jax.random.key(0), 16, 8)
     train = jax.jit(heat_map_net.train, static_argnums=4)
-    _, _, losses = train(net, caffe_sgd.still(net), problem, rates(1e-6, 0.6, 5e-4), 100)
+    _, _, losses = train(net, caffe_sgd.zero_velocity(net), problem, rates(1e-6, 0.6, 5e-4), 100)
     assert losses[-1] < 0.3 * losses[0]

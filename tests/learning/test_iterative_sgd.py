@@ -128,7 +128,7 @@ def test_a_joint_step_descends_the_fused_loss(network, batch):
 
 
 def test_a_long_gradient_is_cut(network, batch):
-    rates = RATES._replace(longest=jnp.float32(1e-3), momentum=jnp.float32(0))
+    rates = RATES._replace(max_gradient_norm=jnp.float32(1e-3), momentum=jnp.float32(0))
     wild = batch._replace(importance=1e4 * batch.importance)
     moved, _, _ = iterative_cycle(network, zeros(network), wild, rates)
     for before, after in zip(network.cues, moved.cues, strict=True):

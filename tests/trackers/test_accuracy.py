@@ -47,7 +47,7 @@ def test_default_is_at_least_as_good_as_release2016(data_folder, installed):
     truth = scoring.annotations(dataset)
     scores = {}
     for profile in ("release2016", "default"):
-        tracker = adapters.contestant("hcft", profile=profile, backbone="googlenet")
+        tracker = adapters.evaluated("hcft", profile=profile, backbone="googlenet")
         done = evaluate(tracker, dataset, protocol.load("ope"), ROOT / "runs" / "otb")
         assert not done.failures
         (found,) = [each for each in results.load(done.folder) if each.protocol == "ope"]

@@ -30,6 +30,14 @@ GOLDEN = [
     if (name, profile) not in ALIKE
 ]
 TABLE = [*GOLDEN, ("ncc", "default")]  # another tracker, which is not the package's
+
+
+def marked(rows):
+    """Rows for `parametrize`; those of other profiles than `default` are slow."""
+    slow = pytest.mark.slow
+    return [pytest.param(*row, id="-".join(row), marks=[slow] * (row[1] != "default")) for row in rows]
+
+
 # How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
 STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0, "gdt": 4.0, "ncc": 0.5}
 CANVAS = (128, 160)
@@ -85,14 +93,18 @@ def same(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(leaves(a), leaves(b), strict=True))
 
 
-@pytest.fixture(params=TABLE, ids="-".join)
-def built(request):
-    return build(*request.param)
+@pytest.fixture
+def built(name, profile):
+    return build(name, profile)
+
+
+EACH = pytest.mark.parametrize(("name", "profile"), marked(TABLE))
 
 
 KEY = jax.random.key(0)
 
 
+@EACH
 def test_state_keeps_its_shapes_and_output_is_common(built):
     tracker, params, init, step = built
     state = init(params, KEY, frame(), jnp.asarray(BOX))
@@ -111,7 +123,7 @@ def test_state_keeps_its_shapes_and_output_is_common(built):
 TAUGHT = [row for row in TABLE if row != ("deeptrack", "paper")]
 
 
-@pytest.mark.parametrize(("name", "profile"), TAUGHT, ids=map("-".join, TAUGHT))
+@pytest.mark.parametrize(("name", "profile"), marked(TAUGHT))
 def test_a_still_target_stays(name, profile):
     _, params, init, step = build(name, profile)
     state = init(params, KEY, frame(), jnp.asarray(BOX))
@@ -121,6 +133,7 @@ def test_a_still_target_stays(name, profile):
     np.testing.assert_allclose(output.box, BOX, atol=STILL[name])
 
 
+@EACH
 def test_nothing_compiles_for_another_frame_target_or_frame_size(built):
     _, params, init, step = built
     state = init(params, KEY, frame(), jnp.asarray(BOX))
@@ -132,6 +145,7 @@ def test_nothing_compiles_for_another_frame_target_or_frame_size(built):
     assert init._cache_size() == step._cache_size() == 1
 
 
+@EACH
 def test_a_vmapped_step_equals_the_loop(built):
     tracker, params, init, step = built
     boxes = jnp.asarray([BOX, (20.0, 30.0, 24.0, 30.0), (90.0, 60.0, 33.0, 21.0)])
@@ -172,7 +186,7 @@ def begun(name, profile, kind, box):
     ids=["inside", "corner", "far corner", "one pixel", "whole frame"],
 )
 @pytest.mark.parametrize("second", ["black", "white", "noise", "still"])
-@pytest.mark.parametrize(("name", "profile"), TABLE, ids=map("-".join, TABLE))
+@EACH
 def test_hopeless_frames_and_borders_stay_finite(name, profile, box, second):
     _, params, _, step = build(name, profile)
     state = begun(name, profile, second if second in ("black", "white") else "still", box)
@@ -183,6 +197,7 @@ def test_hopeless_frames_and_borders_stay_finite(name, profile, box, second):
     assert (np.asarray(output.box[2:]) > 0).all()
 
 
+@EACH
 def test_the_same_key_gives_the_same_result_bitwise(built):
     _, params, init, step = built
     runs = []
@@ -192,6 +207,7 @@ def test_the_same_key_gives_the_same_result_bitwise(built):
     assert same(*runs)
 
 
+@EACH
 def test_what_lies_outside_the_valid_part_is_never_read(built):
     _, params, init, step = built
     clean, dirty = frame(), np.asarray(frame().pixels).copy()
@@ -205,7 +221,7 @@ def test_what_lies_outside_the_valid_part_is_never_read(built):
     assert same(*outputs)
 
 
-@pytest.mark.parametrize(("name", "profile"), GOLDEN, ids=map("-".join, GOLDEN))
+@pytest.mark.parametrize(("name", "profile"), marked(GOLDEN))
 def test_boxes_are_the_golden_ones(name, profile):
     """With learning; shapes are those of the other tests, so that nothing is compiled for this one."""
     tracker, params, init, step = build(name, profile)

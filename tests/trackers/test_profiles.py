@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from jtrack import trackers
+from jtrack import backbones, trackers
 from jtrack.backbones import box_feature
-from jtrack.components import features, salience
+from jtrack.components import features, motion, salience
 from jtrack.errors import JtrackError
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, as_arrays
@@ -51,6 +51,12 @@ def test_a_profile_is_changed_by_names():
         ("hcft", {"grid": (0, 32)}, r"grid of hcft is \(0, 32\): it must be \(height, width\)"),
         ("hcft", {"input_size": (224,)}, r"input_size of hcft is \(224,\)"),
         ("hcft", {"layers": ()}, "each filter needs at least one layer"),
+        ("hcft", {"filters": "primal"}, r"filters of hcft is 'primal': it must be one of Dual\(\), Primal"),
+        ("hcft", {"update": True}, r"update of hcft is True: it must be one of EveryFrame\(\), ByScore"),
+        ("hcft", {"learning_rate": "0.02"}, "learning_rate is '0.02': it must be a number"),
+        ("hcft", {"learning_rate": None}, "learning_rate is None: it must be a number"),
+        ("fcnt", {"learning_rate": 1e-7}, "learning_rate is 1e-07: it must be several numbers"),
+        ("fcnt", {"scale": "gated"}, "scale of fcnt is 'gated': it must be one of ScaledCandidates"),
         ("hcft", {"learning_rate": "fast"}, "learning_rate is 'fast': it must be a number"),
         ("hcft", {"regularisation": float("nan")}, "regularisation is nan: it must not be NaN"),
         ("fcnt", {"input_size": 220}, "input_size of fcnt is 220: it must be a multiple of 8"),
@@ -97,9 +103,20 @@ def test_a_part_is_refused_like_a_config():
         hcft.ReleasedScales(step=1.0)
     with pytest.raises(JtrackError, match="context of a patch is 80: twice that must be less than"):
         salience.Patches("relu6", None, (64, 64), context=80)
-    with pytest.raises(JtrackError, match=r"cells of .* is 0: it must be a whole number of at least 1"):
+    with pytest.raises(JtrackError, match=r"cells of Region is 0: it must be a whole number of at least 1"):
         salience.Region("relu5", 0, (64, 64))
+    with pytest.raises(JtrackError, match="unknown border of a region 'zeros'"):
+        motion.DiagonalRegion(border="zeros")
     with pytest.raises(JtrackError, match=r"size 1.0 and first_size 5.0 must be above 1"):
         features.Region(box_feature.feature_of("tiny"), size=1.0)
-    with pytest.raises(JtrackError, match=r"unknown localisation of .* 'subcel': did you mean 'subcell'"):
+    with pytest.raises(
+        JtrackError, match=r"unknown localisation of Saliency 'subcel': did you mean 'subcell'"
+    ):
         cnn_svm.Saliency(localisation="subcel")
+
+
+def test_a_network_that_a_tracker_cannot_stand_on_is_refused_as_a_name_and_as_itself():
+    for name, net in (("hcft", "none"), ("deeptrack", "tiny")):
+        for backbone in (net, backbones.get(net)):
+            with pytest.raises(JtrackError, match=f"backbone of {name}.* '{net}'"):
+                trackers.profile(name, "default", backbone)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jtrack import backbones
-from jtrack.data.detection import joined, open_boxed
+from jtrack.data.detection import joined, open_detection
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head
 from jtrack.train import checkpoint, objectness
@@ -31,7 +31,7 @@ def kept_in_memory(data):
 
 @pytest.fixture(scope="module")
 def scenes():
-    return kept_in_memory(open_boxed("scenes:30"))
+    return kept_in_memory(open_detection("scenes:30"))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def of(done):
 
 def test_it_learns_what_an_object_is(tmp_path, weights):
     """On images held out: far above chance, and above a linear classifier on the feature before."""
-    data = kept_in_memory(open_boxed("scenes:600"))
+    data = kept_in_memory(open_detection("scenes:600"))
     descent = Descent(rate=0.005)
     settings = Settings("tiny", hidden=64, out=32, batch=64, dropout=0.2, held_out=100, descent=descent)
     settings = dataclasses.replace(settings, steps=320, keep_every=160)
@@ -72,8 +72,8 @@ def test_it_learns_what_an_object_is(tmp_path, weights):
 
 def test_crops_of_real_sequences_are_learnt_too(tmp_path, weights, data_folder):
     """Frames of sequences that are not evaluated, among scenes."""
-    real = open_boxed(f"vot:{data_folder / 'vot' / 'vot2015'}")
-    data = joined([open_boxed("scenes:20"), dataclasses.replace(real, length=10)])
+    real = open_detection(f"vot:{data_folder / 'vot' / 'vot2015'}")
+    data = joined([open_detection("scenes:20"), dataclasses.replace(real, length=10)])
     done = train(dataclasses.replace(SMALL, steps=3), data, weights, tmp_path)
     assert done.step == 3 and np.isfinite(done.held_out.loss)
 
@@ -113,7 +113,7 @@ def test_another_training_is_not_gone_on_with(tmp_path, scenes, weights):
         (dataclasses.replace(SMALL, out=9), scenes, weights, "other out \\(8, now 9\\)"),
         (dataclasses.replace(SMALL, seed=1), scenes, weights, "other seed"),
         (dataclasses.replace(SMALL, freeze=True), scenes, weights, "other freeze"),
-        (SMALL, open_boxed("scenes:31"), weights, "other data"),
+        (SMALL, open_detection("scenes:31"), weights, "other data"),
         (SMALL, scenes, backbones.get("tiny").random_params(1), "other weights"),
         (dataclasses.replace(SMALL, steps=5), scenes, weights, "has done 7 steps, 5 are wanted"),
     ]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bench.objectness import weak_boxes
-from jtrack.data.detection import open_boxed
+from jtrack.data.detection import open_detection
 from jtrack.weights import checkpoints, store
 from tests.conftest import ROOT
 
@@ -36,7 +36,7 @@ def test_labelled_images_get_boxes(tmp_path, data_folder, weights_folder, monkey
     for row in rows:
         shutil.copy(source / "images" / row.split()[0], tmp_path / "images")
     (tmp_path / "labels.txt").write_text("\n".join(rows))
-    data = open_boxed(f"folder:{weak_boxes(tmp_path, tmp_path / 'out')}")
+    data = open_detection(f"folder:{weak_boxes(tmp_path, tmp_path / 'out')}")
     assert data.length == 3
     for index in range(3):
         image, boxes, _ = data.read(index)

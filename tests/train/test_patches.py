@@ -8,7 +8,7 @@ import pytest
 from shapely.geometry import box as polygon
 
 from jtrack.data import scenes
-from jtrack.data.detection import Boxed, Picture, joined, open_boxed
+from jtrack.data.detection import DetectionDataset, Example, joined, open_detection
 from jtrack.errors import JtrackError
 from jtrack.learning.fc_head import BACKGROUND, OBJECT
 from jtrack.train import patches
@@ -42,8 +42,8 @@ def test_images_that_give_nothing():
     rng = np.random.default_rng(0)
     image = np.zeros((100, 120, 3), np.uint8)
     for boxes in (np.empty((0, 4)), [[5, 5, 10, 60]], [[-300, 5, 310, 60]]):
-        assert patches.draw(Picture(image, np.array(boxes, float)), rng) is None
-    whole = patches.draw(Picture(image, np.array([[0.0, 0, 120, 100]])), rng)
+        assert patches.draw(Example(image, np.array(boxes, float)), rng) is None
+    whole = patches.draw(Example(image, np.array([[0.0, 0, 120, 100]])), rng)
     assert whole is not None  # a small part of a large object is background to it
     assert all(iou(window, (0, 0, 120, 100)) < patches.FAR for window in whole[2:])
 
@@ -52,17 +52,17 @@ def test_a_crowd_is_neither_object_nor_background():
     rng = np.random.default_rng(0)
     image = np.zeros((200, 300, 3), np.uint8)
     crowd = (100.0, 0.0, 200.0, 200.0)
-    picture = Picture(image, np.array([[60.0, 80, 30, 40]]), np.array([crowd]))
+    picture = Example(image, np.array([[60.0, 80, 30, 40]]), np.array([crowd]))
     blind = reached = 0
     for _ in range(40):
         for window in patches.draw(picture, rng)[2:]:
             x, y, w, h = window
             reached += polygon(x, y, x + w, y + h).intersection(polygon(100, 0, 300, 200)).area >= 0.3 * w * h
-        for x, y, w, h in patches.draw(Picture(*picture[:2]), rng)[2:]:
+        for x, y, w, h in patches.draw(Example(*picture[:2]), rng)[2:]:
             blind += polygon(x, y, x + w, y + h).intersection(polygon(100, 0, 300, 200)).area >= 0.3 * w * h
     assert reached == 0 and blind > 10
     # Nothing but crowd around the object: no background to be had.
-    assert patches.draw(Picture(image, picture.boxes, np.array([[0.0, 0, 300, 200]])), rng) is None
+    assert patches.draw(Example(image, picture.boxes, np.array([[0.0, 0, 300, 200]])), rng) is None
 
 
 def test_a_patch_is_its_window():
@@ -100,7 +100,7 @@ def taken(shown, start, stop, threads=1):
 
 
 def test_a_step_has_the_same_patches_whenever_it_is_made():
-    shown, _ = patches.split(open_boxed("scenes:20"), (48, 48), held=5, seed=3)
+    shown, _ = patches.split(open_detection("scenes:20"), (48, 48), held=5, seed=3)
     all_at_once = taken(shown, 0, 6)
     later = taken(shown, 4, 6, threads=3)
     assert [step for step, _ in later] == [4, 5]
@@ -111,7 +111,7 @@ def test_a_step_has_the_same_patches_whenever_it_is_made():
     assert first.images.shape == (16, 48, 48, 3) and first.images.dtype == np.uint8
     assert not np.array_equal(first.images, last.images)
     assert Counter(first.labels.tolist()) == {OBJECT: 8, BACKGROUND: 8}
-    other_seed = patches.split(open_boxed("scenes:20"), (48, 48), held=5, seed=4)[0]
+    other_seed = patches.split(open_detection("scenes:20"), (48, 48), held=5, seed=4)[0]
     assert not np.array_equal(taken(other_seed, 0, 1)[0][1].images, first.images)
 
 
@@ -122,9 +122,9 @@ def counting(length, box=(10, 10, 30, 30)):
 
     def read(index):
         reads.append(index)
-        return Picture(image, np.array([box], float) if box else np.empty((0, 4)))
+        return Example(image, np.array([box], float) if box else np.empty((0, 4)))
 
-    return Boxed("counted", length, read, ""), reads
+    return DetectionDataset("counted", length, read, ""), reads
 
 
 def test_images_are_streamed_each_once_an_epoch_and_never_those_held_out():
@@ -175,7 +175,7 @@ def test_images_without_boxes_are_passed_over():
     """Half of the images show no object: the batch is whole all the same."""
     data, _ = counting(40)
     empty = data.read
-    mixed = Boxed("mixed", 40, lambda i: empty(i)._replace(boxes=empty(i).boxes[: i % 2]), "")
+    mixed = DetectionDataset("mixed", 40, lambda i: empty(i)._replace(boxes=empty(i).boxes[: i % 2]), "")
     shown, _ = patches.split(mixed, (32, 32), held=4, seed=0)
     ((_, batch),) = taken(shown, 0, 1)
     assert batch.labels.sum() == 8
