@@ -12,9 +12,10 @@ demo: .venv/demo.done
 
 # A file stays in one process, which compiles for all its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
-# What compiles little: images, data, measures, results, names and messages, and each tracker's default.
-QUICK := tests/vision tests/data tests/weights tests/benchmark tests/test_errors.py tests/test_names.py \
-	tests/test_public.py tests/test_packaging.py tests/test_readme.py tests/trackers/test_profiles.py
+# What compiles little: data, weights, measures, results, structure, names and messages.
+QUICK := tests/data tests/weights tests/benchmark tests/components tests/test_errors.py tests/test_names.py \
+	tests/test_public.py tests/test_packaging.py tests/test_readme.py tests/test_structure.py \
+	tests/trackers/test_profiles.py
 
 # 90 seconds: the fixed subset above.
 quick: .venv/test.done
