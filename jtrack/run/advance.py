@@ -34,14 +34,16 @@ def advance(tracker: Tracker, params: PyTree, state: PyTree, frame: Frame) -> tu
       The state after the frame, and what the tracker says of it. What is learnt shows from the next frame on.
 
     Example:
-      >>> import jax, jtrack
+      >>> import functools, jax, jtrack
       >>> from jtrack.data import synthetic
       >>> clip = synthetic.clip(frames=2, size=(96, 128))
       >>> first, second = map(jtrack.to_frame, clip.frames)
       >>> bound = jtrack.trackers.create("hcft", backbone="tiny")
       >>> tracker = bound.functions(clip.boxes[0], clip.frames.size)
-      >>> state = tracker.init(bound.params, jax.random.key(0), first, jax.numpy.float32(clip.boxes[0]))
-      >>> state, output = jtrack.advance(tracker, bound.params, state, second)
+      >>> box = jax.numpy.float32(clip.boxes[0])
+      >>> state = jax.jit(tracker.init)(bound.params, jax.random.key(0), first, box)
+      >>> step = jax.jit(functools.partial(jtrack.advance, tracker))
+      >>> state, output = step(bound.params, state, second)
       >>> output.box.shape, bool(output.lost)
       ((4,), False)
     """

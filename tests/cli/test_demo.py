@@ -6,10 +6,12 @@ import re
 
 import cv2
 import numpy as np
+import pytest
 
 from jtrack.data import from_arrays, synthetic
 
 
+@pytest.mark.slow
 def test_a_tracker_without_response_maps(jtrack, tmp_path, monkeypatch):
     whole = synthetic.clip(size=(120, 160))
     frames = from_arrays(list(itertools.islice(whole.frames, 6)), fps=30.0)

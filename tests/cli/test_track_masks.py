@@ -23,6 +23,7 @@ def walk(tmp_path):
     return folder, ",".join(f"{value:.1f}" for value in clip.boxes[0])
 
 
+@pytest.mark.slow
 def test_masks_are_written_as_images_and_drawn_into_the_video(jtrack, walk, tmp_path):
     folder, box = walk
     masks, video = tmp_path / "masks", tmp_path / "v.mp4"
@@ -45,6 +46,7 @@ def test_masks_are_written_as_images_and_drawn_into_the_video(jtrack, walk, tmp_
         assert np.median(apart[truth[t]]) > 2 * np.median(apart[far]) + 5
 
 
+@pytest.mark.slow
 def test_every_target_has_its_number_and_files_are_not_replaced_unasked(jtrack, walk, tmp_path):
     folder, box = walk
     masks = tmp_path / "masks"

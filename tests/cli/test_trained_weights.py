@@ -25,6 +25,7 @@ def entry(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_track_begins_with_them(jtrack, folder, box, entry, tmp_path):
     """The backbone is theirs."""
     out = tmp_path / "boxes.json"

@@ -118,6 +118,7 @@ def test_additions_and_removals_equal_the_batch_solution(count, size, cost, gap,
         check(model, cost, tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large(dtype):
     """500 samples of 4096 values, as from fc6: mostly positive, of mean norm 1."""

@@ -13,6 +13,7 @@ def clip():
     return synthetic.clip(frames=40)
 
 
+@pytest.mark.slow
 def test_eight_targets_of_different_sizes_equal_eight_single_runs(clip, compilations):
     built = trackers.create(backbone="tiny")
     x, y, w, h = clip.boxes[0]

@@ -112,6 +112,7 @@ def test_mistakes_are_named():
         segmentation.segment_output(image, box, {})
 
 
+@pytest.mark.slow
 def test_a_clip_is_segmented_and_an_image_has_a_saliency_map():
     """The tracker's masks of the synthetic clip against its exact ones, on features that need no weights."""
     arguments = {"frames": 120, "size": (240, 320), "seed": 0}

@@ -173,6 +173,7 @@ def test_the_best_candidate_is_the_target_without_saliency():
     assert set(output.info) == {"candidates", "scores"}
 
 
+@pytest.mark.slow
 def test_four_targets_at_once_are_four_runs():
     _, tracker, params, init, step, learn = build()
     starts = jnp.asarray([BOX, (20.0, 30.0, 24.0, 30.0), (90.0, 60.0, 33.0, 21.0), (10.0, 80.0, 20.0, 20.0)])

@@ -113,6 +113,7 @@ def test_unknown_profiles_and_networks_are_refused():
         trackers.create("deeptrack", backbone="vgg19")
 
 
+@pytest.mark.slow
 def test_a_moving_target_is_followed():
     step, chosen, state = start()
     for t in range(1, 9):
@@ -287,6 +288,7 @@ def test_the_lazy_rule_is_twice_the_tolerance():
     assert 0 <= output.info["quality"] <= 1
 
 
+@pytest.mark.slow
 def test_four_targets_at_once_are_four_runs():
     # Not so long that rounding grows: lanes are summed in another order.
     built = build(first_budget=10)

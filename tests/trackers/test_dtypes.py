@@ -12,7 +12,7 @@ from tests.trackers import golden
 
 # Shapes and types of everything that a tracker keeps and says, for inputs of a type; traced, not compiled.
 TRACED = """
-import json
+import json, sys
 import jax, jax.numpy as jnp, numpy as np
 from bench.golden_rows import create_reduced, rows
 from jtrack.types import Frame
@@ -26,6 +26,8 @@ def like(tree, dtype):
 
 found = {}
 for row in rows():
+    if sys.argv[1] not in ("all", row.profile):
+        continue
     bound = create_reduced(row)
     functions = bound.functions((30, 30, 30, 24), (120, 150))
     for dtype in (jnp.float32, jnp.float64):
@@ -66,19 +68,14 @@ def with_x64(script, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def traced():
-    return with_x64(TRACED)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_states_and_outputs_are_of_the_inputs_type(traced, dtype):
-    own = {name: found for name, found in traced.items() if name.split()[3] == dtype}
-    assert len(own) == 2 * len(rows())
+@pytest.mark.parametrize("profile", ["default", pytest.param("all", marks=pytest.mark.slow)])
+def test_states_and_outputs_are_of_the_inputs_type(profile):
+    traced = with_x64(TRACED, profile)
+    assert len(traced) == 4 * sum(profile in ("all", row.profile) for row in rows())
     wrong = {
         name: (kept, said)
-        for name, (kept, said, stable) in own.items()
-        if not (set(kept) <= ALLOWED[dtype] and said == [dtype] and stable)
+        for name, (kept, said, stable) in traced.items()
+        if not (set(kept) <= ALLOWED[name.split()[3]] and said == [name.split()[3]] and stable)
     }
     assert wrong == {}
 

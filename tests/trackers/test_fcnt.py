@@ -214,6 +214,7 @@ def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best(
     assert np.isinf(trackers.profile("fcnt", "release2016", "tiny").hyper.best_below)
 
 
+@pytest.mark.slow
 def test_lanes_equal_single_runs_and_wait_for_each_other_unchanged():
     _, tracker, params = make()
     places = np.array([[60, 50], [10, 12], [120, 90], [40, 96]])
@@ -338,6 +339,7 @@ def test_candidates_are_spread_as_said():
     np.testing.assert_allclose((candidates[1:, :2] - BOX[:2]).mean(0), 0, atol=1.5)
 
 
+@pytest.mark.slow
 def test_one_network_alone_tracks_and_gnet_never_learns():
     for nets, other in (("general", "specific"), ("specific", "general")):
         _, tracker, params = make(**{other: None})

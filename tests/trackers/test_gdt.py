@@ -298,6 +298,7 @@ def test_one_small_step_raises_what_it_climbs():
     assert height(learn(plain, following)) > height(following)
 
 
+@pytest.mark.slow
 def test_four_targets_at_once_are_four_runs():
     _, tracker, params, init, step, learn = build()
     starts = [BOX, (20.0, 30.0, 24.0, 30.0), (90.0, 60.0, 33.0, 21.0), (70.0, 20.0, 20.0, 40.0)]

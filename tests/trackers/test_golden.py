@@ -47,8 +47,8 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    rate: int = 1
-    part: Part = Part(3)  # noqa: RUF009
+    rate: int = 9
+    part: Part | None = Part(8)  # noqa: RUF009
 
 
 def test_reductions_reach_parts_and_renamed_fields():
@@ -56,6 +56,11 @@ def test_reductions_reach_parts_and_renamed_fields():
     assert changed == Config(5, Part(7))
     with pytest.raises(SystemExit, match="no field width"):
         golden_rows.reduced(Config(), {"width": 2})
+    # What is smaller already stays; what a part has that is left out does not matter.
+    assert golden_rows.reduced(Config(rate=2), {"rate": 5}) == Config(rate=2)
+    assert golden_rows.reduced(Config(part=None), {"part.units": 7}) == Config(part=None)
+    with pytest.raises(SystemExit, match=r"no field part\.width"):
+        golden_rows.reduced(Config(), {"part.width": 2})
 
 
 def test_trained_weights_are_refused(monkeypatch):

@@ -139,6 +139,7 @@ def test_coarse_to_fine_stays_within_the_radius():
     np.testing.assert_array_equal(displacement, [3, 2])
 
 
+@pytest.mark.slow
 def test_eight_targets_of_different_sizes_equal_eight_single_runs():
     built = trackers.create("hcft", backbone="tiny")
     tracker = built.functions(BOX, SIZE)

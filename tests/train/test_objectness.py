@@ -52,6 +52,7 @@ def of(done):
 # --- it learns --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_learns_what_an_object_is(tmp_path, weights):
     """On images held out: far above chance, and above a linear classifier on the feature before."""
     data = kept_in_memory(open_detection("scenes:600"))
