@@ -24,7 +24,7 @@ from jtrack import trackers
 # a part of it. What is smaller already stays. "new|old" is a field that was renamed, so that commits from
 # before and after can be compared; "part.field" is left out where a config has no such part.
 REDUCED: dict[str, dict[str, int]] = {
-    "deeptrack": {"candidates": 100, "first_budget": 20, "budget": 2, "batch": 32},
+    "deeptrack": {"candidates": 100, "first_budget": 20, "budget": 1, "batch": 32},
     "fcnt": {"input_size": 96, "hidden": 4, "selection_iterations": 5, "interval": 4},
     "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48}
     | {"saliency.back_projected": 8, "saliency.grid": 96, "saliency.template": 24, "saliency.filters": 5},
