@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors import SafetensorError, safe_open
-
 from jtrack import backbones
 from jtrack.backbones import box_feature
 from jtrack.errors import JtrackError
@@ -82,17 +80,7 @@ def load(name: str | Path) -> Entry:
             f"no weights {str(name)!r} trained for objectness in {where}: train them with "
             "`jtrack train objectness`, or give the path of a .safetensors file"
         )
-    found: Layers = {}
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            for key in file.keys():  # noqa: SIM118
-                layer, _, part = key.rpartition("/")
-                found.setdefault(layer, {})[part] = file.get_tensor(key)
-    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
-        raise JtrackError(
-            f"{path} is damaged or holds no weights ({error}): train or fetch it again"
-        ) from None
+    found, header = store.read_layers(path, "train or fetch it again")
     backbone = header.get("backbone", "")
     if backbone not in box_feature.networks() or any(PREFIX + layer not in found for layer in HEAD):
         raise JtrackError(

@@ -169,6 +169,28 @@ def _absent(name: str) -> JtrackError:
     return JtrackError(f"no weights of {name} in {', '.join(map(str, folders()))}: {ways}")
 
 
+def read_layers(path: Path, remedy: str) -> tuple[Layers, dict[str, str]]:
+    """All layers of a file, whatever they are of, and its header.
+
+    Args:
+      path: a .safetensors file.
+      remedy: what to do about a damaged one, as the message says it.
+
+    Raises:
+      JtrackError: the file is damaged.
+    """
+    layers: Layers = {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            for key in file.keys():  # noqa: SIM118
+                layer, _, part = key.rpartition("/")
+                layers.setdefault(layer, {})[part] = file.get_tensor(key)
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
+        raise JtrackError(f"{path} is damaged or not a stored network ({error}): {remedy}") from None
+    return layers, header
+
+
 def read(path: Path, name: str) -> tuple[Layers, dict[str, str]]:
     """Reads and checks a stored network.
 
@@ -182,17 +204,7 @@ def read(path: Path, name: str) -> tuple[Layers, dict[str, str]]:
     Raises:
       JtrackError: the file is damaged, or holds another network.
     """
-    layers: Layers = {}
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            for key in file.keys():  # noqa: SIM118
-                layer, _, part = key.rpartition("/")
-                layers.setdefault(layer, {})[part] = file.get_tensor(key)
-    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
-        raise JtrackError(
-            f"{path} is damaged or not a stored network ({error}): delete it, fetch or convert {name} again"
-        ) from None
+    layers, header = read_layers(path, f"delete it, fetch or convert {name} again")
     if header.get("name", name) != name:
         raise JtrackError(f"{path} holds {header['name']}, not {name}: rename it or convert {name} again")
     check(layers, backbones.get(name).template(), name=name, path=path)
