@@ -42,8 +42,12 @@ def check_file(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> Non
         part.touch()
 
 
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Makes a folder for many files if need be; refuses one that holds files, without `overwrite`."""
+def check_folder(folder: Path, *, overwrite: bool, keep: bool = True) -> None:
+    """Makes a folder for many files if need be; refuses one that holds files, without `overwrite`.
+
+    `keep` False only tries: a folder that was made for it is removed again.
+    """
+    there = folder.exists()
     try:
         folder.mkdir(exist_ok=True)
         filled = any(folder.iterdir())
@@ -52,6 +56,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     if filled and not overwrite:
         raise JtrackError(f"folder {folder} is not empty: give another, or --overwrite")
     check_file(folder / "0.png", IMAGES, overwrite=True)
+    if not (there or keep):
+        folder.rmdir()
 
 
 @contextmanager

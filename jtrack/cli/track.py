@@ -102,6 +102,7 @@ def track(
     if backbone is None and weights is None and built.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
     built = informed(built, maps, masks)
+    make_folders(maps, masks)
 
     found: list[np.ndarray] = []  # the masks of the frame in work
     failures: list[JtrackError] = []  # of the video or the maps: the boxes are kept all the same
@@ -156,7 +157,13 @@ def check_outputs(
         outputs.check_file(video, outputs.VIDEOS, overwrite=overwrite)
     for folder in folders:
         if folder is not None:
-            outputs.check_folder(folder, overwrite=overwrite)
+            outputs.check_folder(folder, overwrite=overwrite, keep=False)
+
+
+def make_folders(*folders: Path | None) -> None:
+    """Makes the folders that pictures go to, once nothing can be refused any more."""
+    for folder in filter(None, folders):
+        folder.mkdir(exist_ok=True)
 
 
 def informed(built: BoundTracker, maps: Path | None, masks: Path | None) -> BoundTracker:

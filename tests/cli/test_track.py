@@ -156,6 +156,8 @@ def test_pictures_a_tracker_cannot_make_are_refused(jtrack, folder, box, tmp_pat
     assert "deeptrack has none" in jtrack(*given, "--tracker", "deeptrack", "--maps", out, code=2).stderr
     said = jtrack(*given, "--backbone", "hog", "--masks", out, code=2).stderr
     assert "hcft default makes no saliency map" in said
+    jtrack("track", folder, "--init", "10,10,0,5", "--maps", out, code=2)
+    assert not out.exists()  # nothing half-made is left
 
 
 def test_window_shows_until_q(jtrack, folder, box, tmp_path, monkeypatch):
