@@ -120,10 +120,10 @@ def profiles_of_time(nets: list[str], profiles: list[str], precisions: list[str]
         print(f"| frames a second, learning in each | {' | '.join(rates)} |", flush=True)
 
 
-def segmentations(built: BoundTracker, clips: int, frames: int) -> None:
+def segmentations(bound: BoundTracker, clips: int, frames: int) -> None:
     """Prints the success of masks and of boxes against the true masks of synthetic clips."""
-    built = built._replace(config=dataclasses.replace(built.config, info=True))
-    print(f"\nMasks of {clips} synthetic clips of {frames} frames, {built.backbone.name} {built.profile}\n")
+    bound = bound._replace(config=dataclasses.replace(bound.config, info=True))
+    print(f"\nMasks of {clips} synthetic clips of {frames} frames, {bound.backbone.name} {bound.profile}\n")
     print("| clip | mask AUC | box AUC | mean overlap, mask | box |\n| --- | --: | --: | --: | --: |")
     for seed in range(clips):
         arguments: dict[str, Any] = {"frames": 120, "size": (240, 320), "seed": seed}
@@ -134,7 +134,7 @@ def segmentations(built: BoundTracker, clips: int, frames: int) -> None:
             if index:
                 found.append(segmentation.segment_output(image, said[0].box, said[0].info))
 
-        done = run.track(clip, clip.boxes[0], tracker=built, end=frames, on_frame=look)
+        done = run.track(clip, clip.boxes[0], tracker=bound, end=frames, on_frame=look)
         true = np.stack(list(truth))[1 : 1 + len(found)]
         filled = mask_measures.filled(done.boxes[1:], true.shape[1:])
         both = [mask_measures.overlap(np.stack(found), true), mask_measures.overlap(filled, true)]
@@ -164,8 +164,8 @@ def main() -> None:
         )
         profiles_of_time(nets, names, precisions, options.turns)
     if options.clips:
-        built = trackers.create("cnn_svm", backbone=options.backbone)
-        segmentations(built, options.clips, options.clip_frames)
+        bound = trackers.create("cnn_svm", backbone=options.backbone)
+        segmentations(bound, options.clips, options.clip_frames)
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ def parts(profile: str) -> None:
 
 def clip(profile: str) -> None:
     """Prints how fast the clip is tracked, and on how many of its frames the network is trained."""
-    built = trackers.create("deeptrack", profile=profile)
-    built = built._replace(config=dataclasses.replace(built.config, info=True))
+    bound = trackers.create("deeptrack", profile=profile)
+    bound = bound._replace(config=dataclasses.replace(bound.config, info=True))
     whole = synthetic.clip()
     frames = data.from_arrays(list(itertools.islice(whole.frames, FRAMES)))
     due: list[bool] = []
@@ -120,7 +120,7 @@ def clip(profile: str) -> None:
             due.append(bool(said[0].info["due"]))
 
     worked = time.process_time()
-    done = run.track(frames, whole.boxes[0], tracker=built, on_frame=step)
+    done = run.track(frames, whole.boxes[0], tracker=bound, on_frame=step)
     worked = time.process_time() - worked
     print(
         f"`{profile}`: {FRAMES} frames of the clip at {done.fps:.1f} frames/s, {worked:.1f} s of processors "

@@ -73,13 +73,13 @@ def create(row: Row) -> Any:
 
 def create_reduced(row: Row) -> Any:
     """The tracker of a row, its trainings cut short."""
-    built = create(row)
-    if trained := built.label().get("trained"):
+    bound = create(row)
+    if trained := bound.label().get("trained"):
         raise SystemExit(
             f"{' '.join(row)} begins with the trained weights {trained!r}, but golden boxes are of a random "
             f"head: move {trained}.safetensors out of the weights folders (`jtrack weights list` says where)"
         )
-    return built._replace(config=reduced(built.config, REDUCED.get(row.tracker, {})))
+    return bound._replace(config=reduced(bound.config, REDUCED.get(row.tracker, {})))
 
 
 def reduced(config: Any, changes: dict[str, int]) -> Any:
@@ -131,18 +131,18 @@ def _replace(part: Any, changes: dict[str, Any]) -> Any:
     )
 
 
-def record(built: Any, frames: np.ndarray, box: np.ndarray) -> dict[str, Any]:
+def record(bound: Any, frames: np.ndarray, box: np.ndarray) -> dict[str, Any]:
     """Tracks a clip; its boxes, scores and lost flags as lists, to the bit.
 
     Args:
-      built: the tracker.
+      bound: the tracker.
       frames: uint8 [T, H, W, 3].
       box: [4] x, y, w, h in the first frame.
 
     Returns:
       {"boxes": [T][4], "scores": [T], "lost": [T] of 0 and 1}.
     """
-    track = jtrack.track(frames, box, tracker=built, seed=SEED)
+    track = jtrack.track(frames, box, tracker=bound, seed=SEED)
     return {
         "boxes": track.boxes.tolist(),
         "scores": track.scores.tolist(),

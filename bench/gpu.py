@@ -37,7 +37,6 @@ from jtrack.data import synthetic
 from jtrack.run.advance import learn_where_due
 from jtrack.run.batch import lane_executable  # no public name: one frame of many lanes
 from jtrack.run.inputs import canvas_of, to_frame
-from jtrack.run.stream import make_tracker
 from jtrack.trackers import BoundTracker
 from jtrack.types import Frame, PyTree, Tracker, as_arrays
 
@@ -256,11 +255,6 @@ def clip(frames: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([image for image, _ in zip(made.frames, range(frames), strict=False)]), made.boxes[0]
 
 
-def bound(built: BoundTracker, box: np.ndarray, size: tuple[int, int]) -> Tracker:
-    """The pure functions, their shapes fixed for a target."""
-    return make_tracker(built.factory, built.backbone, built.for_target(box, size))
-
-
 class Lanes(NamedTuple):
     """Lanes at work: each has its own target, key and frames, all of them equal but for the key."""
 
@@ -270,7 +264,7 @@ class Lanes(NamedTuple):
     init_s: float  # compilation included
 
 
-def begin(sizes: Sizes, built: BoundTracker, lanes: int) -> tuple[Tracker, Lanes]:
+def begin(sizes: Sizes, bound: BoundTracker, lanes: int) -> tuple[Tracker, Lanes]:
     """Lanes that have been given their first frame."""
     images, box = clip(sizes.clip, sizes.frame)
     canvas = canvas_of(sizes.frame)
@@ -280,20 +274,20 @@ def begin(sizes: Sizes, built: BoundTracker, lanes: int) -> tuple[Tracker, Lanes
         return Frame(*(jnp.array(jnp.broadcast_to(part, (lanes, *part.shape))) for part in frame))
 
     forth = [spread(image) for image in images[:4]]
-    tracker = bound(built, box, sizes.frame)
+    tracker = bound.functions(box, sizes.frame)
     keys = jax.random.split(jax.random.key(0), lanes)
     start = time.perf_counter()
     state = lane_executable(tracker).init(
-        built.params, keys, forth[0], np.tile(box.astype(np.float32), (lanes, 1))
+        bound.params, keys, forth[0], np.tile(box.astype(np.float32), (lanes, 1))
     )
     jax.block_until_ready(state)
-    return tracker, Lanes(built.params, state, forth[1:] + forth[-2::-1], time.perf_counter() - start)
+    return tracker, Lanes(bound.params, state, forth[1:] + forth[-2::-1], time.perf_counter() - start)
 
 
 def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int) -> dict[str, Any]:
     """A frame of every lane: what `jtrack.track_batch` asks of the device, with learning where it is due."""
-    built = build(sizes, tracker, network, precision)
-    functions, (params, state, frames, init_s) = begin(sizes, built, lanes)
+    bound = build(sizes, tracker, network, precision)
+    functions, (params, state, frames, init_s) = begin(sizes, bound, lanes)
     active = np.ones(lanes, bool)
     start = time.perf_counter()
     compiled = lane_executable(functions).step.lower(params, state, frames[0], active).compile()
@@ -310,8 +304,8 @@ def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int
         raise ArithmeticError("the boxes are not finite")
     program = compiled.as_text()
     return {
-        "profile": built.profile,
-        "used": built.backbone.precision,
+        "profile": bound.profile,
+        "used": bound.backbone.precision,
         "ms": round(1e3 * taken, 3),
         "fps": round(lanes / taken, 1),
         "init_s": round(init_s, 1),
@@ -349,12 +343,12 @@ def scan(sizes: Sizes, *, network: str, precision: str, lanes: int, frames: int)
 
 def track_batch(sizes: Sizes, *, network: str, lanes: int) -> dict[str, Any]:
     """HCFT through videos in memory, the second time, when everything is compiled."""
-    built = build(sizes, "hcft", network, "float32")
+    bound = build(sizes, "hcft", network, "float32")
     images, box = clip(sizes.clip, sizes.frame)
     jobs = [(images, box)] * lanes
-    jtrack.track_batch(jobs, tracker=built, lanes=lanes)
+    jtrack.track_batch(jobs, tracker=bound, lanes=lanes)
     start = time.perf_counter()
-    jtrack.track_batch(jobs, tracker=built, lanes=lanes)
+    jtrack.track_batch(jobs, tracker=bound, lanes=lanes)
     taken = time.perf_counter() - start
     return {"tracker": "hcft", "frames": len(images), "fps": round(lanes * len(images) / taken, 1)}
 
@@ -373,15 +367,15 @@ def golden(*, tracker: str) -> dict[str, Any]:
 
 def against_cpu(sizes: Sizes, *, network: str) -> dict[str, Any]:
     """HCFT's boxes on the default device against those on this machine's CPU, the weights the same."""
-    built = build(sizes, "hcft", network, "float32")
+    bound = build(sizes, "hcft", network, "float32")
     images, box = clip(sizes.clip, sizes.frame)
-    here = jtrack.track(images, box, tracker=built).boxes
+    here = jtrack.track(images, box, tracker=bound).boxes
     cpu = jax.devices("cpu")[0]
     # The setting and not its context manager, which the thread that sends frames would not see.
     before = jax.config.jax_default_device
     jax.config.update("jax_default_device", cpu)
     try:
-        there = jtrack.track(images, box, tracker=built._replace(params=jax.device_get(built.params))).boxes
+        there = jtrack.track(images, box, tracker=bound._replace(params=jax.device_get(bound.params))).boxes
     finally:
         jax.config.update("jax_default_device", before)
     return {"tracker": "hcft", "frames": len(images)} | apart(here, there)
@@ -397,8 +391,8 @@ def apart(here: np.ndarray, there: np.ndarray) -> dict[str, Any]:
 
 def trace(sizes: Sizes, folder: Path, *, network: str, lanes: int) -> dict[str, Any]:
     """A profile of some frames of HCFT, compiled beforehand."""
-    built = build(sizes, "hcft", network, "bfloat16")
-    tracker, (params, state, frames, _) = begin(sizes, built, lanes)
+    bound = build(sizes, "hcft", network, "bfloat16")
+    tracker, (params, state, frames, _) = begin(sizes, bound, lanes)
     advance, active = lane_executable(tracker).step, np.ones(lanes, bool)
     state, output = jax.block_until_ready(advance(params, state, frames[0], active))
     with jax.profiler.trace(str(folder)):

@@ -62,13 +62,13 @@ def work(contestant: str, folder: str, box: Sequence[float], frames: int) -> Non
     """A contestant: tracks one frame and says what it is, then runs a turn for every line it is sent."""
     name, precision = contestant.split(":")
     prepare(precision)
-    built = build(name, precision)
-    run.track(folder, box, tracker=built, end=2)
+    bound = build(name, precision)
+    run.track(folder, box, tracker=bound, end=2)
     found = "stored" if store.locate(name) else "random"
-    weights = found if built.params["backbone"] else "none"
-    print(built.backbone.precision, weights, jax.devices()[0].device_kind, sep="\t", flush=True)
+    weights = found if bound.params["backbone"] else "none"
+    print(bound.backbone.precision, weights, jax.devices()[0].device_kind, sep="\t", flush=True)
     for _ in sys.stdin:
-        print(run.track(folder, box, tracker=built, end=frames).fps, flush=True)
+        print(run.track(folder, box, tracker=bound, end=frames).fps, flush=True)
 
 
 def start(arguments: list[str], cache: Path) -> tuple[subprocess.Popen[str], list[str], float]:

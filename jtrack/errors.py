@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 LONGEST_LIST = 24  # names
+LONGEST_MESSAGE = 1200  # characters: a sentence with two long paths; names of untrusted files may be longer
 
 # The packages of the extras that messages name, as pyproject.toml has them.
 EXTRAS = {
@@ -19,7 +20,39 @@ EXTRAS = {
 
 
 class JtrackError(ValueError):
-    """A wrong input, refused at the edge. The command line prints it as one line and exits with 2."""
+    """A wrong input, refused at the edge. The command line prints it as one line and exits with 2.
+
+    The message is made printable: names in it may come from elsewhere.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, LONGEST_MESSAGE))
+
+
+def printable(text: object, longest: int = 200) -> str:
+    r"""Text that may be shown on a terminal: one line, of limited length, without control characters.
+
+    Args:
+      text: anything; a name or a message that may come from a file.
+      longest: the most characters; what is longer loses its middle.
+
+    Returns:
+      The text. Line breaks, escape codes, marks that turn the direction of writing and bytes of no character
+      stand as Python escapes them (`\\n`, `\\x1b`).
+
+    Example:
+      >>> printable("a\x1b[31mred\nline")
+      'a\\x1b[31mred\\nline'
+    """
+    whole = str(text)
+    if len(whole) > longest:
+        ends = (longest - 5) // 2
+        whole = f"{whole[:ends]} ... {whole[-ends:]}"
+    return "".join(each if each.isprintable() else _escaped(each) for each in whole)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> JtrackError:

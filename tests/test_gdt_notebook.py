@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 PROBE = """
 import json
 print(json.dumps({
-    "network": built.backbone.name,
+    "network": bound.backbone.name,
     "losses": [float(losses[0]), float(losses[-10:].mean())],
     "maps": {name: [float(scores.max()), int(scores.argmax())] for name, scores in maps.items()},
     "auc": accuracy.auc, "learnt": float(learnt.mean()), "moved": float(np.abs(means[-1] - means[0]).max()),

@@ -35,11 +35,11 @@ def test_no_two_names_of_a_list_are_alike():
 
 
 def test_names_of_trackers_profiles_networks_and_precisions():
-    built = trackers.create("CNN-SVM", profile="SVM_Only", backbone="Tiny", precision="BFloat16")
+    bound = trackers.create("CNN-SVM", profile="SVM_Only", backbone="Tiny", precision="BFloat16")
     known = trackers.create("cnn_svm", profile="svm_only", backbone="tiny", precision="bfloat16")
-    assert built.label() == known.label()
-    assert (built.name, built.profile, built.backbone.name) == ("cnn_svm", "svm_only", "tiny")
-    assert built.backbone.precision == "bfloat16"
+    assert bound.label() == known.label()
+    assert (bound.name, bound.profile, bound.backbone.name) == ("cnn_svm", "svm_only", "tiny")
+    assert bound.backbone.precision == "bfloat16"
     assert trackers.profiles("HCFT") == trackers.profiles("hcft")
     assert trackers.default_backbone("DeepTrack") == "none"
     assert devices.usable_precision("FLOAT32") == "float32"

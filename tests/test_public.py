@@ -179,9 +179,9 @@ def test_values_are_printed_in_a_line_without_arrays(value, said):
 
 def test_a_tracker_is_printed_by_its_functions():
     for name, functions in (("hcft", "init, step"), ("fcnt", "init, step, learn")):
-        built = trackers.create(name, backbone="tiny")
+        bound = trackers.create(name, backbone="tiny")
         assert (
-            repr(built.factory(built.backbone, built.config))
+            repr(bound.factory(bound.backbone, bound.config))
             == f"Tracker({functions} of jtrack.trackers.{name})"
         )
 

@@ -86,7 +86,7 @@ class EvaluatedTracker(NamedTuple):
     about: Mapping[str, Any]  # what else is worth knowing
     deterministic: bool  # whether it draws no random numbers
     start: Callable[[int], Session]  # given a seed
-    built: BoundTracker | None = None  # of a tracker of jtrack
+    bound: BoundTracker | None = None  # of a tracker of jtrack
 
 
 class External(Protocol):
@@ -111,7 +111,7 @@ def evaluated(
     """Finds a tracker by name.
 
     Args:
-      tracker: one of `jtrack.trackers.names()`, or what `jtrack.trackers.create` built; `opencv:NAME` of
+      tracker: one of `jtrack.trackers.names()`, or what `jtrack.trackers.create` returned; `opencv:NAME` of
         `OPENCV`; `module:NAME` or `file.py:NAME` of a tracker from elsewhere, **whose code is run**.
       profile: of a tracker of jtrack.
       backbone: of a tracker of jtrack.
@@ -129,8 +129,8 @@ def evaluated(
             )
         if isinstance(tracker, str) and tracker.endswith(".py"):
             raise JtrackError(f"which tracker of {tracker}? give {tracker}:NAME, a class or function in it")
-        built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
-        return ours(built)
+        bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+        return ours(bound)
     if (profile, backbone, precision, weights) != ("default", None, "float32", None):
         raise JtrackError(
             f"{tracker} is not a tracker of jtrack: it takes no --profile, --backbone, --precision or "
@@ -146,22 +146,22 @@ def evaluated(
     return external(tracker)
 
 
-def ours(built: BoundTracker) -> EvaluatedTracker:
+def ours(bound: BoundTracker) -> EvaluatedTracker:
     """A tracker of jtrack."""
     numbers = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(built.params["tracker"])
+        for path, leaf in jax.tree_util.tree_leaves_with_path(bound.params["tracker"])
     }
-    facts = built.label()
+    facts = bound.label()
     facts["configuration"] = facts.pop("digest")
-    params = jax.device_put(built.params)
+    params = jax.device_put(bound.params)
     ready: set[tuple[Tracker, tuple[int, int]]] = set()
     return EvaluatedTracker(
-        label=facts | {"code": code_digest(built.name, _file_of(built.row))} | _numerics(),
-        about={"config": str(built.config), "numbers": numbers},
-        deterministic=draws_nothing(built),
-        start=lambda seed: _Stream(built, params, seed, ready),
-        built=built,
+        label=facts | {"code": code_digest(bound.name, _file_of(bound.row))} | _numerics(),
+        about={"config": str(bound.config), "numbers": numbers},
+        deterministic=draws_nothing(bound),
+        start=lambda seed: _Stream(bound, params, seed, ready),
+        bound=bound,
     )
 
 
@@ -232,14 +232,14 @@ def _with_imports(path: Path, among: set[Path]) -> set[Path]:
     return found
 
 
-def draws_nothing(built: BoundTracker) -> bool:
+def draws_nothing(bound: BoundTracker) -> bool:
     """Whether a tracker does not look at its key: then every seed gives the same boxes.
 
     Traced, not run: `init` is where a tracker gets its key, and keeps what it needs of it.
     """
     size = (128, 128)
     box = np.array([40.0, 40.0, 48.0, 48.0], np.float32)
-    made = make_tracker(built.factory, built.backbone, built.for_target(box, size))
+    made = make_tracker(bound.factory, bound.backbone, bound.for_target(box, size))
     frame = Frame(
         jax.ShapeDtypeStruct((*size, 3), np.uint8),  # type: ignore[arg-type]
         jax.ShapeDtypeStruct((2,), np.int32),  # type: ignore[arg-type]
@@ -248,7 +248,7 @@ def draws_nothing(built: BoundTracker) -> bool:
     def init(key: Array, params: PyTree, frame: Frame, box: Array) -> PyTree:
         return made.init(params, key, frame, box)
 
-    jaxpr = jax.make_jaxpr(init)(jax.random.key(0), built.params, frame, box).jaxpr
+    jaxpr = jax.make_jaxpr(init)(jax.random.key(0), bound.params, frame, box).jaxpr
     used = [*jaxpr.outvars, *(variable for equation in jaxpr.eqns for variable in equation.invars)]
     return all(variable is not jaxpr.invars[0] for variable in used)
 
@@ -257,9 +257,9 @@ class _Stream:
     """One of jtrack's trackers, frame by frame, compiled once a canvas."""
 
     def __init__(
-        self, built: BoundTracker, params: PyTree, seed: int, ready: set[tuple[Tracker, tuple[int, int]]]
+        self, bound: BoundTracker, params: PyTree, seed: int, ready: set[tuple[Tracker, tuple[int, int]]]
     ) -> None:
-        self._built, self._params, self._key, self._ready = built, params, jax.random.key(seed), ready
+        self._bound, self._params, self._key, self._ready = bound, params, jax.random.key(seed), ready
         self._run: Executable | None = None
         self._canvas, self._state = (0, 0), None
 
@@ -287,7 +287,7 @@ class _Stream:
     def _made(self, image: np.ndarray, box: np.ndarray) -> Tracker:
         size = image.shape[:2]
         checked = check_boxes(box, size, inside=False)
-        return make_tracker(self._built.factory, self._built.backbone, self._built.for_target(checked, size))
+        return make_tracker(self._bound.factory, self._bound.backbone, self._bound.for_target(checked, size))
 
 
 def external(tracker: str) -> EvaluatedTracker:

@@ -105,7 +105,7 @@ def evaluate(
     label |= {"opencv": cv2.__version__}  # which decodes the frames
     about = {"root": str(dataset.root.absolute()), "list": dataset.subset}
     about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    here = machine.describe(lanes=lanes, jax_device=evaluated.built is not None)
+    here = machine.describe(lanes=lanes, jax_device=evaluated.bound is not None)
     store = open_store(results, label, dict(evaluated.about) | about, _data(dataset), here)
     work = _Work(evaluated, dataset, protocol, store, lanes)
     plans = [plan for name in dataset.names if (plan := work.plan(name, repeats, seed, limit))]
@@ -290,11 +290,11 @@ def _run_lanes(
     evaluated: EvaluatedTracker, protocol: Protocol, jobs: list[tuple[Sequence, Trial]], lanes: int
 ) -> Iterator[tuple[Trial, Trajectory]]:
     """Runs trials as lanes of one step; those of one seed together."""
-    assert evaluated.built is not None
+    assert evaluated.bound is not None
     for seed in sorted({trial.seed for _, trial in jobs}):
         mine = [(sequence, trial) for sequence, trial in jobs if trial.seed == seed]
         sources = [(_cut(sequence.frames, protocol, trial), trial.box) for sequence, trial in mine]
-        tracks = track_batch(sources, tracker=evaluated.built, seed=seed, lanes=lanes)
+        tracks = track_batch(sources, tracker=evaluated.bound, seed=seed, lanes=lanes)
         for (sequence, trial), track in zip(mine, tracks, strict=True):
             if track.stopped or len(track.boxes) < trial.end - trial.start:
                 reason = track.stopped or f"its frames end after {len(track.boxes)}"
@@ -322,7 +322,7 @@ def _grouped(plans: list[_Plan], lanes: int) -> list[list[_Plan]]:
 
 
 def _check_lanes(evaluated: EvaluatedTracker, protocol: Protocol) -> None:
-    if evaluated.built is None:
+    if evaluated.bound is None:
         raise JtrackError(
             f"{evaluated.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
         )

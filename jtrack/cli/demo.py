@@ -33,11 +33,11 @@ def demo(
     clip = synthetic.clip()
     truth = clip.boxes
     assert truth is not None
-    built = trackers.create(tracker, profile=profile, backbone=backbone)
+    bound = trackers.create(tracker, profile=profile, backbone=backbone)
     names, shown = list[str](), set[int]()
-    if (named := built.row.response_maps) is not None:
-        built = built._replace(config=dataclasses.replace(built.config, info=True))
-        names = named(built.config)
+    if (named := bound.row.response_maps) is not None:
+        bound = bound._replace(config=dataclasses.replace(bound.config, info=True))
+        names = named(bound.config)
         shown = {len(truth) * part // 8 for part in (1, 3, 5, 7)}
     rows: list[np.ndarray] = []
     with (
@@ -62,7 +62,7 @@ def demo(
                 box = np.asarray(output.box)
                 rows.append(draw.response_maps(image, box, output.info, names, title=f"frame {index}"))
 
-        done = run.track(clip, truth[0], tracker=built, on_frame=step)
+        done = run.track(clip, truth[0], tracker=bound, on_frame=step)
     if done.stopped:
         raise JtrackError(done.stopped)
     wrote = f"{out}/tracked.mp4 and boxes.csv"
@@ -77,7 +77,7 @@ def demo(
         f"precision at 20 px {scores.precision20:.3f}, area under the success curve {scores.auc:.3f}"
     )
     typer.echo(f"wrote {wrote}")
-    if built.backbone.name == "hog":
+    if bound.backbone.name == "hog":
         typer.echo(
             "with hog features, which need no weights; for a network's: jtrack weights fetch googlenet"
         )

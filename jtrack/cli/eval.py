@@ -96,7 +96,7 @@ def run(
         weights=weights,
         models=model or [],
     )
-    if chosen.built and backbone is None and weights is None and chosen.built.backbone.name == "hog":
+    if chosen.bound and backbone is None and weights is None and chosen.bound.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
     with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
         done = evaluate(

@@ -98,10 +98,10 @@ def track(
         given if len(given) else pick(frames), frames.size, inside=True, origin=int(one_based)
     )
     prepare(precision)
-    built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
-    if backbone is None and weights is None and built.backbone.name == "hog":
+    bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+    if backbone is None and weights is None and bound.backbone.name == "hog":
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
-    built = informed(built, maps, masks)
+    bound = informed(bound, maps, masks)
     make_folders(maps, masks)
 
     found: list[np.ndarray] = []  # the masks of the frame in work
@@ -118,13 +118,13 @@ def track(
                 lambda index, image, said: write(annotated(draw.tint(image, found), said, start + index))
             )
         if maps is not None:
-            steps.append(ending(map_writer(maps, built, start), failures))
+            steps.append(ending(map_writer(maps, bound, start), failures))
         if show:
             steps.append(stack.enter_context(window(frames.name, start)))
         done = run.track(
             frames,
             boxes if len(boxes) > 1 else boxes[0],
-            tracker=built,
+            tracker=bound,
             seed=seed,
             on_frame=lambda *frame: any([step(*frame) for step in steps]),
         )
@@ -166,19 +166,19 @@ def make_folders(*folders: Path | None) -> None:
         folder.mkdir(exist_ok=True)
 
 
-def informed(built: BoundTracker, maps: Path | None, masks: Path | None) -> BoundTracker:
+def informed(bound: BoundTracker, maps: Path | None, masks: Path | None) -> BoundTracker:
     """The tracker, which says what the pictures asked for are made of."""
     if masks is not None:
-        segmentation.check_saliency(built)
-    if maps is not None and built.row.response_maps is None:
+        segmentation.check_saliency(bound)
+    if maps is not None and bound.row.response_maps is None:
         able = either(trackers.names_with("response_maps"))
         raise JtrackError(
-            f"--maps draws the responses of a tracker's filters: {built.name} has none, leave it out or use "
+            f"--maps draws the responses of a tracker's filters: {bound.name} has none, leave it out or use "
             f"{able}"
         )
     if maps is None and masks is None:
-        return built
-    return built._replace(config=dataclasses.replace(built.config, info=True))
+        return bound
+    return bound._replace(config=dataclasses.replace(bound.config, info=True))
 
 
 def prepare(precision: str) -> None:
@@ -235,10 +235,10 @@ def annotated(image: np.ndarray, said: list[Output], frame: int) -> np.ndarray:
     )
 
 
-def map_writer(folder: Path, built: BoundTracker, start: int) -> OnFrame:
+def map_writer(folder: Path, bound: BoundTracker, start: int) -> OnFrame:
     """Writes a picture of the response maps of every frame but the first, which has none."""
-    assert built.row.response_maps is not None
-    names = built.row.response_maps(built.config)
+    assert bound.row.response_maps is not None
+    names = bound.row.response_maps(bound.config)
 
     def step(index: int, image: np.ndarray, said: list[Output]) -> None:
         if index == 0:

@@ -79,8 +79,8 @@ def find(
     """A tracker, and the options that say which it is."""
     chosen = evaluated(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     options = {"tracker": tracker}
-    if (built := chosen.built) is not None:
-        options = {"tracker": built.name, "profile": built.profile, "backbone": built.backbone.name}
+    if (bound := chosen.bound) is not None:
+        options = {"tracker": bound.name, "profile": bound.profile, "backbone": bound.backbone.name}
         options["precision"] = match("precision", precision, PRECISIONS)
     if weights is not None:  # the toolkit starts trackers in a folder of its own
         options["weights"] = str(Path(weights).resolve()) if weights.endswith(SUFFIX) else weights

@@ -68,7 +68,7 @@ def track_batch(
     pairs = _checked(sequences)
     if lanes < 1:
         raise JtrackError(f"the number of lanes is {lanes}: give 1 or more")
-    built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+    bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     groups: dict[tuple[Tracker, tuple[int, int]], list[int]] = defaultdict(list)
     jobs = []
     for index, (source, given) in enumerate(pairs):
@@ -79,12 +79,12 @@ def track_batch(
                 f"sequence {index} has {len(box)} boxes: track_batch tracks one target in each sequence; "
                 "repeat the pair with every box, or use track"
             )
-        made = make_tracker(built.factory, built.backbone, built.for_target(box, frames.size))
+        made = make_tracker(bound.factory, bound.backbone, bound.for_target(box, frames.size))
         jobs.append(Job(frames, box, made))
         groups[made, canvas_of(frames.size)].append(index)
 
-    params = jax.device_put(built.params)
-    label = built.label() | {"seed": seed}
+    params = jax.device_put(bound.params)
+    label = bound.label() | {"seed": seed}
     tracks: dict[int, Track] = {}
     for (_, canvas), members in groups.items():
         members.sort(key=lambda index: jobs[index].frames.length or 0)

@@ -49,15 +49,15 @@ def saliency(
       JtrackError: for a box that cannot be tracked, an unknown name, or a profile without saliency.
     """
     (able, *_) = trackers.names_with("saliency")
-    built = build(able, profile=profile, backbone=backbone, precision="float32")
-    built = built._replace(config=dataclasses.replace(built.config, info=True))
-    check_saliency(built)
+    bound = build(able, profile=profile, backbone=backbone, precision="float32")
+    bound = bound._replace(config=dataclasses.replace(bound.config, info=True))
+    check_saliency(bound)
     seen: list[dict[str, Any]] = []
     # The first frame teaches; the second, the same, is looked at.
     track(
         [image, image],
         box,
-        tracker=built,
+        tracker=bound,
         seed=seed,
         on_frame=lambda index, _, said: seen.append(said[0].info) if index else None,
     )
@@ -65,16 +65,16 @@ def saliency(
     return on_frame(np.asarray(seen[0]["saliency"]), np.asarray(seen[0]["window"]), size)
 
 
-def check_saliency(built: BoundTracker) -> None:
+def check_saliency(bound: BoundTracker) -> None:
     """Refuses a tracker that makes no saliency map.
 
     Raises:
       JtrackError: naming the tracker and its profile.
     """
-    if built.row.saliency is None or not built.row.saliency(built.config):
+    if bound.row.saliency is None or not bound.row.saliency(bound.config):
         able = " or ".join(trackers.names_with("saliency"))
         raise JtrackError(
-            f"{built.name} {built.profile} makes no saliency map, which masks need: "
+            f"{bound.name} {bound.profile} makes no saliency map, which masks need: "
             f"use {able} with the profile default or paper"
         )
 

@@ -221,7 +221,7 @@ def track(
         or uint8 RGB images [T, H, W, 3] (any iterable of [H, W, 3]).
       box: x, y, w, h of the target in the first frame, in pixels, 0-based; [N, 4] for N targets, which run in
         one vmapped step.
-      tracker: one of `jtrack.trackers.names()`; or what `jtrack.trackers.create` built, perhaps with other
+      tracker: one of `jtrack.trackers.names()`; or what `jtrack.trackers.create` returned, perhaps with other
         params or another config, and then the next four arguments are not looked at.
       profile: one of `jtrack.trackers.profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
@@ -250,9 +250,9 @@ def track(
     """
     frames = open_frames(source, start=start, end=end)
     boxes = check_boxes(box, frames.size, inside=True)
-    built = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+    bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     made = [
-        make_tracker(built.factory, built.backbone, built.for_target(target, frames.size))
+        make_tracker(bound.factory, bound.backbone, bound.for_target(target, frames.size))
         for target in boxes.reshape(-1, 4)
     ]
     # Copies of the few numbers of each frame: outputs would keep their maps and device buffers alive.
@@ -261,7 +261,7 @@ def track(
     lost: list[list[bool]] = []
     stopped = None
     began = 0.0
-    running = stream(made, built.params, frames, boxes, key=jax.random.key(seed), live=frames.length is None)
+    running = stream(made, bound.params, frames, boxes, key=jax.random.key(seed), live=frames.length is None)
     try:
         for index, (image, said) in enumerate(running):
             found.append(np.array([output.box for output in said]))
@@ -285,5 +285,5 @@ def track(
         lost=np.array(lost).reshape(shape),
         fps=fps,
         stopped=stopped,
-        label=built.label() | {"seed": seed},
+        label=bound.label() | {"seed": seed},
     )

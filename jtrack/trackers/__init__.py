@@ -198,7 +198,7 @@ def create(
       backbone: one of `jtrack.backbones.names()`; None for `default_backbone(tracker)`.
       precision: `float32` or `bfloat16`, of the network's forward pass only.
       weights: a network trained for objectness and its head (`weights.checkpoints`), by name or by the path
-        of its file, for a tracker that begins with them (gdt). None for the backbone's own entry,
+        of its file, for a tracker that begins with them (gdt). None for the backbone's own checkpoint,
         NETWORK_objectness, in the weights folders; where there is none, too, the tracker starts from a random
         head, and says so once.
       changes: fields of the profile's config and its hyper-parameters that are to be different.
@@ -216,31 +216,31 @@ def create(
     profile = match(f"profile of {row.name}", profile, row.profiles)
     if backbone is not None:
         backbone = match("backbone", backbone, backbones.names())
-    entry = None if weights is None else checkpoints.load(weights)
+    checkpoint = None if weights is None else checkpoints.load(weights)
     trained = Path(weights).name.removesuffix(store.SUFFIX) if weights is not None else None
-    if entry is not None and backbone not in (None, entry.backbone):
-        raise JtrackError(f"{weights} holds {entry.backbone}, not {backbone}: leave the backbone away")
-    wanted = entry.backbone if entry else backbone or default_backbone(row)
-    net = _network(row, wanted, precision)
+    if checkpoint is not None and backbone not in (None, checkpoint.backbone):
+        raise JtrackError(f"{weights} holds {checkpoint.backbone}, not {backbone}: leave the backbone away")
+    network = checkpoint.backbone if checkpoint else backbone or default_backbone(row)
+    net = _network(row, network, precision)
     chosen = row.profiles[profile](net).replace(**(changes or {}))
     if row.objectness is not None and row.objectness(chosen.config):
-        if entry is None and (entry := _trained_for_objectness(row.name, net.name)) is not None:
+        if checkpoint is None and (checkpoint := _trained_for_objectness(row.name, net.name)) is not None:
             trained = checkpoints.name_for(net.name)
-    elif entry is not None:
+    elif checkpoint is not None:
         able = " or ".join(names_with("objectness"))
         raise JtrackError(
             f"profile {profile!r} of {row.name} uses no network trained for objectness: leave the weights "
             f"{str(weights)!r} away, or choose a profile of {able} that begins with them"
         )
-    layers = net.cast_params(entry.layers if entry else store.load(net.name))
-    if entry is not None:
-        layers |= {f"{checkpoints.PREFIX}{layer}": arrays for layer, arrays in entry.head.items()}
+    layers = net.cast_params(checkpoint.layers if checkpoint else store.load(net.name))
+    if checkpoint is not None:
+        layers |= {f"{checkpoints.PREFIX}{layer}": arrays for layer, arrays in checkpoint.head.items()}
     params = {"backbone": layers, "tracker": as_arrays(chosen.hyper)}
     return BoundTracker(row, profile, net, chosen.config, params, trained)
 
 
-def _trained_for_objectness(tracker: str, backbone: str) -> checkpoints.Entry | None:
-    """A network's own entry, if there is one."""
+def _trained_for_objectness(tracker: str, backbone: str) -> checkpoints.Checkpoint | None:
+    """A network's own checkpoint, if there is one."""
     name = checkpoints.name_for(backbone)
     if checkpoints.find(name):
         return checkpoints.load(name)

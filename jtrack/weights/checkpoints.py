@@ -1,9 +1,9 @@
 """Networks trained to tell objects from background, with the head that was trained on them: GDT's phase 1.
 
-    entry = objectness.load("googlenet_objectness")       # or a path
-    entry.layers, entry.head                              # the network's weights, the head's
+    checkpoint = checkpoints.load("googlenet_objectness")  # or a path
+    checkpoint.layers, checkpoint.head                    # the network's weights, the head's
 
-An entry is one file of a weights folder, NAME.safetensors, like a stored network's (`weights.store`) and
+A checkpoint is one file of a weights folder, NAME.safetensors, like a stored network's (`weights.store`) and
 with the head's layers beside the network's own, under names that begin with "head/": "head/fc6/kernel"
 [D, H] ... "head/objectness/bias" [2]. The header tells the network, the feature the head stands on, and how
 it was trained. `NETWORK_objectness` is the name under which a tracker looks for one by itself.
@@ -24,7 +24,7 @@ HEAD = ("fc6", "fc7", "objectness")
 PREFIX = "head/"  # begins the names of the head's layers among the network's
 
 
-class Entry(NamedTuple):
+class Checkpoint(NamedTuple):
     """A network trained for objectness and its head."""
 
     backbone: str  # the network's name
@@ -34,18 +34,18 @@ class Entry(NamedTuple):
 
 
 def name_for(backbone: str) -> str:
-    """The name under which a tracker looks for a network's entry."""
+    """The name under which a tracker looks for a network's checkpoint."""
     return f"{backbone}_objectness"
 
 
 def find(name: str) -> Path | None:
-    """The file of an entry in the weights folders, or None."""
+    """The file of a checkpoint in the weights folders, or None."""
     paths = (folder / (name + store.SUFFIX) for folder in store.folders())
     return next((path for path in paths if path.is_file()), None)
 
 
 def write(path: Path, backbone: str, layers: Layers, head: Layers, about: Mapping[str, str]) -> None:
-    """Stores an entry, under its final name only when it is complete.
+    """Stores a checkpoint, under its final name only when it is complete.
 
     Args:
       path: the file, *.safetensors.
@@ -64,14 +64,14 @@ def write(path: Path, backbone: str, layers: Layers, head: Layers, about: Mappin
     store.write(path, kept, header | {"params_sha256": store.digest(kept)})
 
 
-def load(name: str | Path) -> Entry:
-    """Reads and checks an entry.
+def load(name: str | Path) -> Checkpoint:
+    """Reads and checks a checkpoint.
 
     Args:
-      name: an entry of the weights folders, or the path of a .safetensors file.
+      name: a checkpoint of the weights folders, or the path of a .safetensors file.
 
     Raises:
-      JtrackError: there is none, it is damaged, or not an entry of a known network on the same feature.
+      JtrackError: there is none, it is damaged, or not a checkpoint of a known network on the same feature.
     """
     path = Path(name) if str(name).endswith(store.SUFFIX) else find(str(name))
     if path is None or not path.is_file():
@@ -96,7 +96,7 @@ def load(name: str | Path) -> Entry:
     check(layers, backbones.get(backbone).template(taps=(feature.tap,)), name=backbone, path=path)
     head = {layer: found[PREFIX + layer] for layer in HEAD}
     _check_head(backbone, head, path)
-    return Entry(backbone, layers, head, header)
+    return Checkpoint(backbone, layers, head, header)
 
 
 def _check_head(backbone: str, head: Layers, path: Path) -> None:

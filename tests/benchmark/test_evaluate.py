@@ -376,18 +376,18 @@ def test_the_machine_is_told_beside_a_run_and_identifies_nothing(tmp_path, monke
 
 def test_changed_configurations_never_share_results(tmp_path):
     """Every change that shapes what comes out has a folder of its own."""
-    built = trackers.create(backbone="tiny")
-    numbers = built.params["tracker"]
+    bound = trackers.create(backbone="tiny")
+    numbers = bound.params["tracker"]
     variants = {
-        "itself": built,
-        "number": built._replace(
-            params=built.params | {"tracker": numbers._replace(learning_rate=np.float32(0.5))}
+        "itself": bound,
+        "number": bound._replace(
+            params=bound.params | {"tracker": numbers._replace(learning_rate=np.float32(0.5))}
         ),
-        "weights": built._replace(
-            params=built.params | {"backbone": jax.tree.map(lambda x: x * 2, built.params["backbone"])}
+        "weights": bound._replace(
+            params=bound.params | {"backbone": jax.tree.map(lambda x: x * 2, bound.params["backbone"])}
         ),
         "profile": trackers.create(profile="release2016", backbone="tiny"),
-        "structure": built._replace(config=dataclasses.replace(built.config, input_size=(96, 96))),
+        "structure": bound._replace(config=dataclasses.replace(bound.config, input_size=(96, 96))),
     }
     labels = {name: adapters.ours(variant).label for name, variant in variants.items()}
     folders = {name: results.open_store(tmp_path, label, {}).folder for name, label in labels.items()}
@@ -511,7 +511,7 @@ def test_ours_gives_what_track_gives(small, hog, tmp_path):
     (loaded,) = results.load(tmp_path)
     assert (loaded.tracker, loaded.profile) == ("hcft", "default")
     for name in data.names:
-        expected = track(data.sequence(name), data.sequence(name).boxes[0], tracker=hog.built)
+        expected = track(data.sequence(name), data.sequence(name).boxes[0], tracker=hog.bound)
         (found,) = loaded.trajectories[name]
         np.testing.assert_array_equal(found.boxes[1:], expected.boxes[1:])
         np.testing.assert_array_equal(found.scores, expected.scores)

@@ -42,8 +42,8 @@ def test_a_smoke_run_makes_an_entry_that_gdt_begins_with(jtrack, photos, tmp_pat
     monkeypatch.setenv("JTRACK_WEIGHTS", str(tmp_path))
     entry = entries.load("tiny_objectness")
     assert entry.head["fc7"]["kernel"].shape == (5, 6)
-    built = trackers.create("gdt", backbone="tiny")
-    np.testing.assert_array_equal(built.params["backbone"]["head/fc7"]["kernel"], entry.head["fc7"]["kernel"])
+    bound = trackers.create("gdt", backbone="tiny")
+    np.testing.assert_array_equal(bound.params["backbone"]["head/fc7"]["kernel"], entry.head["fc7"]["kernel"])
     assert entry.header["data"] == f"folder:{photos} + scenes:5"
     assert json.loads(entry.header["settings"])["steps"] == 4
     with (tmp_path / "tiny_objectness" / "log.csv").open() as file:

@@ -82,17 +82,17 @@ def test_lanes_with_frames_of_their_own_and_one_that_has_none():
 
 
 def test_a_loop_gives_what_track_gives():
-    built = fake.build()
-    tracker = built.functions(BOXES[0], (60, 90))
+    bound = fake.build()
+    tracker = bound.functions(BOXES[0], (60, 90))
     seen = []
     whole = jtrack.track(
         fake.video(MOVES),
         BOXES[0],
-        tracker=built,
+        tracker=bound,
         on_frame=lambda index, image, outputs: seen.append(outputs[0].info.get("memory")),
     )
     step = jax.jit(functools.partial(jtrack.advance, tracker))
-    boxes, memories = run(step, tracker, built.params, fake.video(MOVES), BOXES[0])
+    boxes, memories = run(step, tracker, bound.params, fake.video(MOVES), BOXES[0])
     np.testing.assert_array_equal(boxes, whole.boxes)
     assert memories == seen[1:]
 

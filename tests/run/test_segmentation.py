@@ -124,18 +124,18 @@ def test_a_clip_is_segmented_and_an_image_has_a_saliency_map():
             found = segmentation.segment_output(image, said[0].box, said[0].info)
             overlaps.append(overlap(found, truth[index]))
 
-    built = trackers.create("cnn_svm", backbone="hog")
-    built = built._replace(
+    bound = trackers.create("cnn_svm", backbone="hog")
+    bound = bound._replace(
         config=dataclasses.replace(
-            built.config,
+            bound.config,
             info=True,
-            saliency=dataclasses.replace(built.config.saliency, grid=128),
+            saliency=dataclasses.replace(bound.config.saliency, grid=128),
             candidates=60,
             budget=60,
             samples=24,
         )
     )
-    run.track(clip, clip.boxes[0], tracker=built, end=8, on_frame=look)
+    run.track(clip, clip.boxes[0], tracker=bound, end=8, on_frame=look)
     assert np.mean(overlaps) > 0.7, overlaps
 
     image = next(iter(clip.frames))

@@ -94,7 +94,7 @@ def same(a, b):
 
 
 @pytest.fixture
-def built(name, profile):
+def bound(name, profile):
     return build(name, profile)
 
 
@@ -105,8 +105,8 @@ KEY = jax.random.key(0)
 
 
 @EACH
-def test_state_keeps_its_shapes_and_output_is_common(built):
-    tracker, params, init, step = built
+def test_state_keeps_its_shapes_and_output_is_common(bound):
+    tracker, params, init, step = bound
     state = init(params, KEY, frame(), jnp.asarray(BOX))
     following, output = step(params, state, frame(shift=(2, 3)))
     assert signature(following) == signature(state)
@@ -134,8 +134,8 @@ def test_a_still_target_stays(name, profile):
 
 
 @EACH
-def test_nothing_compiles_for_another_frame_target_or_frame_size(built):
-    _, params, init, step = built
+def test_nothing_compiles_for_another_frame_target_or_frame_size(bound):
+    _, params, init, step = bound
     state = init(params, KEY, frame(), jnp.asarray(BOX))
     step(params, state, frame())
     for box, size in [((5.0, 6.0, 18.0, 30.0), (128, 140)), ((80.0, 70.0, 9.5, 11.5), SIZE)]:
@@ -146,8 +146,8 @@ def test_nothing_compiles_for_another_frame_target_or_frame_size(built):
 
 
 @EACH
-def test_a_vmapped_step_equals_the_loop(built):
-    tracker, params, init, step = built
+def test_a_vmapped_step_equals_the_loop(bound):
+    tracker, params, init, step = bound
     boxes = jnp.asarray([BOX, (20.0, 30.0, 24.0, 30.0), (90.0, 60.0, 33.0, 21.0)])
     states = [init(params, KEY, frame(), box) for box in boxes]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
@@ -198,8 +198,8 @@ def test_hopeless_frames_and_borders_stay_finite(name, profile, box, second):
 
 
 @EACH
-def test_the_same_key_gives_the_same_result_bitwise(built):
-    _, params, init, step = built
+def test_the_same_key_gives_the_same_result_bitwise(bound):
+    _, params, init, step = bound
     runs = []
     for _ in range(2):
         state = init(params, KEY, frame(), jnp.asarray(BOX))
@@ -208,8 +208,8 @@ def test_the_same_key_gives_the_same_result_bitwise(built):
 
 
 @EACH
-def test_what_lies_outside_the_valid_part_is_never_read(built):
-    _, params, init, step = built
+def test_what_lies_outside_the_valid_part_is_never_read(bound):
+    _, params, init, step = bound
     clean, dirty = frame(), np.asarray(frame().pixels).copy()
     dirty[SIZE[0] :] = 255
     dirty[:, SIZE[1] :] = 255

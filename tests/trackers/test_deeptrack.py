@@ -52,14 +52,14 @@ def frame(shift=(0, 0), *, colour=True, size=SIZE):
 
 @functools.cache
 def build(profile="default", **changes):
-    built = trackers.create("deeptrack", profile=profile)
-    return built._replace(config=dataclasses.replace(built.config, **(QUICK | changes)))
+    bound = trackers.create("deeptrack", profile=profile)
+    return bound._replace(config=dataclasses.replace(bound.config, **(QUICK | changes)))
 
 
 @functools.cache
 def tracker():
-    built = build()
-    return built.factory(built.backbone, built.config)
+    bound = build()
+    return bound.factory(bound.backbone, bound.config)
 
 
 def params(**changes):
@@ -135,7 +135,7 @@ def cues_of(config, image, box, colour=True):
 
 
 def test_candidates_are_gaussian_around_the_last_box():
-    built, box = build(), jnp.asarray(BOX)
+    bound, box = build(), jnp.asarray(BOX)
     drawn = candidates(trackers.profile("deeptrack", "paper").hyper, 3000)
     np.testing.assert_array_equal(drawn[0], BOX)
     steps = np.asarray(boxes.centre(drawn) - boxes.centre(box)[None])
@@ -144,7 +144,7 @@ def test_candidates_are_gaussian_around_the_last_box():
     scale = np.log(np.asarray(drawn[:, 2:]) / np.asarray(BOX[2:]))
     np.testing.assert_allclose(scale[:, 0], scale[:, 1], atol=1e-5)
     np.testing.assert_allclose(scale.std(), 0.01, rtol=0.06)
-    assert built.config.candidates == 100
+    assert bound.config.candidates == 100
 
 
 @pytest.mark.parametrize("profile", ["paper", "default"])
@@ -275,8 +275,8 @@ def test_a_grown_loss_trains():
 
 
 def test_the_lazy_rule_is_twice_the_tolerance():
-    built = build(info=True)
-    made = built.factory(built.backbone, built.config)
+    bound = build(info=True)
+    made = bound.factory(bound.backbone, bound.config)
     one = jax.jit(made.step)
     _, _, state = start()
     _, output = one(params(), state, frame())
@@ -291,8 +291,8 @@ def test_the_lazy_rule_is_twice_the_tolerance():
 @pytest.mark.slow
 def test_four_targets_at_once_are_four_runs():
     # Not so long that rounding grows: lanes are summed in another order.
-    built = build(first_budget=10)
-    functions = built.factory(built.backbone, built.config)
+    bound = build(first_budget=10)
+    functions = bound.factory(bound.backbone, bound.config)
     made, lanes = executable(functions, lanes=False), executable(functions, lanes=True)
     targets = jnp.asarray([BOX, (10.0, 20.0, 30.0, 30.0), (80.0, 50.0, 22.0, 26.0), (60.0, 8.0, 18.0, 18.0)])
     keys = jax.random.split(KEY, 4)

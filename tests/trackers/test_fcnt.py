@@ -52,7 +52,7 @@ def make(profile="default", weights=WEIGHTS, numbers=None, **changes):
 
 
 @functools.cache
-def built(profile="default"):
+def bound(profile="default"):
     _, tracker, params = make(profile)
     return tracker, params, jax.jit(tracker.init), jax.jit(tracker.step)
 
@@ -144,7 +144,7 @@ def test_what_is_wanted_of_a_network_is_the_target_and_its_surroundings():
 
 
 def test_it_follows_a_target_and_learns_only_when_due():
-    tracker, params, init, step = built()
+    tracker, params, init, step = bound()
     learn = jax.jit(lambda params, state: learn_where_due(tracker.learn, params, state))
     state = init(params, jax.random.key(1), frame((60, 50)), jnp.asarray(BOX))
     general = state.general
@@ -169,7 +169,7 @@ def test_it_follows_a_target_and_learns_only_when_due():
 
 
 def test_a_distractor_is_noticed_and_does_not_take_the_box():
-    tracker, params, init, step = built()
+    tracker, params, init, step = bound()
     learn = jax.jit(tracker.learn)
     state = init(params, jax.random.key(2), frame((60, 50)), jnp.asarray(BOX))
     _, alone = step(params, state, frame((60, 50)))
@@ -198,7 +198,7 @@ def test_a_distractor_counts_for_less_the_colder_snet_is():
 
 def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best():
     _, _, params = make()
-    _, _, init, _ = built()
+    _, _, init, _ = bound()
     memory = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX)).memory
     present = memory.first._replace(maps=memory.first.maps + 1)
 
@@ -240,7 +240,7 @@ def test_lanes_equal_single_runs_and_wait_for_each_other_unchanged():
 
 
 def test_a_dead_network_stays_and_says_lost():
-    _, params, init, step = built()
+    _, params, init, step = bound()
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     dead = state._replace(
         specific=state.specific._replace(net=jax.tree.map(jnp.zeros_like, state.specific.net)),
@@ -253,7 +253,7 @@ def test_a_dead_network_stays_and_says_lost():
 
 
 def test_features_that_are_no_numbers_stay_and_say_lost():
-    _, params, init, step = built()
+    _, params, init, step = bound()
     broken = params | {"backbone": jax.tree.map(lambda leaf: leaf * jnp.nan, WEIGHTS)}
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     for first in (state, init(broken, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))):
@@ -267,7 +267,7 @@ def test_features_that_are_no_numbers_stay_and_say_lost():
 
 
 def test_a_target_at_the_border_keeps_its_centre_inside():
-    _, params, init, step = built()
+    _, params, init, step = bound()
     state = init(params, jax.random.key(0), frame((130, 100)), jnp.asarray([130.0, 100.0, 24.0, 20.0]))
     for t in range(12):
         state, output = step(params, state, frame((130 + t, 100 + t)))
@@ -277,7 +277,7 @@ def test_a_target_at_the_border_keeps_its_centre_inside():
 
 def test_scale_is_searched_from_frame_20_on_if_all_went_well():
     _, _, params = make("release2016")
-    _, _, init, step = built("release2015")
+    _, _, init, step = bound("release2015")
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     early, late = (trackers.profile("fcnt", f"release{year}", "tiny").hyper for year in (2015, 2016))
 
@@ -311,7 +311,7 @@ def zoomed(factor):
 
 
 def test_the_size_follows_a_target_that_grows_and_keeps_while_it_is_doubtful():
-    _, params, init, step = built()
+    _, params, init, step = bound()
     state = init(params, jax.random.key(0), zoomed(1.0), jnp.asarray(BOX))
     np.testing.assert_allclose(step(params, state, zoomed(1.0))[1].box[2:], BOX[2:], rtol=0.02)
     for t in range(1, 21):
@@ -329,7 +329,7 @@ def test_the_size_follows_a_target_that_grows_and_keeps_while_it_is_doubtful():
 
 
 def test_candidates_are_spread_as_said():
-    _, params, init, step = built("release2015")
+    _, params, init, step = bound("release2015")
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     _, output = step(params, state, frame((60, 50)))
     candidates = np.asarray(output.info["candidates"])
@@ -354,7 +354,7 @@ def test_one_network_alone_tracks_and_gnet_never_learns():
 
 
 def test_diagnostics_are_there_when_asked_for():
-    _, params, init, step = built()
+    _, params, init, step = bound()
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     _, output = step(params, state, frame((60, 50)))
     shapes = {name: value.shape for name, value in output.info.items()}

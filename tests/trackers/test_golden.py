@@ -65,8 +65,8 @@ def test_reductions_reach_parts_and_renamed_fields():
 
 def test_trained_weights_are_refused(monkeypatch):
     """A `tiny_objectness` in a weights folder would make other boxes."""
-    built = golden_rows.create(golden_rows.Row("gdt", "default", "tiny"))
-    monkeypatch.setattr(golden_rows, "create", lambda row: built._replace(trained="tiny_objectness"))
+    bound = golden_rows.create(golden_rows.Row("gdt", "default", "tiny"))
+    monkeypatch.setattr(golden_rows, "create", lambda row: bound._replace(trained="tiny_objectness"))
     with pytest.raises(SystemExit, match="tiny_objectness"):
         golden_rows.create_reduced(golden_rows.Row("gdt", "default", "tiny"))
 

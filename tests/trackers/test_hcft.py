@@ -32,10 +32,10 @@ def frame(pixels):
 
 def start(profile, box=BOX, backbone="tiny", changes=None, numbers=None):
     """A tracker after its first frame, changed in its config or numbers."""
-    built = trackers.create("hcft", profile=profile, backbone=backbone)
-    config = dataclasses.replace(built.config, **(changes or {})).for_target(box, SIZE)
-    tracker = built.factory(built.backbone, config)
-    params = built.params | {"tracker": built.params["tracker"]._replace(**(numbers or {}))}
+    bound = trackers.create("hcft", profile=profile, backbone=backbone)
+    config = dataclasses.replace(bound.config, **(changes or {})).for_target(box, SIZE)
+    tracker = bound.factory(bound.backbone, config)
+    params = bound.params | {"tracker": bound.params["tracker"]._replace(**(numbers or {}))}
     state = jax.jit(tracker.init)(params, KEY, frame(image()), jnp.asarray(box))
     return jax.jit(tracker.step), params, state
 
@@ -48,8 +48,8 @@ def test_the_window_rule_of_the_released_code():
     assert config.for_target((0, 0, 40, 36), (240, 320)).grid == (100 // 4, 112 // 4)
     # sqrt(122 * 125) * 0.1 / 4 cells
     label = np.asarray(gaussian_label((62, 61), 3.087))
-    built = trackers.profile("hcft", "release2016", "vgg19").hyper
-    width = float(built.label_width) * np.sqrt(122 * 125) / 4
+    bound = trackers.profile("hcft", "release2016", "vgg19").hyper
+    width = float(bound.label_width) * np.sqrt(122 * 125) / 4
     assert width == pytest.approx(3.087, abs=1e-3)
     assert label[1, 0] == pytest.approx(np.exp(-1 / (2 * width**2)), rel=1e-3)
 
@@ -108,9 +108,9 @@ def test_a_learning_rate_of_one_equals_training_anew():
     step, params, state = start("release2016", numbers={"learning_rate": np.float32(1)})
     moved = image((8, 4))
     state, output = step(params, state, frame(moved))
-    built = trackers.create("hcft", profile="release2016", backbone="tiny")
-    tracker = built.factory(built.backbone, built.config.for_target(BOX, SIZE))
-    fresh = tracker.init(built.params, KEY, frame(moved), output.box)
+    bound = trackers.create("hcft", profile="release2016", backbone="tiny")
+    tracker = bound.factory(bound.backbone, bound.config.for_target(BOX, SIZE))
+    fresh = tracker.init(bound.params, KEY, frame(moved), output.box)
     for a, b in zip(jax.tree.leaves(state.filters), jax.tree.leaves(fresh.filters), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
 
@@ -141,21 +141,21 @@ def test_coarse_to_fine_stays_within_the_radius():
 
 @pytest.mark.slow
 def test_eight_targets_of_different_sizes_equal_eight_single_runs():
-    built = trackers.create("hcft", backbone="tiny")
-    tracker = built.functions(BOX, SIZE)
+    bound = trackers.create("hcft", backbone="tiny")
+    tracker = bound.functions(BOX, SIZE)
     boxes = jnp.asarray([(20.0 + 30 * k, 30.0 + 20 * k, 16.0 + 4 * k, 40.0 - 3 * k) for k in range(8)])
     init = jax.jit(jax.vmap(tracker.init, in_axes=(None, None, None, 0)))
     step = jax.jit(jax.vmap(tracker.step, in_axes=(None, 0, None)))
-    states = init(built.params, KEY, frame(image()), boxes)
+    states = init(bound.params, KEY, frame(image()), boxes)
     lanes = []
     for t in range(1, 4):
-        states, output = step(built.params, states, frame(image((t, -2 * t))))
+        states, output = step(bound.params, states, frame(image((t, -2 * t))))
         lanes.append(output.box)
     single_init, single_step = jax.jit(tracker.init), jax.jit(tracker.step)
     for k, box in enumerate(boxes):
-        state = single_init(built.params, KEY, frame(image()), box)
+        state = single_init(bound.params, KEY, frame(image()), box)
         for t in range(1, 4):
-            state, output = single_step(built.params, state, frame(image((t, -2 * t))))
+            state, output = single_step(bound.params, state, frame(image((t, -2 * t))))
             np.testing.assert_allclose(lanes[t - 1][k], output.box, atol=0.02)
 
 
@@ -195,17 +195,17 @@ def assert_slope(slope, function, step, relative):
 
 
 def test_gradients_through_init_and_steps_agree_with_finite_differences():
-    built = trackers.create("hcft", profile="release2018", backbone="tiny")
+    bound = trackers.create("hcft", profile="release2018", backbone="tiny")
     config = dataclasses.replace(
-        built.config,
+        bound.config,
         grid=(24, 24),
         window=hcft.CentredWindow(),
         localisation="soft",
         scale=None,
         input_size=(96, 96),
     )
-    run = read_out(built.factory(built.backbone, config), [(3, -4), (5, -6), (7, -9)])
-    weights = built.params["backbone"]
+    run = read_out(bound.factory(bound.backbone, config), [(3, -4), (5, -6), (7, -9)])
+    weights = bound.params["backbone"]
     numbers = as_arrays(
         hcft.Hyper(layer_weights=(1.0, 0.5, 0.25), regularisation=0.1, learning_rate=0.1, temperature=0.2)
     )

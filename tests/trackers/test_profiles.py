@@ -40,8 +40,8 @@ def test_a_profile_is_changed_by_names():
     assert after.replace(input_size=(224, 224), learning_rate=0.01) == before and isinstance(after, Profile)
     with pytest.raises(JtrackError, match="unknown field of the profile 'learning_rat': did you"):
         before.replace(learning_rat=0.5)
-    built = make("hcft", input_size=(96, 96), learning_rate=0.5)
-    assert built.config.input_size == (96, 96) and built.params["tracker"].learning_rate == np.float32(0.5)
+    bound = make("hcft", input_size=(96, 96), learning_rate=0.5)
+    assert bound.config.input_size == (96, 96) and bound.params["tracker"].learning_rate == np.float32(0.5)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_what_cannot_work_is_refused_when_the_tracker_is_made(name, changes, sai
 
 
 def test_hcft_needs_a_weight_a_filter():
-    built = make("hcft", layer_weights=(1.0, 0.5))
-    tracker = built.functions((10, 10, 20, 20), (64, 64))
+    bound = make("hcft", layer_weights=(1.0, 0.5))
+    tracker = bound.functions((10, 10, 20, 20), (64, 64))
     frame = {
         "pixels": jax.ShapeDtypeStruct((64, 64, 3), np.uint8),
         "size": jax.ShapeDtypeStruct((2,), np.int32),
     }
     with pytest.raises(JtrackError, match="hcft has 3 filters but 2 layer_weights"):
-        jax.eval_shape(tracker.init, built.params, jax.random.key(0), frame, np.ones(4, np.float32))
+        jax.eval_shape(tracker.init, bound.params, jax.random.key(0), frame, np.ones(4, np.float32))
 
 
 def test_arrays_of_arrays_are_taken_as_they_are():

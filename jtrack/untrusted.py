@@ -1,0 +1,89 @@
+"""Reading files from elsewhere: limits, and one sentence for whatever a damaged or hostile one causes.
+
+    with reading(f"weights {path}"):
+        ...                              # a parser of someone else's, which may raise anything
+
+A reader checks the sizes that a file declares against these limits before it allocates or loops.
+"""
+
+import contextlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from jtrack.errors import JtrackError, printable
+
+MEMORY = 1 << 30  # bytes a reader may take above what was there before
+SECONDS = 10.0  # that a reader may take for one file of ordinary size
+PIXELS = 1 << 27  # of one image or mask, declared or stored
+
+
+def regular_file(path: str | Path, *, largest: int | None = None) -> Path:
+    """Refuses what is not a plain file: a FIFO would hang, a device never ends.
+
+    Args:
+      path: the file; a link to a plain file is one.
+      largest: the most bytes it may have, a sparse file's holes counted; None for no limit.
+
+    Returns:
+      The path.
+
+    Raises:
+      JtrackError: nothing is there, it is no plain file, or it is larger.
+    """
+    path = Path(path)
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # the second for a name with a zero byte
+        raise JtrackError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise JtrackError(f"cannot read {path}: it is {_kind(found.st_mode)}, not a file")
+    if largest is not None and found.st_size > largest:
+        raise JtrackError(f"{path} has {found.st_size} bytes: at most {largest} are read of such a file")
+    return path
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
+
+
+@contextlib.contextmanager
+def reading(what: str, hint: str = "") -> Iterator[None]:
+    """Turns whatever a parser raises into one sentence.
+
+    A parser of a format meets inputs that nobody thought of: besides its own errors it raises TokenError,
+    SyntaxError, MemoryError, RecursionError, OverflowError and others. An interrupt passes through.
+
+    Args:
+      what: the file, as the sentence should begin (`"weights /tmp/a.npz"`).
+      hint: what to do, as the sentence should end; "" for nothing.
+
+    Raises:
+      JtrackError: the body raised an `Exception`. One that is a `JtrackError` already passes as it is.
+    """
+    try:
+        yield
+    except JtrackError:
+        raise
+    except Exception as error:
+        advice = f": {hint}" if hint else ""
+        raise JtrackError(f"{what} cannot be read ({reason(error)}){advice}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in a few printable words."""
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = printable(error, 160)
+    return said if said else type(error).__name__

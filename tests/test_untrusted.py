@@ -1,0 +1,83 @@
+"""Limits and sentences for files from elsewhere."""
+
+import os
+import pickle
+
+import pytest
+
+from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
+from jtrack.untrusted import reading, regular_file
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("Bolt", "Bolt"),
+        ("Škoda 東京", "Škoda 東京"),
+        ("a\nb\r\tc", r"a\nb\r\tc"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("abc\u202egnp.exe", r"abc\u202egnp.exe"),
+        ("line\u2028break\x85", r"line\u2028break\x85"),
+        ("half\udc80", r"half\udc80"),
+    ],
+)
+def test_printable_text_is_one_harmless_line(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown
+    assert str(JtrackError(text)) == shown
+
+
+def test_a_long_message_keeps_its_ends():
+    message = str(JtrackError("begin" + "x" * 100_000 + "end"))
+    assert len(message) <= LONGEST_MESSAGE
+    assert message.startswith("beginx") and message.endswith("xend") and " ... " in message
+
+
+def test_an_error_survives_pickling():
+    error = JtrackError("one\ntwo")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    "raised, said",
+    [
+        (SyntaxError("bad token"), "bad token"),
+        (MemoryError(), "more memory than there is"),
+        (RecursionError("deep"), "nested too deeply"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (KeyError(), "KeyError"),
+        (ValueError("a\x1b[31m" + "y" * 9000), r"a\x1b[31m"),
+    ],
+)
+def test_whatever_a_parser_raises_becomes_one_sentence(raised, said):
+    with pytest.raises(JtrackError) as caught, reading("weights a.npz", "fetch them again"):
+        raise raised
+    message = str(caught.value)
+    assert message.startswith("weights a.npz cannot be read (") and message.endswith(": fetch them again")
+    assert said in message and len(message) < 300
+
+
+def test_an_interrupt_and_a_sentence_pass_through():
+    with pytest.raises(KeyboardInterrupt), reading("a"):
+        raise KeyboardInterrupt
+    with pytest.raises(JtrackError, match=r"^as it was$"), reading("a"):
+        raise JtrackError("as it was")
+
+
+def test_only_plain_files_are_read(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(plain)
+    os.mkfifo(tmp_path / "pipe")
+    assert regular_file(plain) == plain and regular_file(tmp_path / "link", largest=5)
+    for path, said in [
+        (tmp_path / "pipe", "a pipe"),
+        ("/dev/zero", "a device"),
+        (tmp_path, "a folder"),
+        (tmp_path / "none", "No such file"),
+        ("a\0b", "null"),
+    ]:
+        with pytest.raises(JtrackError, match=said):
+            regular_file(path)
+    with pytest.raises(JtrackError, match="has 5 bytes: at most 4"):
+        regular_file(plain, largest=4)
