@@ -55,13 +55,13 @@ def test_a_damaged_one_is_refused(tmp_path):
     checkpoint.save(path, tree(1), {"step": 1})
     other = tree(1) | {"count": (jnp.zeros(3), ())}
     with pytest.raises(
-        JtrackError, match=r"damaged or another training's \(\['count'\]\[0\] is int32 \[\]\)"
+        JtrackError, match=r"\(\['count'\]\[0\] is int32 \[\]\): it is damaged or another's: delete it"
     ):
         checkpoint.load(path, other)
     path.write_bytes(path.read_bytes()[:40])
     for read in (checkpoint.about, lambda file: checkpoint.load(file, tree(1))):
-        with pytest.raises(JtrackError, match=r"checkpoint\.safetensors is damaged"):
+        with pytest.raises(JtrackError, match=r"checkpoint\.safetensors cannot be read .*it is damaged"):
             read(path)
     store.write(path, {"a": {"kernel": np.zeros(3, np.float32)}}, {})
-    with pytest.raises(JtrackError, match="is damaged"):
+    with pytest.raises(JtrackError, match=r"'about'.*it is damaged"):
         checkpoint.about(path)
