@@ -135,8 +135,9 @@ def _broken(error: Exception) -> Broken:
     silent = isinstance(error, requests.ConnectionError | requests.Timeout)
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return Broken("no answer in time", silent=silent)
-    if isinstance(error, urllib3.exceptions.ProtocolError):
-        return Broken("the connection was cut")
+    first = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else error
+    if isinstance(first, urllib3.exceptions.ProtocolError):
+        return Broken("the connection was cut", silent=silent)
     # The last part of urllib3's chain of words: "Connection refused", "Name or service not known".
     words = reason(error).rsplit(": ", 1)[-1]
     return Broken(re.sub(r"""\[Errno -?\d+\] |["']\)+$""", "", words), silent=silent)
