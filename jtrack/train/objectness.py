@@ -22,7 +22,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -221,8 +221,9 @@ def train(
         _check_loss(score.loss, step, folder, settings)
         seconds = at.seconds + time.perf_counter() - begun
         about = {"identity": identity, "step": step, "probe": at.probe, "history": history}
-        checkpoint.save(folder / CHECKPOINT, state, about | {"seconds": seconds})
+        # The log first: a row too many is dropped by whoever goes on, one too few would be lost.
         log.write(step, score, settings.descent.rate_at(step), seconds)
+        checkpoint.save(folder / CHECKPOINT, state, about | {"seconds": seconds})
         return score
 
     state, step, key = at.state, at.step, jax.random.key(settings.seed + 1)
@@ -396,7 +397,8 @@ class _Log:
             with reading(f"the log {path}", "delete it"):
                 found = csv.reader(read_text(path).splitlines())
                 rows = [row for row in found if row and row[0].isdecimal() and int(row[0]) <= step]
-        self._put([list(COLUMNS), *rows], "w")
+        with self._writing(), store.replacing(path) as unfinished:
+            self._put(unfinished, [list(COLUMNS), *rows])
 
     def add(self, loss: float, accuracy: float) -> None:
         self.batches.append((loss, accuracy))
@@ -404,13 +406,18 @@ class _Log:
     def write(self, step: int, score: Score, rate: float, seconds: float) -> None:
         means = np.mean(self.batches, axis=0) if self.batches else (math.nan, math.nan)
         self.batches = []
-        self._put([[str(step), *(f"{value:.6g}" for value in (*means, *score, rate)), f"{seconds:.1f}"]], "a")
+        with self._writing():
+            values = (f"{value:.6g}" for value in (*means, *score, rate))
+            self._put(self.path, [[str(step), *values, f"{seconds:.1f}"]])
 
-    def _put(self, rows: list[list[str]], mode: str) -> None:
+    def _put(self, path: Path, rows: list[list[str]]) -> None:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open(mode, newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(rows)
+            yield
         except OSError as error:
             raise JtrackError(
                 f"cannot write {self.path}: {error.strerror or error}; the last checkpoint is kept: make "
