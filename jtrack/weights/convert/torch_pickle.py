@@ -1,16 +1,14 @@
 """PyTorch's files of parameters, read without PyTorch and without ever calling what a pickle names.
 
-A pickle is a program. `_run` executes the few instructions a file of tensors consists of, on its own stack;
-of the functions a pickle may name it knows six by name, does their work itself and refuses every other. Both
-layouts are read: the older sequence of pickles followed by raw storages, and the zip archive.
+Of the functions that a pickle may name, six are known (`pickles`). Both layouts are read: the older sequence
+of pickles followed by raw storages, and the zip archive.
 """
 
 import functools
 import io
 import math
-import pickletools
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtrack.untrusted import reading, regular_file, zip_archive
+from jtrack.weights.convert.pickles import Name, Vocabulary, plain_dict, run
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MOST_PICKLE_BYTES = 2**21  # names and shapes, some seconds; the values are not in the pickle
 _MOST_AXES = 8
-_LARGEST_KEY = 2**32  # of a dict: the hash of a larger number can be that of any other
 _DTYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -41,12 +39,6 @@ _NAMES = {
 }
 
 
-class _Name(NamedTuple):
-    """What an allowed global stands for."""
-
-    meaning: str
-
-
 class _Storage(NamedTuple):
     """Where values lie: named in the pickle, read later."""
 
@@ -62,9 +54,6 @@ class _Tensor:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-
-
-_MARK = object()
 
 
 def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
@@ -97,13 +86,13 @@ Values = Callable[[_Storage], np.ndarray]
 
 def _from_legacy(data: np.ndarray) -> tuple[Any, Values]:
     stream = io.BytesIO(data[:_MOST_PICKLE_BYTES].tobytes())
-    if _run(stream) != _MAGIC or _run(stream) != _PROTOCOL:
+    if run(stream, _VOCABULARY) != _MAGIC or run(stream, _VOCABULARY) != _PROTOCOL:
         raise ValueError("it does not begin as such files do")
-    system = _run(stream)
+    system = run(stream, _VOCABULARY)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ValueError("it was written on a big-endian machine")
-    content = _run(stream)
-    keys = _run(stream)
+    content = run(stream, _VOCABULARY)
+    keys = run(stream, _VOCABULARY)
     used = {tensor.storage.key: tensor.storage for tensor in _tensors(content).values()}
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError("it has no list of storages")
@@ -151,7 +140,7 @@ def _from_zip(archive: zipfile.ZipFile) -> tuple[Any, Values]:
 
     if root + "byteorder" in members and stored(root + "byteorder", 16) != b"little":
         raise ValueError("it was written on a big-endian machine")
-    content = _run(io.BytesIO(stored(pickles[0], _MOST_PICKLE_BYTES)))
+    content = run(io.BytesIO(stored(pickles[0], _MOST_PICKLE_BYTES)), _VOCABULARY)
 
     raw_values = functools.cache(stored)  # tensors may share a storage
 
@@ -206,127 +195,7 @@ def _array(tensor: _Tensor, values: Values) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(data, tensor.shape, strides, writeable=False)
 
 
-# --- the pickle machine -----------------------------------------------------------------------------------
-
-
-def _run(stream: io.BytesIO) -> Any:
-    """Executes one pickle, knowing nothing but containers, numbers, text and tensors."""
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-    for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name == "STOP":
-            return stack.pop()
-        if opcode.name not in _INSTRUCTIONS:
-            raise ValueError(f"its pickle uses {opcode.name}, which files of tensors do not need")
-        _INSTRUCTIONS[opcode.name](stack, memo, argument)
-    raise ValueError("its pickle does not end")
-
-
-def _literal(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    stack.append(argument)
-
-
-def _tuple(length: int | None) -> "_Instruction":
-    def step(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-        items = _since_mark(stack) if length is None else [stack.pop() for _ in range(length)][::-1]
-        stack.append(tuple(items))
-
-    return step
-
-
-def _extend(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    items = _since_mark(stack)
-    _container(stack, list).extend(items)
-
-
-def _append(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    item = stack.pop()
-    _container(stack, list).append(item)
-
-
-def _set_items(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    items = _since_mark(stack)
-    _container(stack, dict).update(_dict(zip(items[::2], items[1::2], strict=True)))
-
-
-def _set_item(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    value, key = stack.pop(), stack.pop()
-    _container(stack, dict).update(_dict([(key, value)]))
-
-
-def _put(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    memo[len(memo) if argument is None else argument] = stack[-1]
-
-
-def _stack_global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    attribute, module = stack.pop(), stack.pop()
-    if not isinstance(attribute, str) or not isinstance(module, str):
-        raise ValueError("it names something that is not a name")
-    stack.append(_known(f"{module} {attribute}"))
-
-
-def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    arguments, function = stack.pop(), stack.pop()
-    stack.append(_called(function, arguments))
-
-
-def _build(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    stack.pop()  # the module versions beside a state dict, or the flags of a parameter
-    if not isinstance(stack[-1], dict | _Tensor):
-        raise ValueError("it sets the attributes of something that is not a tensor")
-
-
-_Instruction = Callable[[list[Any], dict[int, Any], Any], None]
-_INSTRUCTIONS: dict[str, _Instruction] = {
-    **dict.fromkeys(("PROTO", "FRAME"), lambda stack, memo, argument: None),
-    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _literal),
-    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"), _literal),
-    "NONE": lambda stack, memo, argument: stack.append(None),
-    "NEWTRUE": lambda stack, memo, argument: stack.append(True),
-    "NEWFALSE": lambda stack, memo, argument: stack.append(False),
-    "MARK": lambda stack, memo, argument: stack.append(_MARK),
-    "EMPTY_DICT": lambda stack, memo, argument: stack.append({}),
-    "EMPTY_LIST": lambda stack, memo, argument: stack.append([]),
-    "EMPTY_TUPLE": lambda stack, memo, argument: stack.append(()),
-    "TUPLE": _tuple(None),
-    "TUPLE1": _tuple(1),
-    "TUPLE2": _tuple(2),
-    "TUPLE3": _tuple(3),
-    "APPEND": _append,
-    "APPENDS": _extend,
-    "SETITEM": _set_item,
-    "SETITEMS": _set_items,
-    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _put),
-    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda stack, memo, argument: stack.append(memo[argument])),
-    "GLOBAL": lambda stack, memo, argument: stack.append(_known(argument)),
-    "STACK_GLOBAL": _stack_global,
-    "BINPERSID": lambda stack, memo, argument: stack.append(_storage(stack.pop())),
-    "REDUCE": _reduce,
-    "BUILD": _build,
-}
-
-
-def _since_mark(stack: list[Any]) -> list[Any]:
-    items = []
-    while (item := stack.pop()) is not _MARK:
-        items.append(item)
-    return items[::-1]
-
-
-def _container(stack: list[Any], kind: type) -> Any:
-    if not isinstance(stack[-1], kind):
-        raise ValueError("its pickle is damaged")
-    return stack[-1]
-
-
-def _dict(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    pairs = list(pairs)
-    # Plain keys only: the hash of tuples within tuples within tuples would exhaust the C stack, and those of
-    # large numbers can be made equal, which makes a dict slow without end.
-    for key, _ in pairs:
-        if not isinstance(key, str | int) or (isinstance(key, int) and abs(key) > _LARGEST_KEY):
-            raise ValueError("it holds a dict whose keys are neither text nor small numbers")
-    return dict(pairs)
+# --- what a pickle may name --------------------------------------------------------------------------------
 
 
 def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
@@ -334,22 +203,19 @@ def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
         return {}
     if not isinstance(arguments[0], list):
         raise ValueError("its pickle is damaged")
-    made = _dict(arguments[0])
+    made = plain_dict(arguments[0])
     arguments[0].clear()  # one list becomes one dict: again and again it would take time without end
     return made
 
 
-def _known(name: str) -> _Name:
-    if name not in _NAMES:
-        raise ValueError(
-            f"it names {name.replace(' ', '.')!r}, which no file of tensors needs and nobody calls"
-        )
-    return _Name(_NAMES[name])
+def _built(value: Any, state: Any) -> None:
+    """Ignores a state: the module versions beside a state dict, or the flags of a parameter."""
+    if not isinstance(value, dict | _Tensor):
+        raise ValueError("it sets the attributes of something that is not a tensor")
 
 
-def _called(function: Any, arguments: Any) -> Any:
+def _called(meaning: str, arguments: Any) -> Any:
     """What calling an allowed function gives; nothing is called."""
-    meaning = function.meaning if isinstance(function, _Name) else None
     if meaning == "dict" and isinstance(arguments, tuple):
         return _ordered_dict(arguments)
     if meaning == "parameter" and isinstance(arguments[0], _Tensor):
@@ -369,7 +235,7 @@ def _called(function: Any, arguments: Any) -> Any:
 
 def _storage(identity: Any) -> _Storage:
     kind, storage_type, key, _, count, *view = identity[:6]
-    if kind != "storage" or not isinstance(storage_type, _Name) or storage_type.meaning not in _DTYPES:
+    if kind != "storage" or not isinstance(storage_type, Name) or storage_type.meaning not in _DTYPES:
         raise ValueError("a storage is described by something else")
     if not isinstance(key, str) or not _is_count(count):
         raise ValueError("a storage without a key and a count")
@@ -381,3 +247,6 @@ def _storage(identity: Any) -> _Storage:
 
 def _is_count(number: Any) -> bool:
     return type(number) is int and 0 <= number < 2**48
+
+
+_VOCABULARY = Vocabulary(_NAMES, _called, _built, _storage)
