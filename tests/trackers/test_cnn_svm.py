@@ -37,12 +37,12 @@ GREY = Frame(jnp.full((*SIZE, 3), 128, jnp.uint8), jnp.asarray(SIZE, jnp.int32))
 
 @functools.cache
 def build(profile="default"):
-    config, numbers = trackers.profile("cnn_svm", profile, "tiny")
+    config, hyper = trackers.profile("cnn_svm", profile, "tiny")
     config = dataclasses.replace(config, **SMALL)
     if config.saliency is not None:
         config = dataclasses.replace(config, saliency=dataclasses.replace(config.saliency, **SMALL_MAPS))
     tracker = cnn_svm.cnn_svm(NET, config)
-    params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
+    params = {"backbone": store.load("tiny"), "tracker": as_arrays(hyper)}
     return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
 
 
