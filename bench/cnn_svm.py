@@ -46,7 +46,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     learn = tracker.learn
     state = jax.jit(tracker.init)(params, key, frame, box)
     candidates = cnn_svm.same_size_candidates(
-        key, state.centre, state.size, config.candidates, hyper.position_deviation, frame.size
+        key, state.box, config.candidates, hyper.position_deviation, frame.size
     )
     # Random weights may find no positive candidate; the cost is that of a frame in which all are.
     some = candidates[: 1 if config.saliency is None else config.saliency.back_projected]
@@ -56,7 +56,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     ready = state._replace(features=features, labels=labels)
 
     def extract(params: dict, frame: Frame) -> Extracted:
-        region = cnn_svm.region_around(state.centre, state.size, hyper.margin)
+        region = cnn_svm.region_around(state.box, hyper.margin)
         return config.features.extract(net, params["backbone"], frame, region)
 
     def timed(work: Callable[..., Any], *args: Any) -> float:
@@ -71,18 +71,18 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     }
     if config.saliency is not None:
         cells, model = config.saliency.grid, state.saliency
-        cell = hyper.region * motion.side(state.size) / cells
-        window = saliency_filter.window_around(state.centre, cell, cells)
+        cell = hyper.region * motion.side(state.box[2:]) / cells
+        window = saliency_filter.window_around(boxes.centre(state.box), cell, cells)
 
         def salient(params: dict, frame: Frame) -> jax.Array:
             valid = jnp.ones(some.shape[0], jnp.bool_)
             return extract(params, frame).salience(some, valid, weights, window, cells)
 
         def filtering(salient: jax.Array) -> jax.Array:
-            places = (boxes.centre(candidates) - state.centre[None])[:, ::-1] / cell
+            places = (boxes.centre(candidates) - boxes.centre(state.box)[None])[:, ::-1] / cell
             counted = jnp.linspace(1, 0, candidates.shape[0])
             prior = saliency_filter.predict(model, places, counted, hyper.motion / cell)
-            likelihood = saliency_filter.likelihood(model, salient, state.size[::-1] / cell)
+            likelihood = saliency_filter.likelihood(model, salient, state.box[2:][::-1] / cell)
             return bayes_filter.update(prior, likelihood)
 
         rows[f"saliency of {some.shape[0]} candidates, by itself"] = timed(salient, params, frame)
@@ -90,7 +90,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     if config.scale is not None:
 
         def follow(state: cnn_svm.State, frame: Frame) -> Any:
-            box = boxes.from_centre(state.centre, state.size)
+            box = state.box
             rates = {"regularisation": hyper.scale_regularisation} | {
                 "learning_rate": hyper.scale_learning_rate
             }

@@ -100,8 +100,7 @@ class Hyper(NamedTuple):
 class State(NamedTuple):
     """What is learnt and remembered of one target."""
 
-    centre: Array  # [2] float32 (x, y) pixels
-    size: Array  # [2] float32 (w, h); of the first frame, unless the scale is followed
+    box: Box  # [4] float32; of the first frame's size, unless the scale is followed
     scale: ScaleFilter | None
     # () float32: moving average of the best scores, cut to 0..1, of frames with a target; begun at 0
     average: Array
@@ -203,16 +202,14 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     hyper, dtype = params["tracker"], box.dtype
     key, near_key, far_key = jax.random.split(key, 3)
     centre, size = boxes.centre(box), box[2:]
-    near = same_size_candidates(
-        near_key, centre, size, config.candidates, hyper.position_deviation, frame.size
-    )
+    near = same_size_candidates(near_key, box, config.candidates, hyper.position_deviation, frame.size)
     offsets = jax.random.uniform(far_key, (config.first_samples, 2), dtype, minval=-1.5, maxval=1.5)
     far = boxes.from_centre(
         motion.keep_in_frame(centre[None] + offsets * motion.side(size), frame.size),
         jnp.broadcast_to(size, (config.first_samples, 2)),
     )
     both = jnp.concatenate([near, far])
-    region = region_around(centre, size, hyper.margin)
+    region = region_around(box, hyper.margin)
     extracted = config.features.extract(backbone, params["backbone"], frame, region)
     described = extracted.describe(both)
     feature_scale = 1 / jnp.maximum(jnp.linalg.norm(described, axis=1).mean(), 1e-6)
@@ -235,11 +232,9 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         scores = jnp.where(first, jnp.maximum(scores, 1e-6), scores)
         window = saliency_filter.window_around(centre, cell, structure.grid)
         salient = salience_of(structure, extracted, svm, both, scores, hyper.threshold, window)
-        target = boxes.from_centre(centre, size)
-        model = saliency_filter.remember(model, salient, window, cell, target)
+        model = saliency_filter.remember(model, salient, window, cell, box)
     return State(
-        centre=centre,
-        size=size,
+        box=box,
         scale=None if config.scale is None else scale.begin(config.scale, frame, box),
         average=jnp.zeros((), dtype),
         svm=svm,
@@ -258,9 +253,9 @@ def _step(
     hyper = params["tracker"]
     key, draw = jax.random.split(state.key)
     candidates = same_size_candidates(
-        draw, state.centre, state.size, config.candidates, hyper.position_deviation, frame.size
+        draw, state.box, config.candidates, hyper.position_deviation, frame.size
     )
-    region = region_around(state.centre, state.size, hyper.margin)
+    region = region_around(state.box, hyper.margin)
     extracted = config.features.extract(backbone, params["backbone"], frame, region)
     described = extracted.describe(candidates) * state.feature_scale
     scores = incremental_svm.decide(state.svm, described)
@@ -273,24 +268,21 @@ def _step(
     )
     if config.saliency is None:
         best = jnp.argmax(scores)
-        centre, target = boxes.centre(candidates[best]), described[best]
+        box, target = candidates[best], described[best]
     else:
         centre, following, window, cell, maps = _find(
             config.saliency, extracted, hyper, state, candidates, scores
         )
-        centre = motion.keep_in_frame(centre, frame.size)
-        target_box = boxes.from_centre(centre, state.size)
-        target = extracted.describe(target_box[None])[0] * state.feature_scale
-        learnt = saliency_filter.remember(following, maps["saliency"], window, cell, target_box)
+        box = boxes.from_centre(motion.keep_in_frame(centre, frame.size), state.box[2:])
+        target = extracted.describe(box[None])[0] * state.feature_scale
+        learnt = saliency_filter.remember(following, maps["saliency"], window, cell, box)
         moved = moved._replace(saliency=update.where(allowed, learnt, following))
         info |= maps | {"template": saliency_filter.template(there(state.saliency)), "window": window}
-    box = boxes.from_centre(centre, state.size)
     # The target and the background most like it, for `learn` (equation 16).
     labels = background_labels(candidates, box, hyper.overlap)
     distance = jnp.where(labels == 0, jnp.inf, labels * scores)
     _, chosen = lax.top_k(-distance, config.samples - 1)
     moved = moved._replace(
-        centre=centre,
         features=jnp.concatenate([target[None], described[chosen]]),
         labels=jnp.concatenate([jnp.ones(1, labels.dtype), labels[chosen]]),
     )
@@ -305,12 +297,13 @@ def _step(
             regularisation=hyper.scale_regularisation,
             learning_rate=hyper.scale_learning_rate,
         )
-        moved = moved._replace(size=box[2:], scale=scale_model)
+        moved = moved._replace(scale=scale_model)
     # Without a positive candidate nothing is known of this frame: all stays as it was.
-    moved = update.where(found, moved._replace(key=key), state._replace(key=key))
-    box = boxes.from_centre(moved.centre, moved.size)
+    moved = update.where(found, moved._replace(box=box, key=key), state._replace(key=key))
     confidence = calibration.logistic(value, hyper.confidence)
-    return moved._replace(due=allowed & found), Output(box, confidence, ~found, info if config.info else {})
+    return moved._replace(due=allowed & found), Output(
+        moved.box, confidence, ~found, info if config.info else {}
+    )
 
 
 def _find(
@@ -323,13 +316,14 @@ def _find(
       their cells, and the maps [G, G].
     """
     model = there(state.saliency)
-    cell = hyper.region * motion.side(state.size) / structure.grid
-    window = saliency_filter.window_around(state.centre, cell, structure.grid)
+    centre, size = boxes.centre(state.box), state.box[2:]
+    cell = hyper.region * motion.side(size) / structure.grid
+    window = saliency_filter.window_around(centre, cell, structure.grid)
     salient = salience_of(structure, extracted, state.svm, candidates, scores, hyper.threshold, window)
     weights = (structure.prior or UniformPrior()).weights(scores, hyper.threshold)
-    places = (boxes.centre(candidates) - state.centre[None])[:, ::-1] / cell
+    places = (boxes.centre(candidates) - centre[None])[:, ::-1] / cell
     prior = saliency_filter.predict(model, places, weights, hyper.motion / cell)
-    likelihood = saliency_filter.likelihood(model, salient, state.size[::-1] / cell)
+    likelihood = saliency_filter.likelihood(model, salient, size[::-1] / cell)
     posterior = bayes_filter.update(prior, likelihood)
     density = likelihood if structure.prior is None else posterior
     at = saliency_filter.highest_cell(density)
@@ -338,7 +332,7 @@ def _find(
     offset = at - structure.grid // 2
     maps = {"saliency": salient, "prior": prior, "likelihood": likelihood, "posterior": posterior}
     following = model._replace(posterior=posterior, offset=offset)
-    return state.centre + offset[::-1] * cell, following, window, cell, maps
+    return centre + offset[::-1] * cell, following, window, cell, maps
 
 
 def _learn(budget: int, params: PyTree, state: State) -> State:
@@ -354,28 +348,26 @@ def first_slot(count: int) -> Array:
     return jnp.arange(count) == 0
 
 
-def same_size_candidates(
-    key: Key, centre: Array, size: Array, count: int, deviation: Scalar, frame_size: Array
-) -> Box:
+def same_size_candidates(key: Key, box: Box, count: int, deviation: Scalar, frame_size: Array) -> Box:
     """The last box and candidates of its size around it, [1 + count, 4]; their centres stay in the frame.
 
     Args:
       key: a PRNG key.
-      centre: [2] (x, y) of the last box.
-      size: [2] (w, h).
+      box: [4] the last one.
       count: how many are drawn.
       deviation: () of their places, over the target's side.
       frame_size: [2] int32.
     """
-    noise = jax.random.normal(key, (count, 2), centre.dtype)
+    centre, size = boxes.centre(box), box[2:]
+    noise = jax.random.normal(key, (count, 2), box.dtype)
     offsets = jnp.concatenate([jnp.zeros((1, 2), noise.dtype), noise]) * deviation * motion.side(size)
     places = motion.keep_in_frame(centre[None] + offsets, frame_size)
     return boxes.from_centre(places, jnp.broadcast_to(size, places.shape))
 
 
-def region_around(centre: Array, size: Array, margin: Scalar) -> Box:
+def region_around(box: Box, margin: Scalar) -> Box:
     """What is described at once [4]: the target and `margin` of its sides on either side of it."""
-    return boxes.from_centre(centre, size + 2 * margin * motion.side(size))
+    return boxes.from_centre(boxes.centre(box), box[2:] + 2 * margin * motion.side(box[2:]))
 
 
 def background_labels(candidates: Box, target: Box, overlap: Scalar) -> Array:

@@ -246,7 +246,9 @@ class Hyper(NamedTuple):
 class State(NamedTuple):
     """What is learnt and remembered of one target."""
 
-    centre: Array  # [2] float32 (x, y) pixels
+    # [2] float32 (x, y) pixels. Not a box: the released code counts whole pixels from the centre, and one
+    # computed from the corner of a box could round to the pixel before.
+    centre: Array
     size: Array  # [2] float32 (w, h) of the target in the first frame
     window: Array  # [2] float32 (w, h) of the search window at scale 1
     scale: Array  # () float32, 1 in the first frame
