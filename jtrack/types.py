@@ -109,7 +109,7 @@ class Step(Protocol):
           frame: this frame.
 
         Returns:
-          The state, of the same shapes and types, and what is said of the frame. Finite on any frame: on a
+          The state, of the same shapes and types, and the output for the frame. Finite on any frame: on a
           hopeless one the last box is kept and `lost` is set.
         """
 

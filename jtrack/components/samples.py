@@ -1,4 +1,4 @@
-"""Boxes on a target and beside it, from which a model of its looks is learnt."""
+"""Boxes on a target and beside it, from which a model of its appearance is learnt."""
 
 import jax
 import jax.numpy as jnp

@@ -411,16 +411,16 @@ def _exchange(
     least = _singular(own)
     jitter = jnp.where(margin.any() & (pivot < least), least, 0)
     pivot = jnp.where(jitter > 0, jnp.maximum(pivot, 0) + jitter, pivot)
-    unit = (jnp.arange(inverse.shape[0]) == event + 1).astype(inverse.dtype)
+    indicator = (jnp.arange(inverse.shape[0]) == event + 1).astype(inverse.dtype)
     row = inverse[event + 1]
     # Joining adds z z' / pivot, leaving takes r r' / R_ee away.
-    vector = jnp.where(joins, answer + unit, row)
+    vector = jnp.where(joins, answer + indicator, row)
     factor = jnp.where(joins, 1 / pivot, -1 / jnp.where(row[event + 1] == 0, 1, row[event + 1]))
     factor = jnp.where(joins | leaves, factor, 0)
     grown = inverse + factor * vector[:, None] * vector[None, :]
     # The first on the margin: the inverse of [[0, y], [y, Q]] is [[-Q, y], [y, 0]].
     top = (jnp.arange(inverse.shape[0]) == 0).astype(inverse.dtype)
-    cross = top[:, None] * unit[None, :]
+    cross = top[:, None] * indicator[None, :]
     alone = labels[event] * (cross + cross.T) - own * top[:, None] * top[None, :]
     grown = jnp.where(joins & ~margin.any(), alone, grown)
     remains = jnp.where(leaves, margin & (jnp.arange(margin.shape[0]) != event), margin | joins).any()

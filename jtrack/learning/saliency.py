@@ -70,11 +70,11 @@ def aggregate(
     """
     dtype = floating(maps, window)
     cells = jnp.array(grid, dtype)
-    unit = cells / window[3:1:-1]  # cells a pixel, (rows, columns)
+    cells_per_pixel = cells / window[3:1:-1]  # cells a pixel, (rows, columns)
 
     def paste(image: Array, box: Box) -> Array:
-        scale = box[3:1:-1] * unit / jnp.array(image.shape, dtype)
-        shift = (box[1::-1] - window[1::-1]) * unit
+        scale = box[3:1:-1] * cells_per_pixel / jnp.array(image.shape, dtype)
+        shift = (box[1::-1] - window[1::-1]) * cells_per_pixel
         return jax.image.scale_and_translate(image, grid, (0, 1), scale, shift, "linear")
 
     pasted = jax.vmap(paste)(maps, boxes)
@@ -82,7 +82,7 @@ def aggregate(
     inside = [
         (at >= 0) & (at < extent.astype(dtype))
         for at, extent in (
-            (window[1 - axis] + (jnp.arange(n, dtype=dtype) + 0.5) / unit[axis], frame_size[axis])
+            (window[1 - axis] + (jnp.arange(n, dtype=dtype) + 0.5) / cells_per_pixel[axis], frame_size[axis])
             for axis, n in enumerate(grid)
         )
     ]

@@ -141,12 +141,12 @@ def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
 def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     """Recommended: one pass of the network for all candidates, a scale filter, learning by the score.
 
-    One pass of the network over the surroundings describes all candidates, and one pass backwards projects
-    what all positive ones ask for (the maximum is taken on the network's map instead of the image). A
-    candidate half-way to the background's margin is still followed, but nothing is learnt, neither of size
-    nor of looks, unless the best candidate scores at least three quarters of the average: a target that is
-    half hidden has a positive score still, and what hides it would be learnt. The average begins at 0: a
-    young model learns of low scores, too. The scale is followed, and the peak lies between cells.
+    One pass of the network over the surroundings describes all candidates. One pass backwards projects what
+    all positive ones ask for: the maximum is taken on the network's map instead of the image. A candidate
+    half-way to the background's margin is still followed. A frame is learnt only if its best candidate scores
+    at least three quarters of the average: a target that is half hidden still has a positive score, and what
+    hides it would be learnt. The average begins at 0, so that a young model learns from low scores too. The
+    scale filter follows the size, and the peak lies between cells.
     """
     config = Config(
         region_of(backbone),

@@ -343,7 +343,7 @@ def _learn(config: Config, budget: int, params: PyTree, state: State) -> State:
 
 
 def rates(hyper: Hyper) -> Rates:
-    """What the training is told."""
+    """The learning rates and the loss's parameters of the training."""
     return Rates(
         hyper.learning_rate,
         hyper.fusion_learning_rate,

@@ -208,7 +208,7 @@ def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
     )
     chosen = Hyper(
         selection_learning_rate=1e-9,
-        # beta of equation 7 is twice what Caffe is told.
+        # beta of equation 7 is twice the weight decay that Caffe takes.
         selection_decay=(2.5e-3, 2.5e-3),
         learning_rate=(1e-7, 1e-7),
         decay=2.5e-3,
