@@ -45,7 +45,7 @@ bench: .venv/test.done
 	$(BIN)/python bench/report.py
 
 .venv/demo.done: pyproject.toml constraints.txt | .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[nets]"
 	touch $@
 
 .venv/test.done: pyproject.toml constraints.txt | .venv

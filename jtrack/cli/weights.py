@@ -36,15 +36,19 @@ def list_networks() -> None:
     table = Table(Column("network", no_wrap=True), "here", "size", "checksum", "licence")
     found = {}
     for name, entry in store.manifest().items():
-        source = entry.sources[0]
+        by_pip = [source for source in entry.sources if source.distribution]
         if path := store.locate(name):
             found[name] = path
+        source = next((each for each in by_pip if path and store.installed(each) == path), entry.sources[0])
         size = f"{source.size / 2**20:.0f} MiB" if source.size else "unknown"
-        table.add_row(name, "yes" if path else "no", size, source.checksum[:15], entry.licence)
+        here = ("by pip" if source in by_pip else "yes") if path else ("no, by pip" if by_pip else "no")
+        table.add_row(name, here, size, source.checksum[:15], source.licence or entry.licence)
     console = Console()
     console.print(table)
     for name, path in found.items():  # under the table, where a long path stays whole
-        where = f"{name}: {printable(path, LONGEST_MESSAGE)}"
+        lacking = store.network(name).lacking
+        without = f" (without {', '.join(lacking)})" if lacking else ""
+        where = f"{name}: {printable(path, LONGEST_MESSAGE)}{without}"
         console.print(where, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -74,7 +78,7 @@ def fetch(name: Name) -> None:
 @app.command()
 def convert(
     file: Annotated[
-        Path, typer.Argument(help="A .caffemodel, .mat, .pth, .h5 or .npz file.", show_default=False)
+        Path, typer.Argument(help="A .caffemodel, .mat, .pth, .h5, .ckpt or .npz file.", show_default=False)
     ],
     name: Annotated[str, typer.Option("--as", help="The network it holds.", show_default=False)],
 ) -> None:

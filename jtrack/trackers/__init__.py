@@ -93,6 +93,8 @@ class BoundTracker(NamedTuple):
             "jax": jax.__version__,
             "weights": store.digest(self.params["backbone"]),
         }
+        if self.backbone.lacking:
+            facts["lacking"] = " ".join(self.backbone.lacking)  # layers that a profile may have wanted
         if self.trained is not None:
             facts["trained"] = self.trained
         hyper = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(self.params["tracker"])]
@@ -178,7 +180,7 @@ def profile(tracker: str | Row, name: str, backbone: str | Backbone = "none") ->
 def _network(row: Row, name: str, precision: str = "float32") -> Backbone:
     """A network that a tracker can stand on."""
     what = f"backbone of {row.name}" + (", which learns its own network," if row.own_network else "")
-    return backbones.get(match(what, name, networks(row)), precision=precision)
+    return store.network(match(what, name, networks(row)), precision=precision)
 
 
 def create(

@@ -138,7 +138,7 @@ class State(NamedTuple):
 def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
     """The text: every candidate is passed through the network."""
     config = Config(
-        Patches(box_feature.feature_of(backbone.name)),
+        Patches(box_feature.feature_of(backbone)),
         first_positives=200,
         first_negatives=400,
         positives=32,
@@ -163,7 +163,7 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     above zero, and what hides it would be learnt.
     """
     config = Config(
-        Region(box_feature.feature_of(backbone.name)),
+        Region(box_feature.feature_of(backbone)),
         hidden=256,
         rotated_positives=100,
         first_resized=100,

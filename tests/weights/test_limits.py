@@ -5,6 +5,7 @@ import os
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -313,7 +314,7 @@ def convertible(tmp_path):
     """A path of each format, with a network that is made of it."""
     sources = [(source, name) for name, entry in store.manifest().items() for source in entry.sources]
     formats = {source.format: (source, name) for source, name in sources}
-    return [(tmp_path / source.file, name, source) for source, name in formats.values()]
+    return [(tmp_path / Path(source.file).name, name, source) for source, name in formats.values()]
 
 
 def test_what_is_no_file(tmp_path):

@@ -37,7 +37,9 @@ def test_a_source_is_described_in_full(name):
     for source in store.entry(name).sources:
         assert source.format in FORMATS
         assert Path(source.file).suffix in FORMATS[source.format].suffixes
-        assert Path(source.file).name == source.file
+        assert (Path(source.file).name == source.file) == (not source.distribution)
+        assert not source.distribution or re.fullmatch(r"[\w-]+==[\d.]+", source.distribution)
+        assert source.layers == () or source.held(backbones.get(name).template())
         assert source.channels in ("RGB", "BGR")
         assert all(re.match(r"https?://[\w.-]+/", address) for address in source.addresses)
         assert source.size is None or source.size > 0

@@ -17,7 +17,7 @@ import numpy as np
 
 from jtrack.errors import JtrackError
 from jtrack.untrusted import true_file
-from jtrack.weights.convert import caffemodel, keras_h5, matconvnet, npz, torch_pickle
+from jtrack.weights.convert import caffemodel, flax_pickle, keras_h5, matconvnet, npz, torch_pickle
 
 Layers = dict[str, dict[str, np.ndarray]]
 
@@ -36,6 +36,7 @@ FORMATS: Mapping[str, Format] = {
     "torch": Format((".pth", ".pt"), torch_pickle.read, "CHW"),
     "keras": Format((".h5", ".hdf5"), keras_h5.read, "HWC"),
     "npz": Format((".npz",), npz.read, "CHW"),
+    "flax": Format((".ckpt",), flax_pickle.read, "HWC"),
 }
 
 
@@ -43,7 +44,7 @@ FORMATS: Mapping[str, Format] = {
 class Source:
     """One file a net can be made from, as the manifest describes it."""
 
-    file: str
+    file: str  # its name; of an installed distribution, its path inside
     format: str  # a key of FORMATS
     channels: str  # "RGB" or "BGR": the order of the file's three-channel input
     checksum: str  # "sha256:...", "sha384:...", "sha1:...", "md5:..." (whole or first digits) or "unverified"
@@ -51,6 +52,19 @@ class Source:
     size: int | None = None  # bytes
     rename: Mapping[str, str] = field(default_factory=dict)  # regular expression -> Caffe name
     ignore: tuple[str, ...] = ()  # names, with wildcards, of layers this net leaves out
+    distribution: str = ""  # "NAME==VERSION" of the installed distribution that the file is part of
+    layers: tuple[str, ...] = ()  # names, with wildcards, of the net's layers that it holds; () all of them
+    licence: str = ""  # where it is another one than the net's
+
+    def held(self, template: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """The part of a net's template that the file holds."""
+        if not self.layers:
+            return dict(template)
+        return {
+            layer: parts
+            for layer, parts in template.items()
+            if any(fnmatchcase(layer, pattern) for pattern in self.layers)
+        }
 
 
 def convert(
@@ -73,7 +87,8 @@ def convert(
       flatten: (height, width, channels) of the map that each named dense layer flattens.
 
     Returns:
-      {layer: {"kernel", "bias"}} of contiguous float32 arrays, of exactly the template's names and shapes.
+      {layer: {"kernel", "bias"}} of contiguous float32 arrays: exactly the layers and shapes of the template,
+      or those of its layers that the source holds.
 
     Raises:
       JtrackError: the file is unreadable, or holds another net; the sentence lists every mismatch.
@@ -90,7 +105,7 @@ def convert(
         layer: {part: _fitted(array, template.get(layer, {}).get(part)) for part, array in arrays.items()}
         for layer, arrays in layers.items()
     }
-    check(layers, template, name=name, path=path)
+    check(layers, source.held(template), name=name, path=path)
     return layers
 
 
