@@ -258,12 +258,9 @@ def _trained_for_objectness(tracker: str, backbone: str) -> checkpoints.Checkpoi
 
 
 def default_backbone(tracker: str | Row = DEFAULT) -> str:
-    """The network a tracker gets if none is asked for.
-
-    That of its row; where its weights are not found `hog`, which needs none.
-    """
-    network = find(tracker).network
-    return network if network in store.available() else "hog"
+    """The network a tracker gets if none is asked for: the first of its row's whose weights are there."""
+    there = store.available()
+    return next(name for name in find(tracker).ranked if name in there)
 
 
 def find(tracker: str | Row) -> Row:

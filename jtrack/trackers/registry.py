@@ -12,6 +12,10 @@ from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
 
 
+# By accuracy and speed, as docs/results.md has them; the last needs no weights.
+NETWORKS = ("googlenet", "alexnet_torchvision", "vgg16_torchvision", "hog")
+
+
 class Row(NamedTuple):
     """What a tracker offers."""
 
@@ -19,7 +23,9 @@ class Row(NamedTuple):
     factory: Callable[[Backbone, Any], Tracker]  # (backbone, config) -> the pure functions
     # Its profiles by their names. The first line of a function's docstring says what the profile is.
     profiles: Mapping[str, Callable[[Backbone], Profile[Any, Any]]]
-    network: str = "googlenet"  # the default one; "none" for a tracker that learns its own from the video
+    # The networks it takes by default, the best first: the first that is there. ("none",) for a tracker that
+    # learns its own from the video.
+    ranked: tuple[str, ...] = NETWORKS
     # config -> the names of the response maps in `Output.info`, which also has `response` and `window`.
     response_maps: Callable[[Any], list[str]] | None = None
     saliency: Callable[[Any], bool] | None = None  # config -> whether `Output.info` has `saliency`, `window`
@@ -31,7 +37,7 @@ class Row(NamedTuple):
     @property
     def own_network(self) -> bool:
         """Whether it learns its own network from the video and takes no other."""
-        return self.network == "none"
+        return self.ranked == ("none",)
 
     @property
     def about(self) -> str:
@@ -49,7 +55,7 @@ ROWS = {
         Row("hcft", hcft.hcft, hcft.PROFILES, response_maps=hcft.response_maps, check=hcft.check),
         Row("fcnt", fcnt.fcnt, fcnt.PROFILES),
         Row("cnn_svm", cnn_svm.cnn_svm, cnn_svm.PROFILES, saliency=cnn_svm.has_saliency),
-        Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, network="none"),
+        Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, ranked=("none",)),
         Row("gdt", gdt.gdt, gdt.PROFILES, objectness=gdt.begins_with_objectness),
     )
 }

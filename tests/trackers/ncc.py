@@ -114,4 +114,4 @@ def default(backbone):
     return Profile(Config(), Hyper())
 
 
-ROW = Row("ncc", tracker, {"default": default}, network="none")
+ROW = Row("ncc", tracker, {"default": default}, ranked=("none",))
