@@ -3,7 +3,7 @@
 Images are uint8 [H, W, 3] RGB, as everywhere; callers turn them to BGR where OpenCV writes or shows them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ COLOURS = (
     (190, 255, 120),
 )
 WHITE, RED, DARK = (255, 255, 255), (255, 60, 50), (24, 24, 28)
+PEAK = (60, 200, 255)  # the cross on a map's maximum
 
 
 def annotate(
@@ -36,6 +37,7 @@ def annotate(
     lost: np.ndarray | Sequence[bool] | None = None,
     truth: np.ndarray | None = None,
     caption: str = "",
+    key: Mapping[str, Sequence[int]] | None = None,
 ) -> np.ndarray:
     """Draws boxes on a frame, each in its target's colour.
 
@@ -46,6 +48,7 @@ def annotate(
       lost: [N]; the box of a lost target is dashed and marked LOST.
       truth: [M, 4] ground truth, in white beneath the others.
       caption: written in the top-left corner.
+      key: what colours mean, {words: RGB}; written in the bottom-left corner.
 
     Returns:
       The annotated copy; a frame whose shorter side is under about 480 pixels is enlarged by a whole factor.
@@ -68,6 +71,10 @@ def annotate(
             _text(picture, " ".join(words), (x, y - 2 * width), RED if gone else colour)
     if caption:
         _text(picture, caption, (4 * width, 0), WHITE, below=True)
+    x = 4.0 * width
+    for meaning, tone in (key or {}).items():
+        _text(picture, meaning, (x, picture.shape[0]), tone)
+        x += _text_width(picture, meaning) + 8 * width
     return picture
 
 
@@ -137,7 +144,7 @@ def _heat(response: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     picture = cv2.applyColorMap(np.rint(255 * large).astype(np.uint8), cv2.COLORMAP_INFERNO)
     peak = np.array(np.unravel_index(response.argmax(), response.shape))[::-1]
     at = np.rint((peak - shift) / step).astype(int).tolist()
-    cv2.drawMarker(picture, at, (255, 200, 60), cv2.MARKER_CROSS, 14, 1, cv2.LINE_AA)
+    cv2.drawMarker(picture, at, PEAK[::-1], cv2.MARKER_CROSS, 14, 1, cv2.LINE_AA)
     return np.ascontiguousarray(picture[:, :, ::-1])
 
 
@@ -180,8 +187,7 @@ def _text(
 ) -> None:
     """Writes text above (or below) a point on a dark ground, kept inside the picture, in place."""
     height, width = picture.shape[:2]
-    scale = 0.55 * max(1.0, min(height, width) / SHORT_SIDE)
-    thick = max(1, round(1.4 * scale))
+    scale, thick = _font(picture)
     (length, rise), drop = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     edge = 2 * thick
     x = int(np.clip(np.nan_to_num(at[0]), edge, max(edge, width - length - edge)))
@@ -190,6 +196,42 @@ def _text(
     # On a dark ground, not outlined: the glyphs of a thicker pen are wider, and would not coincide.
     cv2.rectangle(picture, (x - edge, y - rise - edge), (x + length + edge, y + drop), DARK, cv2.FILLED)
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+
+
+def _text_width(picture: np.ndarray, text: str) -> int:
+    scale, thick = _font(picture)
+    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)[0][0]
+
+
+def _font(picture: np.ndarray) -> tuple[float, int]:
+    """Scale and thickness of text that is readable on a picture of this size."""
+    scale = 0.55 * max(1.0, min(picture.shape[:2]) / SHORT_SIDE)
+    return scale, max(1, round(1.4 * scale))
+
+
+def sheet(pictures: Sequence[np.ndarray], title: str) -> np.ndarray:
+    """Rows of `response_maps` below each other, under a title and above a key to their colours.
+
+    Args:
+      pictures: uint8 [H, W, 3] RGB, of any sizes.
+      title: what they are of, shortened to fit.
+    """
+    rows = stack(pictures)
+    width = rows.shape[1]
+    head, foot = (np.full((height, width, 3), DARK, np.uint8) for height in (BAR + 12, BAR + 8))
+    while len(title) > 1 and _width(title, 0.6) > width - 12:
+        title = title[:-1]
+    cv2.putText(head, title, (6, BAR), cv2.FONT_HERSHEY_SIMPLEX, 0.6, WHITE, 1, cv2.LINE_AA)
+    x, base = 6, BAR - 3
+    for words, colour in (("box: tracked", COLOURS[0]), ("cross: peak", PEAK), ("lowest", WHITE)):
+        cv2.putText(foot, words, (x, base), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+        x += _width(words, 0.45) + 18
+    bar = np.tile(np.linspace(0, 255, PANEL).round().astype(np.uint8), (BAR - 8, 1))
+    room = max(0, min(PANEL, width - x - 6))
+    foot[6 : BAR - 2, x - 8 : x - 8 + room] = cv2.applyColorMap(bar, cv2.COLORMAP_INFERNO)[:, :room, ::-1]
+    words = "highest response of each map"
+    cv2.putText(foot, words, (x + room, base), cv2.FONT_HERSHEY_SIMPLEX, 0.45, WHITE, 1, cv2.LINE_AA)
+    return np.vstack([head, rows, foot])
 
 
 def stack(pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`jtrack demo`: a made-up clip with known ground truth, tracked, scored and drawn."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,9 @@ from jtrack.types import Output
 
 app = typer.Typer(add_completion=False)
 
+MISSED = 0.1  # overlap below which the box is not on the target
+BEFORE = 5  # frames before a miss in which its cause is looked for
+
 
 @app.command()
 def demo(
@@ -34,6 +38,7 @@ def demo(
     truth = clip.boxes
     assert truth is not None
     bound = trackers.create(tracker, profile=profile, backbone=backbone)
+    title = f"{bound.name} {bound.profile} on {bound.backbone.name}"
     names, shown = list[str](), set[int]()
     if (named := bound.row.response_maps) is not None:
         bound = bound._replace(config=dataclasses.replace(bound.config, info=True))
@@ -55,7 +60,8 @@ def demo(
                     scores=[float(output.score)],
                     lost=[bool(output.lost)],
                     truth=truth[index : index + 1],
-                    caption=f"frame {index}  (white: ground truth)",
+                    caption=f"{title}, frame {index}",
+                    key={"tracked": draw.COLOURS[0], "ground truth": draw.WHITE},
                 )
             )
             if index in shown:
@@ -67,17 +73,43 @@ def demo(
         raise JtrackError(done.stopped)
     wrote = f"{out}/tracked.mp4 and boxes.csv"
     if rows:
-        outputs.write_image(out / "response_maps.png", draw.stack(rows))
+        about = f"{title}: responses of its filters, a frame a row"
+        outputs.write_image(out / "response_maps.png", draw.sheet(rows, about))
         wrote = f"{out}/tracked.mp4, boxes.csv and response_maps.png"
     outputs.write_boxes(out / "boxes.csv", done)
-    scores = metrics.score(done.boxes, truth)
+    scores, overlap = metrics.score(done.boxes, truth), metrics.overlap(done.boxes, truth)
     typer.echo(summary(clip.name, done))
     typer.echo(
-        f"against the ground truth: mean overlap {metrics.overlap(done.boxes, truth).mean():.3f}, "
+        f"against the ground truth: mean overlap {overlap.mean():.3f}, "
         f"precision at 20 px {scores.precision20:.3f}, area under the success curve {scores.auc:.3f}"
     )
+    typer.echo(account(overlap, done.lost, clip.events))
     typer.echo(f"wrote {wrote}")
     if bound.backbone.name == "hog":
         typer.echo(
-            "with hog features, which need no weights; for a network's: jtrack weights fetch googlenet"
+            "with hog features; with a network's: python -m pip install -e '.[nets]' in jtrack's checkout"
         )
+
+
+def account(overlap: np.ndarray, lost: np.ndarray, events: Mapping[str, np.ndarray]) -> str:
+    """Where a target was lost, and what happened in the clip when that began, as a sentence.
+
+    Args:
+      overlap: [T] with the ground truth.
+      lost: [T] bool, the frames that the tracker itself calls lost.
+      events: {what happens: [T] bool, in which frames}.
+    """
+    missed = np.flatnonzero(overlap < MISSED)
+    if not len(missed):
+        flagged = int(lost.sum())
+        doubt = f"; it called itself lost in {flagged} frames" if flagged else ""
+        return f"the target is followed to the end{doubt}"
+    first = int(missed[0])
+    before = slice(max(0, first - BEFORE), first + 1)
+    causes = [name for name, frames in events.items() if frames[before].any()]
+    cause = f", which begins during {' and '.join(causes)}" if causes else ""
+    noticed = int(lost[missed].sum())
+    return (
+        f"the target is missed in {len(missed)} frames, first in frame {first}{cause}; "
+        f"the tracker called itself lost in {noticed} of them"
+    )

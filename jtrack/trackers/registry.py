@@ -11,7 +11,6 @@ from jtrack.backbones import Backbone
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
 
-
 # By accuracy and speed, as docs/results.md has them; the last needs no weights.
 NETWORKS = ("googlenet", "alexnet_torchvision", "vgg16_torchvision", "hog")
 

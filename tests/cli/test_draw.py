@@ -79,3 +79,24 @@ def test_stack_keeps_every_picture():
     picture = draw.stack([small, large])
     assert picture.shape == (10 + 6 + 15, 40, 3)
     assert (picture[:10, :20] == 50).all() and (picture[16:] == 99).all()
+
+
+def test_a_key_is_written_in_its_colours_in_the_bottom_left_corner():
+    picture = draw.annotate(GREY, np.empty((0, 4)), key={"tracked": draw.COLOURS[0], "truth": draw.WHITE})
+    changed = np.argwhere((picture != draw.annotate(GREY, np.empty((0, 4)))).any(-1))
+    assert changed[:, 0].min() > 0.9 * picture.shape[0] and changed[:, 1].max() < 0.7 * picture.shape[1]
+    for colour in (draw.COLOURS[0], draw.WHITE):
+        assert (np.abs(picture.astype(int) - colour).sum(-1) < 30).any()
+
+
+def test_a_sheet_has_its_rows_between_title_and_colour_bar():
+    rows = [np.full((40, 900, 3), value, np.uint8) for value in (90, 160)]
+    sheet = draw.sheet(rows, "a title that is much longer than the picture is wide " * 5)
+    assert sheet.shape[1] == 900
+    body = draw.stack(rows)
+    top = next(y for y in range(len(sheet)) if (sheet[y] == 90).all())
+    np.testing.assert_array_equal(sheet[top : top + len(body)], body)
+    foot = sheet[top + len(body) :].astype(int).sum(-1)
+    ramp = [row for row in foot if np.count_nonzero(np.diff(row[300:700]) > 0) > 60]
+    assert len(ramp) > 10  # brighter and brighter
+    assert draw.sheet([np.zeros((10, 60, 3), np.uint8)], "narrow").shape[1] == 60

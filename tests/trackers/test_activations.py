@@ -1,7 +1,7 @@
 """Where rates, cost or strengths meet a network's activations, their magnitude must not matter.
 
-torchvision's networks have a tenth of the magnitude of Caffe's. FCNT scales features by their spectral norm in
-the first frame, CNN-SVM by their mean norm there, GDT each box by its root mean square.
+torchvision's networks have a tenth of the magnitude of Caffe's. FCNT scales features by their spectral norm
+in the first frame, CNN-SVM by their mean norm there, GDT each box by its root mean square.
 """
 
 import numpy as np
