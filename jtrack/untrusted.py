@@ -7,9 +7,14 @@ A reader checks the sizes that a file declares against these limits before it al
 """
 
 import contextlib
+import fnmatch
+import json
+import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jtrack.errors import JtrackError, printable
 
@@ -87,3 +92,64 @@ def reason(error: BaseException) -> str:
         return error.strerror
     said = printable(error, 160)
     return said if said else type(error).__name__
+
+
+def bounded_bytes(path: str | Path, largest: int) -> bytes:
+    """Reads a plain file of at most so many bytes, though it may grow meanwhile.
+
+    Raises:
+      JtrackError: it cannot be read, is larger, or is no plain file.
+    """
+    path = regular_file(path, largest=largest)
+    with reading(str(path)), path.open("rb") as stream:
+        data = stream.read(largest + 1)
+    if len(data) > largest:
+        raise JtrackError(f"{path} has more than {largest} bytes, the most that are read of such a file")
+    return data
+
+
+def hidden(path: Path) -> bool:
+    """Whether an entry of a folder is not the user's own: `.NAME`, a Mac's `._NAME` and its `__MACOSX`."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def listed(folder: str | Path, pattern: str = "*") -> list[Path]:
+    """What a folder holds, sorted by name, without what is hidden.
+
+    Args:
+      folder: the folder; of one that is not there nothing is listed.
+      pattern: of the names, for one folder (`*.txt`).
+
+    Raises:
+      JtrackError: it cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        found = [folder / name for name in fnmatch.filter(os.listdir(folder), pattern)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
+    return sorted(path for path in found if not hidden(path))
+
+
+def json_of(data: bytes) -> Any:
+    """What JSON in UTF-8 says.
+
+    Raises:
+      ValueError: it says something twice, or holds half a character (a lone surrogate), which cannot be
+        written again; json's own errors. To be used within `reading`.
+    """
+    found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
+    if re.search(rb"\\u[dD][89a-fA-F]", data):  # pairs of them are whole characters
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"it says {printable(twice, 60)!r} twice")
+    return found

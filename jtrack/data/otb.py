@@ -27,6 +27,7 @@ from jtrack.data.folder import folder_name, is_image, natural_key, open_images
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_rows
 from jtrack.errors import JtrackError, unknown_name
+from jtrack.untrusted import listed
 
 # What makes a sequence hard, in the order of the benchmark's attribute files: illumination variation,
 # out-of-plane rotation, scale variation, occlusion, deformation, motion blur, fast motion, in-plane rotation,
@@ -113,10 +114,9 @@ def sequences(folder: str | Path) -> list[str]:
     to `load` as `folder / name`.
     """
     folder = Path(folder)
-    try:
-        children = sorted(child for child in folder.iterdir() if child.is_dir())
-    except OSError as error:
-        raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
+    if not folder.exists():
+        raise JtrackError(f"cannot open folder {folder}: there is none")
+    children = [child for child in listed(folder) if child.is_dir()]
     return [_name(child.name, target) for child in children for target in _annotations(child)]
 
 
@@ -214,7 +214,7 @@ def _cut(name: str, boxes: np.ndarray, path: Path) -> np.ndarray:
 
 def _bare_sequences(root: Path) -> list[str]:
     """The names in a folder of annotations."""
-    return sorted(path.stem for path in (root / "anno").glob("*.txt"))
+    return [path.stem for path in listed(root / "anno", "*.txt")]
 
 
 def _load_bare(root: Path, name: str) -> Annotation:
