@@ -21,6 +21,9 @@ from jtrack.errors import JtrackError, printable
 MEMORY = 1 << 30  # bytes a reader may take above what was there before
 SECONDS = 10.0  # that a reader may take for one file of ordinary size
 PIXELS = 1 << 27  # of one image or mask, declared or stored
+# Of JSON: a value in a list takes up to 64 bytes, an entry of an object four times as much.
+MOST_PARTS = 1 << 23
+_WEIGHTS = {b",": 1, b"[": 1, b"{": 1, b":": 4}
 
 
 def regular_file(path: str | Path, *, largest: int | None = None) -> Path:
@@ -60,7 +63,7 @@ def _kind(mode: int) -> str:
 
 
 @contextlib.contextmanager
-def reading(what: str, hint: str = "") -> Iterator[None]:
+def reading(what: str, hint: str = "", *, fault: str = "cannot be read") -> Iterator[None]:
     """Turns whatever a parser raises into one sentence.
 
     A parser of a format meets inputs that nobody thought of: besides its own errors it raises TokenError,
@@ -69,6 +72,7 @@ def reading(what: str, hint: str = "") -> Iterator[None]:
     Args:
       what: the file, as the sentence should begin (`"weights /tmp/a.npz"`).
       hint: what to do, as the sentence should end; "" for nothing.
+      fault: what is wrong with the file, as the sentence should go on.
 
     Raises:
       JtrackError: the body raised an `Exception`. One that is a `JtrackError` already passes as it is.
@@ -79,7 +83,7 @@ def reading(what: str, hint: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         advice = f": {hint}" if hint else ""
-        raise JtrackError(f"{what} cannot be read ({reason(error)}){advice}") from error
+        raise JtrackError(f"{what} {fault} ({reason(error)}){advice}") from error
 
 
 def reason(error: BaseException) -> str:
@@ -137,9 +141,12 @@ def json_of(data: bytes) -> Any:
     """What JSON in UTF-8 says.
 
     Raises:
-      ValueError: it says something twice, or holds half a character (a lone surrogate), which cannot be
-        written again; json's own errors. To be used within `reading`.
+      ValueError: it says something twice, holds half a character (a lone surrogate), which cannot be written
+        again, or would take too much memory; json's own errors. To be used within `reading`.
     """
+    parts = sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items())
+    if parts > MOST_PARTS:
+        raise ValueError(f"it has some {parts} values: at most {MOST_PARTS} are read")
     found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
     if re.search(rb"\\u[dD][89a-fA-F]", data):  # pairs of them are whole characters
         json.dumps(found, ensure_ascii=False).encode()

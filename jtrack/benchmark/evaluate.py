@@ -234,10 +234,10 @@ class _Work:
             annotation = self._annotation(name)
             away = omitted(name) if self.dataset.kind in ("otb", "tfds") else ()  # packed or not
             found = trials(self.protocol, annotation, repeats=repeats, seed=seed, limit=limit, omitted=away)
+            missing = [trial for trial in found if self.store.read(self.protocol, trial) is None]
         except Exception:
             self._fail(name)
             return None
-        missing = [trial for trial in found if self.store.read(self.protocol, trial) is None]
         return _Plan(name, len(found), missing, canvas_of(annotation.size or (0, 0)))
 
     def run(self, plans: list[_Plan], meter: _Meter, *, wait: bool) -> list[_Plan]:

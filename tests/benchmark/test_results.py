@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 
 import numpy as np
 import pytest
@@ -223,8 +224,12 @@ def test_a_damaged_trial_is_refused(store, spoil):
     store.write(OPE, trial(), tracked(trial()))
     path = store.folder / "ope" / "Walk.csv"
     path.write_text("".join(line + "\n" for line in spoil(path.read_text().splitlines())))
+    store.write(OPE, trial(sequence="Run"), tracked(trial()))
+    (loaded,) = results.load(store.folder)
+    assert list(loaded.trajectories) == ["Run"]
+    assert re.search(r"Walk\.csv is not a trial's file .*remove it", loaded.failures["Walk"])
     with pytest.raises(JtrackError, match=r"Walk\.csv is not a trial's file .*remove it"):
-        results.load(store.folder)
+        store.read(OPE, trial())
 
 
 def test_links_are_not_followed(store, tmp_path):
