@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from rich.table import Column, Table
 
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import scoring
-from jtrack.benchmark.comparison import compare
+from jtrack.benchmark.comparison import Comparable, comparable, compare
 from jtrack.benchmark.results import Results
 from jtrack.benchmark.scoring import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
@@ -29,7 +30,7 @@ from jtrack.cli.options import (
 from jtrack.data.dataset import KINDS, Dataset, open_dataset
 from jtrack.data.sequence import Annotation as Truth
 from jtrack.data.text import split_names
-from jtrack.errors import JtrackError
+from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
 from jtrack.names import match
 
 app = typer.Typer(add_completion=False)
@@ -146,7 +147,8 @@ def score_all(
     """Scores each result on its dataset, which is opened once; one that does not fit keeps none from it.
 
     Without a list or sequences named, the results of one protocol on one dataset are scored on the sequences
-    they all have: figures of different sequences could not be compared.
+    they all have: figures of different sequences could not be compared. One that has few of them, or only
+    the first frames of each, is scored on what it has, and not ranked.
     """
     wanted = split_names(sequences)
     name = "selection" if wanted is not None else subset or "all"
@@ -165,37 +167,44 @@ def score_all(
         except JtrackError as error:
             done.refused.append(error)
     for (protocol, place), members in groups.items():
-        common = in_common([truth for _, truth in members])
-        if not common:
-            names = ", ".join(sorted({title(each) for each, _ in members}))
-            done.refused.append(
-                JtrackError(f"{protocol} of {names} have no sequence in common: give them one by one")
-            )
-            continue
-        if (there := len(opened[place][1])) > len(common):
-            fewest, truth = min(members, key=lambda member: len(member[1]))
-            who = title(fewest)
-            if len(members) > 1:
-                who = f"all {len(members)} results, of which {who} has the fewest, {len(truth)}"
-            those = f"{len(common)} of {there} sequences, those of {who}"
-            typer.echo(f"jtrack: {protocol} is scored on {those}", err=True)
-        scored = []
-        for each, _ in members:
+        fair = comparable([each for each, _ in members], [truth for _, truth in members])
+        tell_shared(protocol, members, fair, len(opened[place][1]))
+        ranked, others = [], []
+        for (each, truth), why in zip(members, fair.unranked, strict=True):
             stage(each.tracker)
             try:
-                scored.append(scoring.score(each, common, subset=name))
+                if why:
+                    tell(f"{title(each)}, {protocol}, is not ranked: {why} only")
+                    others.append(replace(scoring.score(each, truth, subset=name), unranked=why))
+                else:
+                    ranked.append(scoring.score(each, fair.truth, subset=name))
             except JtrackError as error:
                 done.refused.append(error)
-        if len(scored) > 1:
-            stage(f"{len(scored)} trackers compared")
-        done.scored.extend(compare(scored, common))
+        if len(ranked) > 1:
+            stage(f"{len(ranked)} trackers compared")
+        scored = [*compare(ranked, fair.truth), *others]
+        done.scored.extend(scored)
         done.datasets.extend([opened[place][0]] * len(scored))
     return done
 
 
-def in_common(truths: list[dict[str, Truth]]) -> dict[str, Truth]:
-    """The annotations that all have."""
-    return {name: truth for name, truth in truths[0].items() if all(name in other for other in truths[1:])}
+def tell_shared(
+    protocol: str, members: list[tuple[Results, dict[str, Truth]]], fair: Comparable, there: int
+) -> None:
+    """Says on stderr on how many of the annotated sequences results are scored, if not on all."""
+    if there == len(fair.truth):
+        return
+    ranked = [member for member, why in zip(members, fair.unranked, strict=True) if not why]
+    fewest, truth = min(ranked, key=lambda member: len(member[1]))
+    who = title(fewest)
+    if len(ranked) > 1:
+        who = f"all {len(ranked)} results, of which {who} has the fewest, {len(truth)}"
+    tell(f"{protocol} is scored on {len(fair.truth)} of {there} sequences, those of {who}")
+
+
+def tell(message: str) -> None:
+    """Says something on stderr, whatever the names in it."""
+    typer.echo(f"jtrack: {printable(message, LONGEST_MESSAGE)}", err=True)
 
 
 def write_json(path: Path, scored: list[Scored]) -> None:
@@ -244,10 +253,10 @@ def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
     both = scoring.shared(results, truth)
     if missing := len(results.trajectories) - len(both):
         who = f"{title(results)}, {results.protocol}"
-        typer.echo(f"jtrack: {who}: left out {missing} sequences without an annotation", err=True)
+        tell(f"{who}: left out {missing} sequences without an annotation")
     for name, why in results.failures.items():
         if name not in both:
-            typer.echo(f"jtrack: {title(results)}, {results.protocol}, failed on {name}: {why}", err=True)
+            tell(f"{title(results)}, {results.protocol}, failed on {name}: {why}")
     return both
 
 
@@ -268,9 +277,13 @@ def show(done: Done) -> None:
 
 
 def comparison(scored: list[Scored], name: str) -> Table:
-    """A line a result, the best first; the first measure and how far it is from the best with intervals."""
+    """A line a result, the best first; the first measure and how far it is from the best with intervals.
+
+    Results that are not ranked stand below, with the reason.
+    """
     columns = shown_of(scored, COLUMNS)[:2] + (shown_of(scored, RANKS) or shown_of(scored, (BEHIND,)))
     numbers = [Column(column.title, justify="right", no_wrap=True) for column in columns]
+    scored = sorted(scored, key=lambda each: bool(each.unranked))
     count = len(scored[0].sequences)
     titles = Counter(title(each.results) for each in scored)
     table = plain(
@@ -279,7 +292,7 @@ def comparison(scored: list[Scored], name: str) -> Table:
         *numbers,
         Column("fps", justify="right", no_wrap=True),
     )
-    for each in sorted(scored, key=lambda each: -each.measures.get(columns[0].key, -math.inf)):
+    for each in sorted(scored, key=lambda each: (bool(each.unranked), -value_of(each, columns[0]))):
         figures = [
             with_interval(each, column)
             if column in (columns[0], BEHIND)
@@ -288,8 +301,16 @@ def comparison(scored: list[Scored], name: str) -> Table:
         ]
         called = title(each.results)
         apart = apart_of(each) if titles[called] > 1 else ""
+        if each.unranked:
+            called = f"{called.removesuffix(cut_of(each.results))} (not ranked: {each.unranked})"
         table.add_row(f"{called} {apart}".rstrip(), *figures, rates(each))
     return table
+
+
+def value_of(scored: Scored, column: Shown) -> float:
+    """An overall figure; less than any where there is none."""
+    value = scored.measures.get(column.key, -math.inf)
+    return -math.inf if math.isnan(value) else value
 
 
 def apart_of(scored: Scored) -> str:
@@ -343,16 +364,14 @@ def plain(name: str, *columns: Column | str) -> Table:
 
 def title(results: Results) -> str:
     """A tracker; of a run its profile, network and trained weights, and the frames of a trial, if not all."""
+    parts = (results.tracker, results.profile, results.label.get("backbone"), results.label.get("trained"))
+    return " ".join(str(part) for part in parts if part) + cut_of(results)
+
+
+def cut_of(results: Results) -> str:
+    """What a title says of results of some frames alone."""
     limit = results.label.get("limit_frames")
-    cut = f"({limit} frames)" if limit else None
-    parts = (
-        results.tracker,
-        results.profile,
-        results.label.get("backbone"),
-        results.label.get("trained"),
-        cut,
-    )
-    return " ".join(str(part) for part in parts if part)
+    return f" ({limit} frames)" if limit else ""
 
 
 def with_interval(scored: Scored, column: Shown) -> str:
@@ -388,7 +407,8 @@ def rates(scored: Scored) -> str:
 def as_json(scored: Scored) -> dict[str, Any]:
     """Everything but the curves of each sequence, in the form of JSON; null where there is no number.
 
-    `tracker`, `profile`, `protocol`, `list`, every measure by its name (`auc`, `precision20`, ...), `fps`
+    `tracker`, `profile`, `protocol`, `list`, `unranked` (why it is not compared with the others; null if it
+    is), every measure by its name (`auc`, `precision20`, ...), `fps`
     (null if several machines made the run) and `speeds` {machine: fps}; of a run its `backbone`, `digest` and
     `limit_frames`; `intervals` {measure: [low, high]}, `attributes` {attribute: measures and number of
     `sequences`}, `curves`, and `sequences` {name: measures, `frames` and `fps`}.
@@ -399,6 +419,7 @@ def as_json(scored: Scored) -> dict[str, Any]:
         "profile": results.profile,
         "protocol": results.protocol,
         "list": scored.subset,
+        "unranked": scored.unranked or None,
         **numbers(scored.measures),
         "fps": scored.fps,
         "speeds": dict(scored.speeds),
