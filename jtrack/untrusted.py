@@ -141,15 +141,15 @@ def json_of(data: bytes) -> Any:
     """What JSON in UTF-8 says.
 
     Raises:
-      ValueError: it says something twice, holds half a character (a lone surrogate), which cannot be written
-        again, or would take too much memory; json's own errors. To be used within `reading`.
+      ValueError: it says something twice, holds half a character (a lone surrogate) that stands for no byte
+        of a file's name, or would take too much memory; json's own errors. To be used within `reading`.
     """
     parts = sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items())
     if parts > MOST_PARTS:
         raise ValueError(f"it has some {parts} values: at most {MOST_PARTS} are read")
     found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
     if re.search(rb"\\u[dD][89a-fA-F]", data):  # pairs of them are whole characters
-        json.dumps(found, ensure_ascii=False).encode()
+        json.dumps(found, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return found
 
 

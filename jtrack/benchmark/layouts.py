@@ -18,7 +18,7 @@ from jtrack.benchmark import vot_binary
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Results, Trajectory, possible
 from jtrack.data.otb import ORIGIN
 from jtrack.data.regions import bounding_boxes
-from jtrack.data.text import parse_row, read_rows, read_text
+from jtrack.data.text import check_name, parse_row, read_rows, read_text
 from jtrack.errors import JtrackError
 from jtrack.untrusted import listed
 
@@ -67,7 +67,7 @@ def _one_pass(folder: Path, refused: list[JtrackError]) -> dict[str, list[Trajec
         if path.stem.endswith("_time") or path.is_dir():
             continue
         try:
-            found[path.stem] = [_otb(path)]
+            found[check_name(path.stem, folder)] = [_otb(path)]
         except JtrackError as error:
             refused.append(error)
     return found
@@ -119,7 +119,9 @@ def _repetitions(folder: Path, protocol: str, refused: list[JtrackError]) -> dic
     for child in _folders(folder):
         try:
             if files := _trials(child):
-                found[child.name] = [_repetition(path, number, protocol) for number, path in enumerate(files)]
+                found[check_name(child.name, folder)] = [
+                    _repetition(path, number, protocol) for number, path in enumerate(files)
+                ]
             elif any(re.fullmatch(re.escape(child.name) + r"_[0-9]{8}", path.stem) for path in listed(child)):
                 raise JtrackError(
                     f"{child} is of VOT's experiment with many starts (since VOT2020), which jtrack does not "

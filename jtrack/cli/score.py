@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Column, Table
 
 from jtrack.benchmark import protocol as protocols
@@ -27,6 +25,7 @@ from jtrack.cli.options import (
     Sequences,
     Subset,
 )
+from jtrack.cli.printing import console, plain, shown, tell
 from jtrack.data.dataset import KINDS, Dataset, open_dataset
 from jtrack.data.sequence import Annotation as Truth
 from jtrack.data.text import split_names
@@ -128,7 +127,7 @@ class Done(NamedTuple):
         error = JtrackError(f"{self.refused[0]}{others}{rest}")
         if not self.scored:
             raise error
-        typer.echo(f"jtrack: {error}", err=True)
+        tell(str(error))
         raise typer.Exit(1)
 
 
@@ -202,18 +201,13 @@ def tell_shared(
     tell(f"{protocol} is scored on {len(fair.truth)} of {there} sequences, those of {who}")
 
 
-def tell(message: str) -> None:
-    """Says something on stderr, whatever the names in it."""
-    typer.echo(f"jtrack: {printable(message, LONGEST_MESSAGE)}", err=True)
-
-
 def write_json(path: Path, scored: list[Scored]) -> None:
     """Writes one object, or a list of as many as there are."""
     tables = [as_json(each) for each in scored]
     with outputs.replacing(path) as part:
         text = json.dumps(tables[0] if len(tables) == 1 else tables, indent=1, allow_nan=False)
         part.write_text(text + "\n", "utf-8")
-    typer.echo(f"wrote {path}")
+    typer.echo(printable(f"wrote {path}", LONGEST_MESSAGE))
 
 
 def of_protocol(paths: list[Path], protocol: str | None) -> list[Results]:
@@ -262,18 +256,18 @@ def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
 
 def show(done: Done) -> None:
     """Prints the tables: of one result its sequences, of several one table a protocol and dataset."""
-    console = Console()
+    out = console()
     if len(done.scored) == 1:
         (only,) = done.scored
-        console.print(by_sequence(only))
+        out.print(by_sequence(only))
         if only.by_attribute:
-            console.print(by_attribute(only))
+            out.print(by_attribute(only))
         return
     groups: dict[tuple[str, str, Path], list[Scored]] = {}
     for each, data in zip(done.scored, done.datasets, strict=True):
         groups.setdefault((each.results.protocol, data.kind, data.root), []).append(each)
     for (protocol, kind, _), scored in groups.items():
-        console.print(comparison(scored, f"{protocol} on {kind}"))
+        out.print(comparison(scored, f"{protocol} on {kind}"))
 
 
 def comparison(scored: list[Scored], name: str) -> Table:
@@ -303,7 +297,7 @@ def comparison(scored: list[Scored], name: str) -> Table:
         apart = apart_of(each) if titles[called] > 1 else ""
         if each.unranked:
             called = f"{called.removesuffix(cut_of(each.results))} (not ranked: {each.unranked})"
-        table.add_row(f"{called} {apart}".rstrip(), *figures, rates(each))
+        table.add_row(shown(f"{called} {apart}".rstrip()), *figures, rates(each))
     return table
 
 
@@ -337,7 +331,7 @@ def by_sequence(scored: Scored) -> Table:
     table.show_footer = True
     for name, each in scored.sequences.items():
         figures = [figure(each.measures.get(column.key, math.nan), column.digits) for column in columns]
-        table.add_row(name, str(each.frames), *figures, rate(each.fps))
+        table.add_row(shown(name), str(each.frames), *figures, rate(each.fps))
     return table
 
 
@@ -353,13 +347,8 @@ def by_attribute(scored: Scored) -> Table:
     )
     for attribute, measures in scored.by_attribute.items():
         figures = [figure(measures[column.key], column.digits) for column in columns]
-        table.add_row(attribute, str(len(scored.attributes[attribute])), *figures)
+        table.add_row(shown(attribute), str(len(scored.attributes[attribute])), *figures)
     return table
-
-
-def plain(name: str, *columns: Column | str) -> Table:
-    """A table whose lines fit a narrow terminal."""
-    return Table(*columns, title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def title(results: Results) -> str:
@@ -377,7 +366,7 @@ def cut_of(results: Results) -> str:
 def with_interval(scored: Scored, column: Shown) -> str:
     """An overall figure and its interval, in one line."""
     value, *ends = footer(scored, column).split("\n")
-    return f"{value} \\[{', '.join(ends)}]" if ends != ["–", "–"] else value
+    return f"{value} [{', '.join(ends)}]" if ends != ["–", "–"] else value
 
 
 def footer(scored: Scored, column: Shown) -> str:
@@ -401,7 +390,9 @@ def rates(scored: Scored) -> str:
     """Frames a second; of a run that several machines made, each one's."""
     if len(scored.speeds) < 2:
         return rate(scored.fps)
-    return "\n".join(f"{speed:.1f} ({called or 'unknown'})" for called, speed in scored.speeds.items())
+    return "\n".join(
+        f"{speed:.1f} ({printable(called or 'unknown')})" for called, speed in scored.speeds.items()
+    )
 
 
 def as_json(scored: Scored) -> dict[str, Any]:

@@ -10,9 +10,6 @@ single line is the box of the first frame: enough to run, not to score. The file
 names, of which x, y, w and h are read: `jtrack track` writes such files (.csv), to be put right by hand.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +18,7 @@ import numpy as np
 from jtrack.data.dataset import Dataset
 from jtrack.data.folder import folder_name, is_image, natural_key, open_folder
 from jtrack.data.regions import read_regions
-from jtrack.data.sequence import Annotation, FrameError, FrameSource, Sequence
+from jtrack.data.sequence import Annotation, FrameSource, Sequence
 from jtrack.data.text import check_name, parse_row, read_lines
 from jtrack.data.video import open_video
 from jtrack.errors import JtrackError
@@ -90,61 +87,19 @@ def load(path: str | Path) -> Sequence:
 
 def _load(name: str, found: _Found) -> Sequence:
     known = _annotation(name, found.truth)
-    frames = _frames(found, len(known.boxes))
-    if len(known.boxes) not in (1, frames.length):
-        raise _unequal(found, str(frames.length), len(known.boxes))
+    frames = _frames(found.source)
+    if len(known.boxes) != 1 and frames.length not in (None, len(known.boxes)):
+        raise JtrackError(
+            f"{found.source} has {frames.length} frames but {found.truth} has {len(known.boxes)} boxes: they "
+            "must be as many, or one box"
+        )
     return Sequence(name, known.boxes, known.polygons, size=frames.size, frames=frames)
 
 
-def _unequal(found: _Found, frames: str, boxes: int) -> JtrackError:
-    return JtrackError(
-        f"{found.source} has {frames} frames but {found.truth} has {boxes} boxes: they must be as many, or "
-        "one box"
-    )
-
-
-def _frames(found: _Found, boxes: int) -> FrameSource:
-    """The frames of a sequence, `length` of them; a video that decodes to another number ends in an error."""
-    if found.source.is_dir():
-        return open_folder(_image_folder(found.source) or found.source)
-    video = open_video(found.source)
-    # The number of frames that a video declares is an estimate: how many there are, decoding them tells.
-    if boxes == 1:
-        return replace(video, length=_decoded(found.source, *_state(found.source)))
-    return replace(video, length=boxes, read=lambda: _as_many(video, found, boxes))
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """What changes with a file's content: its size and time."""
-    about = path.stat()
-    return about.st_size, about.st_mtime_ns
-
-
-@lru_cache(maxsize=1024)
-def _decoded(video: Path, size: int, time: int) -> int:
-    """How many frames of a video decode; of the same state of a file they are counted once."""
-    del size, time
-    return sum(1 for _ in open_video(video))
-
-
-def _as_many(video: FrameSource, found: _Found, boxes: int) -> Iterator[np.ndarray]:
-    """The frames of a video that must be as many as boxes; whether more come is known before the last is."""
-    frames = iter(video)
-    for index in range(boxes):
-        frame = next(frames, None)
-        if frame is None:
-            raise FrameError(str(_unequal(found, str(index), boxes)), index)
-        if index == boxes - 1 and _goes_on(frames):
-            raise FrameError(str(_unequal(found, f"more than {boxes}", boxes)), index)
-        yield frame
-
-
-def _goes_on(frames: Iterator[np.ndarray]) -> bool:
-    """Whether another frame decodes; what is wrong behind the last annotated one does not matter."""
-    try:
-        return next(frames, None) is not None
-    except FrameError:
-        return False
+def _frames(source: Path) -> FrameSource:
+    if not source.is_dir():
+        return open_video(source)
+    return open_folder(_image_folder(source) or source)
 
 
 def _annotation(name: str, truth: Path) -> Annotation:

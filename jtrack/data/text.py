@@ -114,8 +114,9 @@ def check_name(name: str, where: str | Path) -> str:
     """Returns the name of a sequence that will be a part of a path; refuses one that would leave its folder.
 
     Raises:
-      JtrackError: for an empty or hidden name, `..`, and a name with a separator, colon or control character.
+      JtrackError: for an empty or hidden name, `..`, and a name with a separator, colon or control character
+        or one that is not in UTF-8.
     """
-    if not name or name.startswith(".") or re.search(r"[/\\:\x00-\x1f\x7f]", name):
+    if not name or name.startswith(".") or re.search(r"[/\\:\x00-\x1f\x7f\ud800-\udfff]", name):
         raise JtrackError(f"{where} names {name[:60]!r}, which is not the plain name of a folder")
     return name

@@ -242,6 +242,52 @@ def test_a_name_is_no_formula_of_a_spreadsheet(tmp_path):
     assert [row[0] for row in read_csv(tmp_path / "a.csv")] == ["'=cmd|' /C calc'!A0", "-0.5", "'-x", "KCF"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=1+1",
+        "+1",
+        "-1+cmd|' /C calc'!A0",
+        "-2",
+        "@SUM(A1)",
+        "\t=1",
+        "\n=1",
+        "\r\n=1",
+        " =1",
+        "\u00a0=1",
+        "＝1",
+        "\tx",
+    ],
+)
+def test_no_name_is_run_as_a_formula(tmp_path, name):
+    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[name], ["KCF"]])
+    told = read_csv(tmp_path / "a.csv")[1][0]
+    assert told == (name if name == "-2" else "'" + name)  # a plain number is none
+
+
+@pytest.mark.parametrize(
+    "cell", ["-1.5", "-0.5", "-12", "1e-05", "-1.2e+06", "0", "", "KCF", "a=b", "re-run", "[x]"]
+)
+def test_numbers_and_plain_names_stay(tmp_path, cell):
+    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[cell, "x"]])
+    assert read_csv(tmp_path / "a.csv")[1][0] == cell
+
+
+def test_names_that_are_not_utf8_are_shown_as_python_escapes_them(dataset, tmp_path):
+    """A tracker is called by its folder, whose name may be in another encoding."""
+    truth = scoring.annotations(dataset)
+    name, label = "caf\udce9", {"root": "/data/caf\udce9"}
+    one = scoring.score(run(name, 1, truth, label=label), truth, **QUICK)
+    report.write([one], tmp_path / "r", dataset=dataset)
+    assert [row[0] for row in read_csv(tmp_path / "r" / "tables" / "ope-overall.csv")] == [
+        "Tracker",
+        r"caf\udce9",
+    ]
+    page = (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert r"caf\udce9" in page and r"/data/caf\udce9" in page
+    assert (tmp_path / "r" / "figures" / "ope-success.pdf").stat().st_size > 1000
+
+
 def table(values, *, down, low=False, rows=None):
     values = np.array(values)
     measure = sections.Measure("m", "M", "m", 2, low)

@@ -266,3 +266,27 @@ def test_a_run_of_a_list_that_is_a_folder_is_found_again(jtrack, data_folder, tm
     where = ["--root", data_folder / "vot", "--list", "vot2015", "--results", tmp_path / "runs"]
     jtrack("eval", "--tracker", "opencv:mil", "--dataset", "vot", *where, *sequences)
     assert "unsupervised" in jtrack("score", tmp_path / "runs").stdout
+
+
+def test_names_are_shown_as_they_are(jtrack, root, tmp_path):
+    """Rich took `[red]` for markup, `[/]` ended in a traceback, and an escape code reached the terminal."""
+    for file in ("anno", "att"):
+        (root / file / "Walk.txt").rename(root / file / "Seq[red] [b].txt")
+    run(tmp_path / "runs", root, "T[red] [/] :car: \x1b[2J\n!", None, 0)
+    said = jtrack("score", tmp_path / "runs", "--root", root)
+    assert r"T[red] [/] :car: \x1b[2J\n!, ope, all" in said.stdout
+    assert "Seq[red] [b]" in said.stdout
+    assert "\x1b" not in said.stdout + said.stderr
+    run(tmp_path / "runs", root, "T[red] [/] :car: \x1b[2J\n?", 3, 0)
+    said = jtrack("score", tmp_path / "runs", "--root", root)
+    assert r"jtrack: T[red] [/] :car: \x1b[2J\n? (3 frames), ope, is not ranked" in said.stderr
+    assert "T[red]" in said.stdout and "\x1b" not in said.stdout + said.stderr
+
+
+def test_markup_in_the_names_of_trackers(jtrack, root, results):
+    names = ("a[red]", "[bold]b", "c[", "d\\[", "[e]")
+    for name in names:
+        write(results / f"{name}_OPE.json.gz", dict.fromkeys(LENGTHS, 0))
+    table = lines(jtrack("score", results, "--root", root).stdout)
+    assert table.keys() >= {*names, "Mine"}
+    assert table["c["][:3] == ["0.952", "[0.952,", "0.952]"]

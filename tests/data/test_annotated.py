@@ -1,13 +1,10 @@
 """Folders and videos of one's own, with boxes."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
 
 from jtrack.data import annotated, open_dataset
-from jtrack.data.sequence import FrameError
 from jtrack.errors import JtrackError
 
 ROWS = "1,2,3,4\n5,6,7,8\nnan,nan,nan,nan\n"
@@ -104,30 +101,3 @@ def test_refusals(tmp_path):
     (tmp_path / "walk" / "groundtruth_rect.txt").write_text(ROWS)
     with pytest.raises(JtrackError, match="is in OTB's layout, whose boxes count from 1"):
         open_dataset("folder", tmp_path)
-
-
-def declaring(monkeypatch, frames):
-    """Videos say that they have so many frames, as those of variable rate and cut ones do."""
-    opened = annotated.open_video
-    monkeypatch.setattr(annotated, "open_video", lambda path: replace(opened(path), length=frames))
-
-
-@pytest.mark.parametrize("declared", [2, 3, 225, None])
-def test_the_frames_of_a_video_that_decode_count_not_those_it_declares(tmp_path, monkeypatch, declared):
-    declaring(monkeypatch, declared)
-    video(tmp_path / "walk.mp4")
-    (tmp_path / "walk.txt").write_text(ROWS)
-    sequence = annotated.load(tmp_path / "walk.mp4")
-    assert sequence.frames.length == len(list(sequence.frames)) == 3
-    (tmp_path / "walk.txt").write_text("1,2,3,4\n")  # to be run to the end
-    sequence = annotated.load(tmp_path / "walk.mp4")
-    assert sequence.frames.length == len(list(sequence.frames)) == 3
-
-
-@pytest.mark.parametrize(("rows", "found"), [(2, "more than 2"), (4, "3")])
-def test_a_video_of_another_length_than_its_boxes_ends_in_an_error(tmp_path, rows, found):
-    video(tmp_path / "walk.mp4")
-    (tmp_path / "walk.txt").write_text("1,2,3,4\n" * rows)
-    frames = annotated.load(tmp_path / "walk.mp4").frames
-    with pytest.raises(FrameError, match=rf"has {found} frames but .*walk\.txt has {rows} boxes"):
-        list(frames)

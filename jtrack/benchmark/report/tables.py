@@ -2,6 +2,7 @@
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +101,7 @@ def write(section: Section, folder: Path) -> None:
     """Writes the tables of a section, and its curves, into a folder."""
     for table in tables(section):
         stem = f"{section.key}-{table.name}"
-        (folder / f"{stem}.tex").write_text(latex(table, label=f"tab:{stem}"), encoding="utf-8")
+        (folder / f"{stem}.tex").write_text(latex(table, label=f"tab:{stem}"), "utf-8")
         _write_csv(
             folder / f"{stem}.csv",
             [table.corner, *table.columns],
@@ -182,11 +183,19 @@ def _plain(values: Iterable[float]) -> list[str]:
 
 
 def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
         writer.writerows([_harmless(cell) for cell in row] for row in [head, *rows])
 
 
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+
+
 def _harmless(cell: str) -> str:
-    """A name that a spreadsheet would run as a formula gets an apostrophe before it."""
-    return "'" + cell if re.match(r"[=+@\t\r]|-(?![0-9.])", cell) else cell
+    """A name that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay.
+
+    Spreadsheets pass over white space and line breaks before a formula, and some know it by full-width signs.
+    """
+    first = unicodedata.normalize("NFKC", cell).lstrip()[:1]
+    formula = first in ("=", "+", "-", "@") or cell[:1] in ("\t", "\r", "\n")
+    return "'" + cell if formula and not _NUMBER.fullmatch(cell) else cell
