@@ -97,6 +97,8 @@ def evaluate(
     for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
         if number is not None and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
+    if not 0 <= seed < 2**31:
+        raise JtrackError(f"the seed is {seed}: give 0 to {2**31 - 1}")
     if lanes > 1:
         _check_lanes(evaluated, protocol)
     if repeats is None and evaluated.deterministic and not protocol.noise:

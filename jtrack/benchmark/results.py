@@ -16,8 +16,11 @@ A results folder holds a folder a run: one tracker in one configuration, named b
 import hashlib
 import json
 import os
+import platform
 import re
+import secrets
 import tempfile
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -42,6 +45,9 @@ _COLUMNS = "frame,status,x,y,w,h,score,lost,seconds,machine"
 _BEFORE = _COLUMNS.removesuffix(",machine")  # of layout 1
 _LARGEST = 1 << 26  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
+_PART = ".part"  # how the name of a file ends that is being written
+_STALE = 3600.0  # seconds after which one has been given up: each is written in a moment
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 # What is used of run.json: key -> type.
 _TYPES: dict[str, type] = dict.fromkeys(
     ("tracker", "profile", "backbone", "digest", "identity", "dataset", "root", "list"), str
@@ -169,6 +175,7 @@ def open_store(
         results.mkdir(parents=True, exist_ok=True)
         with FileLock(results / ".runs.lock"):
             folder, content = _begun(results, name, label, sequences)
+            _check_unlinked(folder)
             if not content:
                 content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
             content["digest"] = folder.name.rpartition("-")[2]
@@ -178,6 +185,9 @@ def open_store(
                 machines.append(dict(machine))
             (folder / ".locks").mkdir(parents=True, exist_ok=True)
             write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
+        protocols = _children(folder)
+        for place in (results, folder, *protocols, *(each for one in protocols for each in _children(one))):
+            _remove_dead_parts(place)
         with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
     return Store(folder, None if machine is None else machines.index(machine))
@@ -225,6 +235,7 @@ class Store:
         from filelock import FileLock, Timeout
 
         path = self.folder / ".locks" / f"{protocol.name}-{check_name(sequence, 'the dataset')}.lock"
+        self._check_there(path.parent)
         lock = FileLock(path)
         with _writing(path), suppress(Timeout):
             lock.acquire(blocking=wait)
@@ -242,6 +253,7 @@ class Store:
         path = self._file(protocol, trial, ".csv")
         if not path.is_file():
             return None
+        _check_unlinked(self.folder, path)
         found = read_trajectory(path)
         length = trial.end - trial.start
         if (
@@ -269,6 +281,7 @@ class Store:
           JtrackError: it cannot be written.
         """
         path = self._file(protocol, trial, ".csv")
+        self._check_there(path.parent)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             for suffix, text in _official(protocol, done).items():
@@ -280,10 +293,17 @@ class Store:
     def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
         """Keeps why a sequence could not be run, the reason in the last line. Returns the file."""
         path = self._error(protocol, sequence)
+        self._check_there(path.parent)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, traceback.rstrip() + "\n")
         return path
+
+    def _check_there(self, place: Path) -> None:
+        """Refuses to write into a run that was removed meanwhile, or through a link in it."""
+        if not is_run(self.folder):
+            raise JtrackError(f"{self.folder} was removed while it was in use: run again")
+        _check_unlinked(self.folder, place)
 
     def _error(self, protocol: Protocol, sequence: str) -> Path:
         return self.folder / protocol.name / f"{check_name(sequence, 'the dataset')}.error"
@@ -342,10 +362,53 @@ def check_label(label: Any) -> dict[str, Any]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all, whoever else writes it at the same time."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(part, path)
+    """Writes a file whole or not at all, whoever else writes it at the same time; never through a link.
+
+    What of a text is not UTF-8 is written as Python escapes it.
+    """
+    part = path.with_name(f".{_HOST}-{os.getpid()}-{secrets.token_hex(8)}{_PART}")
+    stream = part.open("xb")  # which is no link, for it was not there
+    try:
+        with stream:
+            stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _remove_dead_parts(folder: Path) -> None:
+    """Removes what processes of this machine have left that are no more, and others an hour ago."""
+    for part in folder.glob(f".*{_PART}"):
+        host, _, rest = part.name[1:].partition("-")
+        number = rest.partition("-")[0]
+        dead = host == _HOST and number.isdecimal() and not _runs(int(number))
+        with suppress(OSError):
+            if dead or time.time() - part.lstat().st_mtime > _STALE:
+                part.unlink()
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this machine runs, as far as that can be known."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
+
+
+def _check_unlinked(folder: Path, inside: Path | None = None) -> None:
+    """Refuses a run whose folder, or a folder in it, is a link: what it leads to is none of jtrack's."""
+    places = [folder]
+    if inside is not None:
+        places += [place for place in (inside, *inside.parents) if folder in place.parents]
+    if linked := [place for place in places if place.is_symlink()]:
+        raise JtrackError(
+            f"{linked[0]} is a link, through which no results are kept: remove it, or give another --results"
+        )
 
 
 def read_trajectory(path: Path) -> Trajectory:

@@ -14,6 +14,7 @@ segment of TRE may start) is data in `otb.toml`.
 
 import os
 import re
+import secrets
 import tomllib
 from functools import cache
 from importlib import resources
@@ -278,9 +279,15 @@ def write_boxes(path: str | Path, boxes: np.ndarray) -> None:
     """
     path = Path(path)
     rows = np.asarray(boxes, np.float64) + ORIGIN
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows))
-    os.replace(part, path)
+    text = "".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    stream = part.open("x", encoding="utf-8")  # which is no link, for it was not there
+    try:
+        with stream:
+            stream.write(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _annotations(folder: Path) -> dict[int, Path]:
