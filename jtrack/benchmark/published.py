@@ -32,6 +32,7 @@ from jtrack.untrusted import json_of, listed, reading, regular_file
 
 _SUFFIX = "_OPE.json.gz"
 _LARGEST = 32 << 20  # bytes, unpacked: five times the largest such file
+_MOST_SEQUENCES = 1 << 16  # the largest benchmark has some ten thousand
 _MOST_SAID = 4  # sentences about files that are left out
 _DEEPEST = 2  # folders above those of trackers
 _PROTOCOLS = ("ope", "tre", "sre")
@@ -214,6 +215,8 @@ def _mat(path: Path) -> Any:
 
 
 def _results(tracker: str, entries: Mapping[str, Any], path: Path) -> Results:
+    if len(entries) > _MOST_SEQUENCES:
+        raise ValueError(f"it has {len(entries)} sequences: at most {_MOST_SEQUENCES} are read")
     lists = {check_name(name, path): _entries(trials) for name, trials in entries.items()}
     protocols = {_protocol(trials) for trials in lists.values()}
     if len(protocols) != 1:
@@ -223,7 +226,9 @@ def _results(tracker: str, entries: Mapping[str, Any], path: Path) -> Results:
 
 
 def _entries(trials: Any) -> list[Mapping[str, Any]]:
-    entries = [trials] if isinstance(trials, Mapping) else list(trials)
+    entries = [trials] if isinstance(trials, Mapping) else trials
+    if not isinstance(entries, list):
+        raise ValueError("a sequence has no boxes")
     entries = [entry for entry in entries if not isinstance(entry, np.ndarray)]  # trials that were not run
     if not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise ValueError("a sequence has no boxes")

@@ -106,6 +106,8 @@ def _annotation(name: str, truth: Path) -> Annotation:
     lines = read_lines(truth)
     header = [word.strip().lower() for word in lines[0][1].split(",")] if lines else []
     if set(COLUMNS) <= set(header):
+        if len(set(header)) < len(header):
+            raise JtrackError(f"{truth} has two columns of one name: {lines[0][1][:60]!r}")
         return Annotation(name, _read_table(truth, header, lines[1:]))
     boxes, polygons, polygonal = read_regions(truth)
     return Annotation(name, boxes, polygons if polygonal else None)

@@ -547,6 +547,8 @@ def test_of_many_stray_files_some_are_named(tmp_path):
             "Walk: it has 2 entries",
         ),
         ('{"Walk": {"res": [[1,2,3,4],[1,Infinity,3,4]]}}', "Walk has a box of inf pixels in row 2"),
+        ('{"Walk": "' + "x" * 99 + '"}', "a sequence has no boxes"),
+        ("{" + ",".join(f'"{n}":{{}}' for n in range(70_000)) + "}", "it has 70000 sequences: at most 65536"),
         ('{"Walk": {"res": [[1,2,1e300,4]]}}', r"Walk has a box of 1e\+300 pixels in row 1"),
         ('{"Walk": {"res": [["1","２","3","4"]]}}', "its boxes are not numbers"),
         ('{"Walk": {"res": [[1,2,3,"4"], [1,2,3,null]]}}', "its boxes are not numbers"),
