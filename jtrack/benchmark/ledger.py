@@ -23,6 +23,7 @@ from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.results import Results, Store, Trajectory
+from jtrack.benchmark.whole import write_whole
 from jtrack.errors import JtrackError
 from jtrack.untrusted import json_of, reading, regular_file
 
@@ -57,7 +58,7 @@ def keep(run: str | Path, folder: str | Path, *, commit: str, command: str) -> P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Without a time in its head, the same run gives the same file.
-        results.write_whole(path, gzip.compress(json.dumps(content).encode(), 9, mtime=0))
+        write_whole(path, gzip.compress(json.dumps(content).encode(), 9, mtime=0))
     except OSError as error:
         raise JtrackError(f"cannot write {path}: {error.strerror or error}") from None
     return path
@@ -108,7 +109,7 @@ def restore(path: str | Path, folder: str | Path) -> Path:
     try:
         run.mkdir(parents=True, exist_ok=True)
         if kept and not results.is_run(run):
-            results.write_whole(run / "run.json", json.dumps(kept[0].label, indent=1) + "\n")
+            write_whole(run / "run.json", json.dumps(kept[0].label, indent=1) + "\n")
     except OSError as error:
         raise JtrackError(f"cannot write {run}: {error.strerror or error}") from None
     for found in kept:

@@ -15,12 +15,9 @@ A results folder holds a folder a run: one tracker in one configuration, named b
 
 import hashlib
 import json
-import os
-import platform
 import re
-import secrets
 import tempfile
-import time
+import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -30,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from jtrack.benchmark.protocol import Protocol, Trial
+from jtrack.benchmark.whole import check_unlinked, remove_dead_parts, write_whole
 from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
@@ -45,9 +43,6 @@ _COLUMNS = "frame,status,x,y,w,h,score,lost,seconds,machine"
 _BEFORE = _COLUMNS.removesuffix(",machine")  # of layout 1
 _LARGEST = 1 << 26  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
-_PART = ".part"  # how the name of a file ends that is being written
-_STALE = 3600.0  # seconds after which one has been given up: each is written in a moment
-_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 # What is used of run.json: key -> type.
 _TYPES: dict[str, type] = dict.fromkeys(
     ("tracker", "profile", "backbone", "digest", "identity", "dataset", "root", "list"), str
@@ -101,7 +96,8 @@ def load(folder: str | Path) -> list[Results]:
       One `Results` a run and protocol.
 
     Raises:
-      JtrackError: there are none, they are damaged, or of a newer version of jtrack.
+      JtrackError: there are none, or all are damaged or of a newer version of jtrack; one among others costs
+        a warning.
     """
     folder = Path(folder)
     runs = [folder] if is_run(folder) else sorted(filter(is_run, _children(folder)))
@@ -109,7 +105,18 @@ def load(folder: str | Path) -> list[Results]:
         raise JtrackError(
             f"{folder} holds no results: there is no run.json, neither in it nor in its folders"
         )
-    return [results for run in runs for results in _load_run(run)]
+    found: list[Results] = []
+    refused = []
+    for run in runs:
+        try:
+            found += _load_run(run)
+        except JtrackError as error:
+            refused.append(error)
+    if len(refused) == len(runs):
+        raise refused[0]
+    for why in refused:
+        warnings.warn(f"left out: {why}", stacklevel=2)
+    return found
 
 
 def possible(done: Trajectory, where: str | Path) -> Trajectory:
@@ -175,7 +182,7 @@ def open_store(
         results.mkdir(parents=True, exist_ok=True)
         with FileLock(results / ".runs.lock"):
             folder, content = _begun(results, name, label, sequences)
-            _check_unlinked(folder)
+            check_unlinked(folder)
             if not content:
                 content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
             content["digest"] = folder.name.rpartition("-")[2]
@@ -187,7 +194,7 @@ def open_store(
             write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
         protocols = _children(folder)
         for place in (results, folder, *protocols, *(each for one in protocols for each in _children(one))):
-            _remove_dead_parts(place)
+            remove_dead_parts(place)
         with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
     return Store(folder, None if machine is None else machines.index(machine))
@@ -253,7 +260,7 @@ class Store:
         path = self._file(protocol, trial, ".csv")
         if not path.is_file():
             return None
-        _check_unlinked(self.folder, path)
+        check_unlinked(self.folder, path)
         found = read_trajectory(path)
         length = trial.end - trial.start
         if (
@@ -303,7 +310,7 @@ class Store:
         """Refuses to write into a run that was removed meanwhile, or through a link in it."""
         if not is_run(self.folder):
             raise JtrackError(f"{self.folder} was removed while it was in use: run again")
-        _check_unlinked(self.folder, place)
+        check_unlinked(self.folder, place)
 
     def _error(self, protocol: Protocol, sequence: str) -> Path:
         return self.folder / protocol.name / f"{check_name(sequence, 'the dataset')}.error"
@@ -361,56 +368,6 @@ def check_label(label: Any) -> dict[str, Any]:
     return label
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all, whoever else writes it at the same time; never through a link.
-
-    What of a text is not UTF-8 is written as Python escapes it.
-    """
-    part = path.with_name(f".{_HOST}-{os.getpid()}-{secrets.token_hex(8)}{_PART}")
-    stream = part.open("xb")  # which is no link, for it was not there
-    try:
-        with stream:
-            stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _remove_dead_parts(folder: Path) -> None:
-    """Removes what processes of this machine have left that are no more, and others an hour ago."""
-    for part in folder.glob(f".*{_PART}"):
-        host, _, rest = part.name[1:].partition("-")
-        number = rest.partition("-")[0]
-        dead = host == _HOST and number.isdecimal() and not _runs(int(number))
-        with suppress(OSError):
-            if dead or time.time() - part.lstat().st_mtime > _STALE:
-                part.unlink()
-
-
-def _runs(process: int) -> bool:
-    """Whether a process of this machine runs, as far as that can be known."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's
-        return True
-    return True
-
-
-def _check_unlinked(folder: Path, inside: Path | None = None) -> None:
-    """Refuses a run whose folder, or a folder in it, is a link: what it leads to is none of jtrack's."""
-    places = [folder]
-    if inside is not None:
-        places += [place for place in (inside, *inside.parents) if folder in place.parents]
-    if linked := [place for place in places if place.is_symlink()]:
-        raise JtrackError(
-            f"{linked[0]} is a link, through which no results are kept: remove it, or give another --results"
-        )
-
-
 def read_trajectory(path: Path) -> Trajectory:
     """Reads a trial's own file, with a row a frame and the columns of `_COLUMNS`.
 
@@ -421,7 +378,8 @@ def read_trajectory(path: Path) -> Trajectory:
         text = bounded_bytes(path, _LARGEST).decode("ascii")
         if text.count("\n") > MOST_LINES:
             raise ValueError(f"it has more than {MOST_LINES} lines")
-        first, *lines = text.split("\n")
+        first, _, rest = text.partition("\n")
+        lines = rest.split("\n")
         if first not in (_COLUMNS, _BEFORE):
             raise ValueError(f"its first line is not {_COLUMNS}")
         rows = np.loadtxt(lines if any(lines) else ["nothing"], delimiter=",", ndmin=2, comments=None)

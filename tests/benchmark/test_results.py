@@ -9,9 +9,10 @@ import shutil
 import numpy as np
 import pytest
 
-from jtrack.benchmark import layouts, protocol, results
+from jtrack.benchmark import layouts, protocol, results, whole
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
+from jtrack.benchmark.sources import open_results
 from jtrack.data.otb import read_boxes
 from jtrack.errors import JtrackError
 
@@ -411,10 +412,10 @@ def test_a_link_under_a_temporary_name_is_not_followed(store, tmp_path, monkeypa
         (store.folder / "ope" / f".{name}.{os.getpid()}.part").symlink_to(folder / "mine.txt")
     store.write(OPE, trial(), tracked(trial()))
     assert (folder / "mine.txt").read_text() == "mine\n"
-    monkeypatch.setattr(results.secrets, "token_hex", lambda _: "0")
-    (store.folder / f".{results._HOST}-{os.getpid()}-0.part").symlink_to(folder / "mine.txt")
+    monkeypatch.setattr(whole.secrets, "token_hex", lambda _: "0")
+    (store.folder / f".{whole._HOST}-{os.getpid()}-0.part").symlink_to(folder / "mine.txt")
     with pytest.raises(FileExistsError):
-        results.write_whole(store.folder / "run.json", "{}")
+        whole.write_whole(store.folder / "run.json", "{}")
     assert (folder / "mine.txt").read_text() == "mine\n"
 
 
@@ -426,16 +427,16 @@ def test_what_a_dead_process_left_is_removed(tmp_path):
     dead.join()
     places = [store.folder, store.folder / "baseline", store.folder / "baseline" / "bag"]
     for place in places:
-        for number, name in enumerate((f"{results._HOST}-{dead.pid}-ab", "elsewhere-1-ab", "Walk.csv.123")):
+        for number, name in enumerate((f"{whole._HOST}-{dead.pid}-ab", "elsewhere-1-ab", "Walk.csv.123")):
             (place / f".{name}.part").touch()
             if number:  # of another machine, or an earlier version: given up long ago
                 os.utime(place / f".{name}.part", (0, 0))
-        (place / f".{results._HOST}-{os.getpid()}-ab.part").touch()
+        (place / f".{whole._HOST}-{os.getpid()}-ab.part").touch()
         (place / ".elsewhere-2-ab.part").touch()
     results.open_store(tmp_path, LABEL, {})
     for place in places:
         assert sorted(path.name for path in place.glob(".*.part")) == sorted(
-            [f".{results._HOST}-{os.getpid()}-ab.part", ".elsewhere-2-ab.part"]
+            [f".{whole._HOST}-{os.getpid()}-ab.part", ".elsewhere-2-ab.part"]
         )
 
 
@@ -451,3 +452,17 @@ def test_a_long_name_is_kept(store):
     name = "x" * 240
     store.write(OPE, trial(sequence=name), tracked(trial()))
     assert store.read(OPE, trial(sequence=name)) is not None
+
+
+def test_a_damaged_run_among_others_costs_itself(tmp_path):
+    stores = [results.open_store(tmp_path, LABEL | {"seed": seed}, {}) for seed in (0, 1)]
+    for store in stores:
+        store.write(OPE, trial(), tracked(trial()))
+    (stores[0].folder / "run.json").write_text("{")
+    (tmp_path / "KCF").mkdir()
+    with pytest.warns(UserWarning) as said:
+        (loaded,) = open_results(tmp_path)
+    assert loaded.label["seed"] == 1
+    told = [str(each.message) for each in said]
+    assert re.search("left out of .*: KCF: no run of jtrack, give it alone", told[0])
+    assert re.search(r"left out: .*run\.json does not say what was run", told[1])
