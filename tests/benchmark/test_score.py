@@ -1,6 +1,7 @@
 """Scores of whole results: published figures, pooling by hand, intervals by brute force, what is refused."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -460,11 +461,11 @@ def test_published_results_are_opened_too(tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
-    def refuse(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
-    with pytest.raises(JtrackError, match=r"cannot read results .*: Permission denied"):
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(JtrackError, match=r"cannot open folder .*: Permission denied"):
         open_results(tmp_path)
 
 
