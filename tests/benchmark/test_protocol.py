@@ -218,7 +218,7 @@ def test_a_protocol_is_one_value():
         ("noise = 1.0", "noise of protocol x has 1.0: allowed is 0 to 0.9"),
         ("noise = -0.1", "noise of protocol x has -0.1: allowed is 0 to 0.9"),
         ("scales = [" + "1.1," * 1001 + "]", "scales of protocol x are 1001: at most 1000 are allowed"),
-        ("a = " + "[" * 10_000, "protocol x is not TOML .*nested too deeply|protocol x is not TOML"),
+        ("a = " + "[" * 10_000, "protocol x is not TOML .it is nested too deeply"),
     ],
 )
 def test_every_number_of_a_protocol_has_a_range(line, why):
