@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jtrack.benchmark import metrics
-from jtrack.data.folder import is_truncated, natural_key
+from jtrack.data.folder import natural_key
+from jtrack.data.image_header import is_truncated
 from jtrack.errors import JtrackError, missing_extra
 
 SUFFIXES = frozenset({".png", ".bmp", ".pgm", ".pbm", ".tif", ".tiff"})  # none that loses what it stores

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from jtrack.data import FrameError, from_arrays, open_source, prefetch
-from jtrack.data.folder import is_truncated, natural_key
+from jtrack.data.folder import natural_key
+from jtrack.data.image_header import is_truncated
 from jtrack.errors import JtrackError
 
 
