@@ -29,6 +29,7 @@ BUFFER = 1 << 20  # bytes read at once: each read is a call of Python
 STAMPS = 300  # packets whose time stamps tell the rate
 STAMPS_BYTES = 1 << 25  # and no more than that is read for them
 SAME = 0.01  # a declared rate this near to the measured one (relative) is right: stamps are rounded
+INVALID = 1094995529  # FFmpeg's number for what is of no format it knows ("INDA")
 TEXT = frozenset({"ansi", "bintext", "idf", "xbin"})  # decoders that draw text as pictures
 
 
@@ -51,7 +52,7 @@ def probe(source: Path | str) -> Probe:
     """
     from av.video.reformatter import VideoReformatter
 
-    with reading(f"video {shown(source)}"), video_stream(source) as stream:
+    with video_stream(source) as stream:
         # The index of an MP4 or AVI counts all frames. Other files are asked for the stamps of the first
         # few hundred packets; a stream would make us wait for them.
         wanted = STAMPS if isinstance(source, Path) and not stream.frames else 0
@@ -87,7 +88,7 @@ def _rate(stream: "VideoStream", stamps: list[int]) -> float | None:
 def pictures(source: Path | str, *, live: bool = False) -> Generator[np.ndarray]:
     """Decodes a video from its first frame, each frame as uint8 [H, W, 3] RGB, turned as the file asks for.
 
-    A part that cannot be decoded is passed over, with a warning at the end.
+    A part that cannot be decoded is left out, with a warning at the end.
 
     Args:
       source: a file's path, or a stream's address.
@@ -99,21 +100,23 @@ def pictures(source: Path | str, *, live: bool = False) -> Generator[np.ndarray]
     from av.video.reformatter import VideoReformatter
 
     damaged, frames = 0, 0  # parts, and what came out of the others
-    with reading(f"video {shown(source)}"), video_stream(source) as stream:
+    with video_stream(source) as stream:
         stream.thread_type = "SLICE" if live else "AUTO"
         reformatter = VideoReformatter()
-        for frame in _frames(stream):
-            if frame is None:
-                damaged += 1
-            else:
-                yield _rgb(frame, reformatter)
-                frames += 1
-    if damaged:
-        warnings.warn(
-            f"{shown(source)} is damaged: {damaged} part{'s' * (damaged > 1)} of it could not be decoded and "
-            f"left out, beside {frames} frames",
-            stacklevel=2,
-        )
+        try:
+            for frame in _frames(stream):
+                if frame is None:
+                    damaged += 1
+                else:
+                    yield _rgb(frame, reformatter)
+                    frames += 1
+        finally:
+            if damaged:
+                warnings.warn(
+                    f"{shown(source)} is damaged: {damaged} part{'s' * (damaged > 1)} of it could not be "
+                    f"decoded and left out, beside {frames} frames",
+                    stacklevel=2,
+                )
 
 
 def count_frames(path: Path) -> int:
@@ -122,7 +125,7 @@ def count_frames(path: Path) -> int:
     Raises:
       JtrackError: it cannot be opened, or not be read to its end.
     """
-    with reading(f"video {path}"), video_stream(path) as stream:
+    with video_stream(path) as stream:
         stream.thread_type = "AUTO"
         return sum(frame is not None for frame in _frames(stream))
 
@@ -173,9 +176,11 @@ def video_stream(source: Path | str) -> "Generator[VideoStream]":
     """Opens the first video stream of a file or of a server.
 
     Raises:
-      JtrackError: there is none that can be decoded; the message says why.
+      JtrackError: there is none that can be decoded, or it can no longer be read; the message says why.
     """
     with ExitStack() as stack:
+        stack.enter_context(reading(f"video {shown(source)}"))
+        stack.enter_context(_in_words(source))
         if isinstance(source, Path):
             file = stack.enter_context(regular_file(source).open("rb"))
             start = file.read(12)
@@ -188,6 +193,19 @@ def video_stream(source: Path | str) -> "Generator[VideoStream]":
         yield _checked(container, source)
 
 
+@contextmanager
+def _in_words(source: Path | str) -> Generator[None]:
+    """Says FFmpeg's errors without the address, which may hold a password."""
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        waited = isinstance(error, av.error.ExitError)
+        why = f"nothing came for {PATIENCE:g} seconds" if waited else error.strerror
+        raise JtrackError(f"video {shown(source)} cannot be read ({why})") from None
+
+
 def _opened(source: Path | str, start: bytes, target: Any, **how: Any) -> "InputContainer":
     """Opens a container, or says what the file is instead."""
     import av
@@ -195,7 +213,8 @@ def _opened(source: Path | str, start: bytes, target: Any, **how: Any) -> "Input
     try:
         return av.open(target, "r", **how)
     except av.error.FFmpegError as error:
-        if isinstance(error, OSError):  # of the disk or the server, which says itself what it is
+        # Errors of the disk or the server say themselves what they are.
+        if isinstance(error, OSError) or (isinstance(source, str) and error.errno != INVALID):
             raise
     if isinstance(source, str):
         what = "sends no video"
