@@ -23,7 +23,7 @@ from jtrack.cli.progress import Bar, Rate, announce_compiling
 from jtrack.data import FrameSource, open_source
 from jtrack.data.annotated import OTB_NAME, initial_box
 from jtrack.data.folder import Levels
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, printable
 from jtrack.names import match
 from jtrack.run import Track, segmentation
 from jtrack.run.inputs import check_boxes
@@ -281,8 +281,8 @@ def summary(name: str, done: Track) -> str:
     rate = "" if done.fps is None else f" at {done.fps:.1f} frames a second"
     lost = int(done.lost.reshape(len(done.lost), -1).any(axis=1).sum())
     return (
-        f"{name}: {len(done.boxes)} frames{rate}, lost in {lost}; {label['tracker']} {label['profile']} "
-        f"on {label['backbone']} ({label['precision']})"
+        f"{printable(name)}: {len(done.boxes)} frames{rate}, lost in {lost}; "
+        f"{label['tracker']} {label['profile']} on {label['backbone']} ({label['precision']})"
     )
 
 
