@@ -153,10 +153,9 @@ def track(
         written += outputs.write_boxes(out, done, first=start, one_based=one_based)
     typer.echo(summary(frames.name, done))
     if written:
-        rate = f" ({RATE:g} frames a second, as {printable(frames.name)} has no rate)"
-        typer.echo(
-            f"wrote {printable(', '.join(map(str, written)), 1000)}{rate if video in written and not frames.fps else ''}"
-        )
+        names = printable(", ".join(map(str, written)), 1000)
+        unknown = f" ({RATE:g} frames a second: the source says none)"
+        typer.echo(f"wrote {names}{unknown if video in written and frames.fps is None else ''}")
     if failures:
         kept = "" if out is None else f" (the boxes of {len(done.boxes)} frames are kept)"
         raise JtrackError(f"{failures[0]}{kept}")

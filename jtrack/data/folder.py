@@ -1,5 +1,6 @@
 """Folders of images, and glob patterns, as videos."""
 
+import contextlib
 import glob
 import os
 import re
@@ -58,13 +59,13 @@ def decode_image(data: bytes, what: str, levels: Levels | None = None) -> np.nda
 def _decoded(data: bytes, what: str) -> np.ndarray:
     """An image as the file has it, [H, W, 3] RGB of uint8, uint16 or float32."""
     check_header(data, what)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:  # a header that contradicts itself
-        image = None
-    if image is None:
-        raise JtrackError(f"{what} is not a readable image ({len(data)} bytes): remove or replace it")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    for colour in (cv2.IMREAD_COLOR, cv2.IMREAD_ANYCOLOR):  # the second for grey of floating point
+        with contextlib.suppress(cv2.error):  # a header that contradicts itself
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_ANYDEPTH)
+            if image is not None:
+                grey = image.ndim == 2
+                return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
+    raise JtrackError(f"{what} is not a readable image ({len(data)} bytes): remove or replace it")
 
 
 def _to_eight_bits(image: np.ndarray, what: str, levels: Levels | None) -> np.ndarray:
@@ -173,7 +174,9 @@ def open_images(
     chosen = paths[start:end]
     first = _decoded(_read_bytes(chosen[0]), f"image {chosen[0]}")
     if levels is None:
-        warn_if_dark(first, f"image {chosen[0]}")
+        high = first.max(initial=0)
+        advice = f"give the range of its values (--range 0,{high}; levels=(0, {high}) in Python)"
+        warn_if_dark(first, f"image {chosen[0]}", advice)
     size = _to_eight_bits(first, f"image {chosen[0]}", levels).shape[:2]
 
     def read() -> Iterator[np.ndarray]:

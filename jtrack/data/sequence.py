@@ -139,12 +139,12 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 DARK = 1 << 14  # a quarter of the range of 16 bits
 
 
-def warn_if_dark(image: np.ndarray, what: str) -> None:
+def warn_if_dark(image: np.ndarray, what: str, advice: str) -> None:
     """Warns of a uint16 image that becomes almost black with its upper eight bits: a camera's 12, say."""
-    if image.dtype == np.uint16 and image.max(initial=DARK) < DARK:
+    if image.dtype == np.uint16 and image.size and image.max() < DARK:
         warnings.warn(
             f"{what} has 16 bits but no value above {image.max()} of 65535, so that it becomes almost black: "
-            f"give the range of its values (--range 0,{image.max()}; levels=(0, {image.max()}) in Python)",
+            f"{advice}",
             stacklevel=3,
         )
 
@@ -167,7 +167,7 @@ def from_arrays(
     first, again = _peek(frames)
     if first is None:
         raise JtrackError(f"{name} has no frames: give at least one image")
-    warn_if_dark(np.asarray(first), f"the first image of {name}")
+    warn_if_dark(np.asarray(first), f"the first image of {name}", "scale it to 8 bits")
     first = as_rgb(np.asarray(first))
     size = first.shape[:2]
     length = len(frames) if isinstance(frames, Sized) else None

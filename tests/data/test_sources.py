@@ -265,7 +265,8 @@ def test_arrays():
 
 def test_arrays_of_other_kinds():
     grey = np.arange(12, dtype=np.uint16).reshape(3, 4) * 300
-    (frame,) = from_arrays([grey])
+    with pytest.warns(UserWarning, match="no value above 3300"):
+        (frame,) = from_arrays([grey])
     np.testing.assert_array_equal(frame, np.stack([(grey // 256).astype(np.uint8)] * 3, axis=2))
     rgba = np.zeros((3, 4, 4), np.uint8) + np.array([1, 2, 3, 4], np.uint8)
     (frame,) = from_arrays([rgba])
