@@ -19,6 +19,7 @@ from jtrack.cli.progress import Bar
 @pytest.mark.parametrize("name", ["Seq[red]", "[/]", "a\x1b[31mb\nc"])
 def test_without_a_terminal_it_is_a_line_now_and_then(monkeypatch, capsys, name):
     now = [100.0]
+    monkeypatch.setattr(progress, "EVERY", 10.0)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with Bar(MofNCompleteColumn()) as bar:
         task = bar.add_task(name, total=300)
