@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
+from jtrack.data.decode import pyav
+
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
@@ -28,8 +30,7 @@ LONGEST = 1001  # of a rate's denominator: 30000/1001 is kept as it is
 
 def encoder_name() -> str:
     """The best encoder that this PyAV has."""
-    import av
-
+    av = pyav()
     return next(name for name in ENCODERS if name in av.codecs_available)
 
 
@@ -49,8 +50,7 @@ def encoding(path: Path, fps: float) -> Generator[Callable[[np.ndarray], None]]:
     Raises:
       OSError: it cannot be written.
     """
-    import av
-
+    av = pyav()
     with ExitStack() as stack:
         # As an address of a file: a name may begin like a protocol. The index comes first, for the web.
         target, options = f"file:{os.path.abspath(path)}", {"movflags": "faststart"}

@@ -8,7 +8,9 @@ import re
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -33,6 +35,18 @@ INVALID = 1094995529  # FFmpeg's number for what is of no format it knows ("INDA
 TEXT = frozenset({"ansi", "bintext", "idf", "xbin"})  # decoders that draw text as pictures
 
 
+def pyav() -> ModuleType:
+    """PyAV, which takes some hundredths of a second to import and is imported where a video is opened.
+
+    Raises:
+      JtrackError: it cannot be imported.
+    """
+    try:
+        return import_module("av")
+    except ImportError as error:
+        raise JtrackError(f"videos need PyAV ({error}): run `python -m pip install av`") from error
+
+
 class Probe(NamedTuple):
     """What is known of a video before it is read through."""
 
@@ -50,8 +64,7 @@ def probe(source: Path | str) -> Probe:
     Raises:
       JtrackError: it cannot be decoded; the message says why.
     """
-    from av.video.reformatter import VideoReformatter
-
+    av = pyav()
     with video_stream(source) as stream:
         # The index of an MP4 or AVI counts all frames. Other files are asked for the stamps of the first
         # few hundred packets; a stream would make us wait for them.
@@ -70,7 +83,11 @@ def probe(source: Path | str) -> Probe:
                 f"{shown(source)} has no frame that can be decoded ({stream.codec_context.name}): copy it "
                 "again, or convert it"
             )
-        return Probe(_rgb(first, VideoReformatter()).shape[:2], stream.frames or None, _rate(stream, stamps))
+        return Probe(
+            _rgb(first, av.video.reformatter.VideoReformatter()).shape[:2],
+            stream.frames or None,
+            _rate(stream, stamps),
+        )
 
 
 def _rate(stream: "VideoStream", stamps: list[int]) -> float | None:
@@ -97,12 +114,11 @@ def pictures(source: Path | str, *, live: bool = False) -> Generator[np.ndarray]
     Raises:
       JtrackError: a source that cannot be opened, or can no longer be read.
     """
-    from av.video.reformatter import VideoReformatter
-
+    av = pyav()
     damaged, frames = 0, 0  # parts, and what came out of the others
     with video_stream(source) as stream:
         stream.thread_type = "SLICE" if live else "AUTO"
-        reformatter = VideoReformatter()
+        reformatter = av.video.reformatter.VideoReformatter()
         try:
             for frame in _frames(stream):
                 if frame is None:
@@ -149,8 +165,7 @@ def _decoded(packet: "Packet") -> "list[VideoFrame] | None":
 
     A packet that was cut off would give a picture that is partly grey.
     """
-    import av
-
+    av = pyav()
     if packet.is_corrupt:
         return None
     try:
@@ -196,8 +211,7 @@ def video_stream(source: Path | str) -> "Generator[VideoStream]":
 @contextmanager
 def _in_words(source: Path | str) -> Generator[None]:
     """Says FFmpeg's errors without the address, which may hold a password."""
-    import av
-
+    av = pyav()
     try:
         yield
     except av.error.FFmpegError as error:
@@ -208,8 +222,7 @@ def _in_words(source: Path | str) -> Generator[None]:
 
 def _opened(source: Path | str, start: bytes, target: Any, **how: Any) -> "InputContainer":
     """Opens a container, or says what the file is instead."""
-    import av
-
+    av = pyav()
     try:
         return av.open(target, "r", **how)
     except av.error.FFmpegError as error:

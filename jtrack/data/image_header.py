@@ -85,15 +85,17 @@ def _bmp(data: bytes) -> tuple[int, int]:
 
 
 def _tiff(data: bytes) -> tuple[int, int]:
-    """The size in the first directory of a TIFF file; the classic kind, whose offsets have four bytes."""
-    order = "<" if data.startswith(b"II") else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, directory)
+    """The size in the first directory of a TIFF file."""
+    order, large = "<" if data.startswith(b"II") else ">", b"+" in data[2:4]  # BigTIFF has longer offsets
+    (first,) = struct.unpack_from(order + ("Q" if large else "I"), data, 8 if large else 4)
+    (count,) = struct.unpack_from(order + ("Q" if large else "H"), data, first)
+    begin, step = first + (8 if large else 2), 20 if large else 12
     sides = {}
-    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+    for entry in range(begin, min(begin + step * count, len(data)), step):
         tag, kind = struct.unpack_from(order + "HH", data, entry)
         if tag in (256, 257):
-            (sides[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+            at = entry + (12 if large else 8)
+            (sides[tag],) = struct.unpack_from(order + {3: "H", 16: "Q"}.get(kind, "I"), data, at)
     return sides.get(257, 0), sides.get(256, 0)
 
 
@@ -133,6 +135,8 @@ _SIZES = {
     b"BM": _bmp,
     b"II*\0": _tiff,
     b"MM\0*": _tiff,
+    b"II+\0": _tiff,
+    b"MM\0+": _tiff,
     b"RIFF": _webp,
     b"P": _pnm,
     b"GIF8": _gif,

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import wave
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from jtrack.data import FrameError, open_source
+from jtrack.data import FrameError, open_source, video
 from jtrack.data.annotated import dataset as open_own
 from jtrack.data.annotated import load
 from jtrack.data.sequence import prefetch
@@ -317,6 +318,51 @@ def test_newest_drops_what_has_not_been_taken_but_not_the_last():
     assert done.wait(10)
     rest = list(frames)
     assert first == 0 and rest == [99]
+
+
+GOING = threading.Event()
+
+
+class Capture:
+    """A camera of OpenCV's. It goes on only once it is let to."""
+
+    def __init__(self, _):
+        self.taken = 0
+        self.going = GOING
+
+    def read(self):
+        self.taken += 1
+        if self.taken == 2:
+            assert self.going.wait(10)
+        return self.taken <= 50, np.full((HEIGHT, WIDTH, 3), self.taken, np.uint8)
+
+    def get(self, _):
+        return 30.0
+
+    def release(self):
+        pass
+
+
+def test_a_camera_drops_frames_only_if_it_is_asked_to(monkeypatch):
+    monkeypatch.setattr(video.cv2, "VideoCapture", Capture)
+    source = open_source(0)
+    assert source.live and source.length is None and source.fps == 30
+    GOING.set()
+    assert [frame[0, 0, 0] for frame in source] == list(range(1, 51))
+    assert [frame[0, 0, 0] for frame in open_source("0", start=2, end=4)] == [3, 4]
+    GOING.clear()
+    frames = iter(open_source(0, live=True))
+    first = next(frames)[0, 0, 0]
+    GOING.set()
+    time.sleep(0.5)  # time in which all others come
+    assert [first, *(frame[0, 0, 0] for frame in frames)] == [1, 50]
+
+
+def test_without_pyav_it_is_said(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.mp4")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(JtrackError, match=r"videos need PyAV \(.*\): run `python -m pip install av`"):
+        open_source(path)
 
 
 READ = """
