@@ -32,6 +32,7 @@ STAMPS = 300  # packets whose time stamps tell the rate
 STAMPS_BYTES = 1 << 25  # and no more than that is read for them
 SAME = 0.01  # a declared rate this near to the measured one (relative) is right: stamps are rounded
 INVALID = 1094995529  # FFmpeg's number for what is of no format it knows ("INDA")
+LIMIT = {"max_pixels": str(PIXELS)}  # a frame may declare more than the file does
 TEXT = frozenset({"ansi", "bintext", "idf", "xbin"})  # decoders that draw text as pictures
 
 
@@ -200,9 +201,11 @@ def video_stream(source: Path | str) -> "Generator[VideoStream]":
             file = stack.enter_context(regular_file(source).open("rb"))
             start = file.read(12)
             file.seek(0)
-            container = _opened(source, start, file, options={"protocol_whitelist": ""}, buffer_size=BUFFER)
+            container = _opened(
+                source, start, file, options={"protocol_whitelist": "", **LIMIT}, buffer_size=BUFFER
+            )
         else:
-            options = {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"}
+            options = {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp", **LIMIT}
             container = _opened(source, b"", source, options=options, timeout=PATIENCE)
         stack.enter_context(container)
         yield _checked(container, source)
@@ -260,5 +263,5 @@ def _checked(container: "InputContainer", source: Path | str) -> "VideoStream":
             f"{shown(source)} declares frames of {codec.width}x{codec.height}: at most {PIXELS} pixels are "
             "read of a frame"
         )
-    codec.options = {"max_pixels": str(PIXELS)}  # it may change on the way
+    codec.options = LIMIT
     return stream

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -15,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from jtrack.data import FrameError, open_source, video
+from jtrack.data import FrameError, decode, open_source, video
 from jtrack.data.annotated import dataset as open_own
 from jtrack.data.annotated import load
 from jtrack.data.sequence import prefetch
@@ -174,6 +175,19 @@ def no_index(path):
     cut(write(path, "mpeg4"), 0.6)  # this muxer writes the index at the end
 
 
+def suddenly_huge(path):
+    """The file declares 128 x 96, its frames 20000 x 20000."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", 25)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuvj420p"
+        for index in range(COUNT):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuvj420p")))
+        container.mux(stream.encode())
+    size = struct.pack(">BHH", 8, HEIGHT, WIDTH)
+    path.write_bytes(path.read_bytes().replace(size, struct.pack(">BHH", 8, 20000, 20000)))
+
+
 def playlist(path):
     write(path.with_name("other.ts"))
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nother.ts\n#EXT-X-ENDLIST\n")
@@ -194,15 +208,25 @@ def playlist(path):
         ),
         ("a.m3u8", playlist, "is not a video that can be decoded"),
         ("a.ffconcat", lambda path: path.write_text("ffconcat version 1.0\nfile b.mp4"), "is not a video"),
+        ("a.avi", suddenly_huge, "has no frame that can be decoded"),
         ("a.mp4", os.mkfifo, "a.mp4: it is a pipe, not a file"),
         ("a.mp4", lambda path: path.symlink_to("/dev/zero"), "a.mp4: it is a device, not a file"),
     ],
 )
 def test_why_it_cannot_be_decoded(tmp_path, name, make, words):
     make(tmp_path / name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(JtrackError, match=words) as caught:
         open_source(tmp_path / name)
     assert name in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 18  # KiB
+
+
+def test_frames_of_too_many_pixels_are_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.mp4")
+    monkeypatch.setattr(decode, "PIXELS", HEIGHT * WIDTH - 1)
+    with pytest.raises(JtrackError, match=r"a\.mp4 declares frames of 128x96: at most 12287 pixels are read"):
+        open_source(path)
 
 
 def test_a_sparse_file_is_no_video(tmp_path):
@@ -230,7 +254,6 @@ def test_damage_is_said_and_never_shown(tmp_path):
 def test_a_video_that_cannot_be_read_any_longer_stops_there(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4")
     source = open_source(path)
-    from jtrack.data import decode
 
     def failing(stream):
         for count, packet in enumerate(stream.container.demux(stream)):
@@ -287,8 +310,6 @@ def test_an_address_that_nobody_answers(scheme):
 
 
 def test_a_silent_server_is_given_up(monkeypatch):
-    from jtrack.data import decode
-
     monkeypatch.setattr(decode, "PATIENCE", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x.ts"
@@ -354,7 +375,9 @@ def test_a_camera_drops_frames_only_if_it_is_asked_to(monkeypatch):
     frames = iter(open_source(0, live=True))
     first = next(frames)[0, 0, 0]
     GOING.set()
-    time.sleep(0.5)  # time in which all others come
+    until = time.monotonic() + 10
+    while any(t.name == "jtrack-prefetch" for t in threading.enumerate()) and time.monotonic() < until:
+        time.sleep(0.002)
     assert [first, *(frame[0, 0, 0] for frame in frames)] == [1, 50]
 
 
