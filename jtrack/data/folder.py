@@ -59,7 +59,8 @@ def decode_image(data: bytes, what: str, levels: Levels | None = None) -> np.nda
 def _decoded(data: bytes, what: str) -> np.ndarray:
     """An image as the file has it, [H, W, 3] RGB of uint8, uint16 or float32."""
     check_header(data, what)
-    for colour in (cv2.IMREAD_COLOR, cv2.IMREAD_ANYCOLOR):  # the second for grey of floating point
+    grey_too = data[:2] in (b"II", b"MM")  # a TIFF's of floating point, which is not read as colour
+    for colour in (cv2.IMREAD_COLOR, cv2.IMREAD_ANYCOLOR)[: 1 + grey_too]:
         with contextlib.suppress(cv2.error):  # a header that contradicts itself
             image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_ANYDEPTH)
             if image is not None:

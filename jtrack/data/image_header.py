@@ -58,7 +58,18 @@ def is_truncated(data: bytes) -> bool:
         scan, _ = _jpeg(data)
         return data.find(b"\xff\xd9", scan) < 0
     if data.startswith(b"\x89PNG"):
-        return b"IEND\xae\x42\x60\x82" not in data
+        return not _png_is_whole(data)
+    return False
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Whether the parts of a PNG reach its end, one by one: decoders allocate what a part declares."""
+    position = 8
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        position += 12 + length
+        if kind == b"IEND":
+            return position <= len(data)
     return False
 
 

@@ -239,3 +239,14 @@ def test_orientation_of_a_photograph_is_heeded(tmp_path):
     (tmp_path / "1.jpg").write_bytes(turned)
     frame = read_image(tmp_path / "1.jpg")
     assert frame.shape == (64, 96, 3) and frame[:, -8:].min() > 200 and frame[:, :8].max() < 50
+
+
+def test_a_part_of_a_png_that_declares_gigabytes_is_not_allocated(tmp_path):
+    data = bytearray(cv2.imencode(".png", grey(90))[1].tobytes())
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = struct.pack(">I", 3_690_993_571)
+    (tmp_path / "a.png").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(JtrackError, match=r"a\.png is truncated"):
+        open_source(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 17  # KiB
