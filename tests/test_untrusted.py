@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import read_file, reading, regular_file
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,21 @@ def test_only_plain_files_are_read(tmp_path):
             regular_file(path)
     with pytest.raises(JtrackError, match="has 5 bytes: at most 4"):
         regular_file(plain, largest=4)
+
+
+def test_a_file_is_read_whole_or_refused(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_file(path, largest=5) == b"12345"
+    with pytest.raises(JtrackError, match="a has 5 bytes: at most 4 are read"):
+        read_file(path, largest=4)
+    for make, words in (
+        (os.mkfifo, "it is a pipe, not a file"),
+        (os.mkdir, "it is a folder, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+    ):
+        other = tmp_path / str(len(list(tmp_path.iterdir())))
+        make(other)
+        with pytest.raises(JtrackError, match=f"cannot read {other}: {words}"):
+            read_file(other, largest=100)

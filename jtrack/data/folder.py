@@ -13,7 +13,7 @@ import numpy as np
 from jtrack.data.image_header import check_header
 from jtrack.data.sequence import FrameError, FrameSource, as_rgb, check_size, warn_if_dark
 from jtrack.errors import JtrackError
-from jtrack.untrusted import MEMORY, reading, regular_file
+from jtrack.untrusted import MEMORY, read_file
 
 type Levels = tuple[float, float]  # the values that become black and white
 
@@ -89,8 +89,7 @@ def check_levels(levels: Levels | None) -> None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    with reading(f"image {path}"):
-        return regular_file(path, largest=MEMORY).read_bytes()
+    return read_file(path, largest=MEMORY)
 
 
 def image_folder(folder: Path) -> Path | None:
