@@ -76,6 +76,7 @@ def _stream(container: "OutputContainer", fps: float, size: tuple[int, int]) -> 
     stream = cast("VideoStream", container.add_stream(name, rate, options=ENCODERS[name]))
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
+    stream.thread_type = "AUTO"  # several frames at once
     codec = stream.codec_context
     codec.colorspace = codec.color_primaries = codec.color_trc = BT709
     return stream
