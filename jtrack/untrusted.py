@@ -52,6 +52,30 @@ def regular_file(path: str | Path, *, largest: int | None = None) -> Path:
     return path
 
 
+def read_file(path: str | Path, *, largest: int) -> bytes:
+    """All bytes of a plain file; see `regular_file`. By as few system calls as can be: frames are read so.
+
+    Raises:
+      JtrackError: nothing is there, it is no plain file, it is larger, or it cannot be read.
+    """
+    try:
+        # Opened without waiting: a FIFO would until somebody writes.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(handle)
+            if stat.S_ISREG(found.st_mode) and found.st_size <= largest:
+                data = os.read(handle, found.st_size)
+                if len(data) == found.st_size:
+                    return data
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:
+        regular_file(path, largest=largest)  # says of what is no file that it is none
+        raise JtrackError(f"cannot read {path}: {reason(error)}") from error
+    regular_file(path, largest=largest)
+    raise JtrackError(f"cannot read {path}: it has changed meanwhile")
+
+
 def _kind(mode: int) -> str:
     kinds = {
         stat.S_IFDIR: "a folder",
@@ -97,20 +121,6 @@ def reason(error: BaseException) -> str:
         return error.strerror
     said = printable(error, 160)
     return said if said else type(error).__name__
-
-
-def bounded_bytes(path: str | Path, largest: int) -> bytes:
-    """Reads a plain file of at most so many bytes, though it may grow meanwhile.
-
-    Raises:
-      JtrackError: it cannot be read, is larger, or is no plain file.
-    """
-    path = regular_file(path, largest=largest)
-    with reading(str(path)), path.open("rb") as stream:
-        data = stream.read(largest + 1)
-    if len(data) > largest:
-        raise JtrackError(f"{path} has more than {largest} bytes, the most that are read of such a file")
-    return data
 
 
 def hidden(path: Path) -> bool:

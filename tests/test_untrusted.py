@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
-from jtrack.untrusted import bounded_bytes, json_of, listed, reading, regular_file
+from jtrack.untrusted import json_of, listed, read_file, reading, regular_file
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,19 @@ def test_json_that_is_ambiguous_or_cannot_be_written_again_is_refused(data, why)
     assert json_of(rb'{"a": "\ud83d\ude00", "b": 1}') == {"a": "\U0001f600", "b": 1}
 
 
-def test_no_more_is_read_than_allowed(tmp_path):
-    (tmp_path / "a").write_bytes(b"1234")
-    assert bounded_bytes(tmp_path / "a", 4) == b"1234"
-    with pytest.raises(JtrackError, match="has 4 bytes: at most 3 are read"):
-        bounded_bytes(tmp_path / "a", 3)
+def test_a_file_is_read_whole_or_refused(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_file(path, largest=5) == b"12345"
+    with pytest.raises(JtrackError, match="a has 5 bytes: at most 4 are read"):
+        read_file(path, largest=4)
+    for make, words in (
+        (os.mkfifo, "it is a pipe, not a file"),
+        (os.mkdir, "it is a folder, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+    ):
+        other = tmp_path / str(len(list(tmp_path.iterdir())))
+        make(other)
+        with pytest.raises(JtrackError, match=f"cannot read {other}: {words}"):
+            read_file(other, largest=100)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jtrack.benchmark import metrics
-from jtrack.data.folder import is_truncated, natural_key
+from jtrack.data.folder import natural_key
+from jtrack.data.image_header import is_truncated
 from jtrack.errors import JtrackError, missing_extra
-from jtrack.untrusted import PIXELS, bounded_bytes, listed, reading
+from jtrack.untrusted import PIXELS, listed, read_file, reading
 
 SUFFIXES = frozenset({".png", ".bmp", ".pgm", ".pbm", ".tif", ".tiff"})  # none that loses what it stores
 _LARGEST = PIXELS // 2  # pixels: decoding takes up to eight bytes for each
@@ -160,7 +161,7 @@ def _values(path: Path) -> np.ndarray:
         from PIL import Image
     except ImportError as error:
         raise missing_extra(f"reading mask {path}", "masks", error) from None
-    data = bounded_bytes(path, _LARGEST_FILE)
+    data = read_file(path, largest=_LARGEST_FILE)
     if is_truncated(data):
         raise JtrackError(f"mask {path} is truncated ({len(data)} bytes): copy it again")
     wrong = reading(str(path), "remove or replace it", fault="is not a readable mask")

@@ -32,7 +32,7 @@ from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
 from jtrack.errors import JtrackError
-from jtrack.untrusted import bounded_bytes, hidden, json_of, listed, reading
+from jtrack.untrusted import hidden, json_of, listed, read_file, reading
 
 VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
@@ -345,7 +345,7 @@ def read_label(run: Path) -> dict[str, Any]:
     """
     path = run / "run.json"
     with reading(str(path), "remove its folder", fault="does not say what was run"):
-        label = check_label(json_of(bounded_bytes(path, _LARGEST_RUN)))
+        label = check_label(json_of(read_file(path, largest=_LARGEST_RUN)))
     if label["version"] > VERSION:
         raise JtrackError(
             f"{run} was written by a newer jtrack (layout {label['version']}, this one knows {VERSION}):"
@@ -375,7 +375,7 @@ def read_trajectory(path: Path) -> Trajectory:
       JtrackError: it holds something else.
     """
     with reading(str(path), "remove it, and it is run again", fault="is not a trial's file"):
-        text = bounded_bytes(path, _LARGEST).decode("ascii")
+        text = read_file(path, largest=_LARGEST).decode("ascii")
         if text.count("\n") > MOST_LINES:
             raise ValueError(f"it has more than {MOST_LINES} lines")
         first, _, rest = text.partition("\n")

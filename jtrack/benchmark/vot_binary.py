@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jtrack.data.text import LARGEST, MOST_LINES
 from jtrack.errors import JtrackError
-from jtrack.untrusted import bounded_bytes, reading
+from jtrack.untrusted import read_file, reading
 
 _VERSION = 1
 _UNSCORED = {3: "masks", 4: "points"}
@@ -29,7 +29,7 @@ def read_rows(path: Path) -> list[list[float]]:
     Raises:
       JtrackError: the file is something else, ends early or goes on, or has masks or points.
     """
-    data = bounded_bytes(path, LARGEST)
+    data = read_file(path, largest=LARGEST)
     with reading(str(path), "write it again with vot-toolkit", fault="is not a trajectory of VOT's toolkit"):
         return _rows(data, path)
 

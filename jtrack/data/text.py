@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jtrack.errors import JtrackError
 from jtrack.names import composed
-from jtrack.untrusted import bounded_bytes
+from jtrack.untrusted import read_file
 
 # Of a text file: bytes, lines, and characters of a line. No benchmark's has a tenth as many, and each number
 # takes up to sixteen times its room in the file.
@@ -25,7 +25,7 @@ def read_text(path: str | Path) -> str:
     Raises:
       JtrackError: if it cannot be read, is larger, or something else.
     """
-    data = bounded_bytes(path, LARGEST)
+    data = read_file(path, largest=LARGEST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -217,7 +217,7 @@ def test_a_run_of_ones_own(jtrack, root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--json", "missing/out.json"), "there is no folder"),
+        (("--json", "/dev/null/out.json"), "/dev/null is not a folder"),
         (("--json", "out.txt"), "its name must end in .json"),
         (("--protocol", "sre"), "unknown protocol of these results 'sre'"),
         (("--list", "cvpr14"), "cvpr13"),
