@@ -7,10 +7,7 @@ A reader checks the sizes that a file declares against these limits before it al
 """
 
 import contextlib
-import io
 import stat
-import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +16,6 @@ from jtrack.errors import JtrackError, printable
 MEMORY = 1 << 30  # bytes a reader may take above what was there before
 SECONDS = 10.0  # that a reader may take for one file of ordinary size
 PIXELS = 1 << 27  # of one image or mask, declared or stored
-DIRECTORY = 1 << 22  # bytes of an archive's list of members: tens of thousands
 
 
 def regular_file(path: str | Path, *, largest: int | None = None) -> Path:
@@ -58,6 +54,36 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 
+def stand_in(start: bytes) -> str | None:
+    """What a file is that stands in the place of another, as failed downloads leave them.
+
+    Args:
+      start: the first bytes of the file, some hundred.
+
+    Returns:
+      A sentence's end that says what it is and what to do, or None.
+    """
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"version https://git-lfs."):
+        return "a pointer of Git LFS and not the file itself: run `git lfs pull` where it came from"
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return "a web page and not the file itself: download the file that the page is about"
+    return None
+
+
+def true_file(path: str | Path, *, largest: int | None = None) -> Path:
+    """As `regular_file`, and refuses what only stands in the place of a file.
+
+    Raises:
+      JtrackError: see `regular_file`; or it is a pointer of Git LFS or a web page.
+    """
+    path = regular_file(path, largest=largest)
+    with reading(str(path)), path.open("rb") as stream:
+        if found := stand_in(stream.read(256)):
+            raise JtrackError(f"{path} is {found}")
+    return path
+
+
 @contextlib.contextmanager
 def reading(what: str, hint: str = "") -> Iterator[None]:
     """Turns whatever a parser raises into one sentence.
@@ -91,67 +117,3 @@ def reason(error: BaseException) -> str:
         return error.strerror
     said = printable(error, 160)
     return said if said else type(error).__name__
-
-
-def stand_in(start: bytes) -> str | None:
-    """What a file is that stands in the place of another, as failed downloads leave them.
-
-    Args:
-      start: the first bytes of the file, some hundred.
-
-    Returns:
-      A sentence's end that says what it is and what to do, or None.
-    """
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith(b"version https://git-lfs."):
-        return "a pointer of Git LFS and not the file itself: run `git lfs pull` where it came from"
-    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
-        return "a web page and not the file itself: download the file that the page is about"
-    return None
-
-
-def true_file(path: str | Path, *, largest: int | None = None) -> Path:
-    """As `regular_file`, and refuses what only stands in the place of a file.
-
-    Raises:
-      JtrackError: see `regular_file`; or it is a pointer of Git LFS or a web page.
-    """
-    path = regular_file(path, largest=largest)
-    with reading(str(path)), path.open("rb") as stream:
-        if found := stand_in(stream.read(256)):
-            raise JtrackError(f"{path} is {found}")
-    return path
-
-
-class _Sparing(io.FileIO):
-    """A file that is read in pieces of limited size: zipfile takes an archive's whole directory in one."""
-
-    most = DIRECTORY
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > self.most:
-            raise ValueError(f"an archive's directory of {size} bytes: at most {self.most} are read")
-        return super().read(size)
-
-
-@contextlib.contextmanager
-def zip_archive(path: Path, largest: int) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip archive whose members are small enough and not there twice.
-
-    Args:
-      path: the archive.
-      largest: the most bytes that its members may unpack to, together.
-
-    Raises:
-      ValueError: it has more, or a member twice; zipfile's own errors for what is no archive. To be used
-        within `reading`.
-    """
-    with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
-        file.most = sys.maxsize
-        members = archive.infolist()
-        size = sum(member.file_size for member in members)
-        if size > largest:
-            raise ValueError(f"it unpacks to {size} bytes: at most {largest} are read of such a file")
-        if len({member.filename for member in members}) < len(members):
-            raise ValueError("a member is in it twice")
-        yield archive

@@ -16,7 +16,6 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from jtrack.errors import LONGEST_MESSAGE, printable
 from jtrack.weights import store
 
 app = typer.Typer(
@@ -44,8 +43,7 @@ def list_networks() -> None:
     console = Console()
     console.print(table)
     for name, path in found.items():  # under the table, where a long path stays whole
-        where = f"{name}: {printable(path, LONGEST_MESSAGE)}"
-        console.print(where, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()
