@@ -22,7 +22,7 @@ from jtrack import backbones, devices, run, trackers
 from jtrack.benchmark import mask_measures
 from jtrack.cli.track import prepare
 from jtrack.components import motion, scale
-from jtrack.components.salience import View
+from jtrack.components.salience import Extracted
 from jtrack.data import synthetic
 from jtrack.learning import bayes_filter, incremental_svm, saliency_filter
 from jtrack.run import segmentation
@@ -36,8 +36,8 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     """Milliseconds of each part of a frame."""
     net = backbones.get(name, precision=devices.usable_precision(precision))
     config, values = trackers.profile("cnn_svm", profile, name)
-    numbers = jax.tree.map(jnp.asarray, as_arrays(values))
-    params = {"backbone": net.random_params(0, taps=(config.features.layer,)), "tracker": numbers}
+    hyper = jax.tree.map(jnp.asarray, as_arrays(values))
+    params = {"backbone": net.random_params(0, taps=(config.features.layer,)), "tracker": hyper}
     tracker = cnn_svm.cnn_svm(net, config)
     clip = synthetic.clip(frames=2)
     frame = to_frame(next(iter(clip.frames)), canvas_of(clip.frames.size))
@@ -45,8 +45,8 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     assert tracker.learn is not None
     learn = tracker.learn
     state = jax.jit(tracker.init)(params, key, frame, box)
-    candidates = cnn_svm.candidates_around(
-        key, state.centre, state.size, config.candidates, numbers.position_deviation, frame.size
+    candidates = cnn_svm.same_size_candidates(
+        key, state.box, config.candidates, hyper.position_deviation, frame.size
     )
     # Random weights may find no positive candidate; the cost is that of a frame in which all are.
     some = candidates[: 1 if config.saliency is None else config.saliency.back_projected]
@@ -55,34 +55,34 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     labels = jnp.full(state.labels.shape, -1.0).at[0].set(1)
     ready = state._replace(features=features, labels=labels)
 
-    def view(params: dict, frame: Frame) -> View:
-        region = cnn_svm.region_around(state.centre, state.size, numbers.margin)
-        return config.features.view(net, params["backbone"], frame, region)
+    def extract(params: dict, frame: Frame) -> Extracted:
+        region = cnn_svm.region_around(state.box, hyper.margin)
+        return config.features.extract(net, params["backbone"], frame, region)
 
     def timed(work: Callable[..., Any], *args: Any) -> float:
         return timing.timed(work, *args, turns=turns).clock
 
     rows = {
         f"describing {candidates.shape[0]} candidates": timed(
-            lambda params, frame: view(params, frame).describe(candidates), params, frame
+            lambda params, frame: extract(params, frame).describe(candidates), params, frame
         ),
         "a whole frame without learning": timed(tracker.step, params, state, frame),
         f"learning {config.samples} samples": timed(lambda state: learn(params, state), ready),
     }
     if config.saliency is not None:
         cells, model = config.saliency.grid, state.saliency
-        cell = numbers.region * motion.side(state.size) / cells
-        window = saliency_filter.window_around(state.centre, cell, cells)
+        cell = hyper.region * motion.side(state.box[2:]) / cells
+        window = saliency_filter.window_around(boxes.centre(state.box), cell, cells)
 
         def salient(params: dict, frame: Frame) -> jax.Array:
             valid = jnp.ones(some.shape[0], jnp.bool_)
-            return view(params, frame).salience(some, valid, weights, window, cells)
+            return extract(params, frame).salience(some, valid, weights, window, cells)
 
         def filtering(salient: jax.Array) -> jax.Array:
-            places = (boxes.centre(candidates) - state.centre[None])[:, ::-1] / cell
+            places = (boxes.centre(candidates) - boxes.centre(state.box)[None])[:, ::-1] / cell
             counted = jnp.linspace(1, 0, candidates.shape[0])
-            prior = saliency_filter.predict(model, places, counted, numbers.motion / cell)
-            likelihood = saliency_filter.likelihood(model, salient, state.size[::-1] / cell)
+            prior = saliency_filter.predict(model, places, counted, hyper.motion / cell)
+            likelihood = saliency_filter.likelihood(model, salient, state.box[2:][::-1] / cell)
             return bayes_filter.update(prior, likelihood)
 
         rows[f"saliency of {some.shape[0]} candidates, by itself"] = timed(salient, params, frame)
@@ -90,9 +90,9 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     if config.scale is not None:
 
         def follow(state: cnn_svm.State, frame: Frame) -> Any:
-            box = boxes.from_centre(state.centre, state.size)
-            rates = {"regularisation": numbers.scale_regularisation} | {
-                "learning_rate": numbers.scale_learning_rate
+            box = state.box
+            rates = {"regularisation": hyper.scale_regularisation} | {
+                "learning_rate": hyper.scale_learning_rate
             }
             return scale.follow(config.scale, state.scale, frame, box, jnp.ones((), bool), **rates)
 

@@ -35,12 +35,12 @@ FRAMES = 40  # of the clip that are tracked
 def parts(profile: str) -> None:
     """Prints the time of each part of a frame."""
     config, values = trackers.profile("deeptrack", profile)
-    numbers = jax.tree.map(jnp.asarray, as_arrays(values))
+    hyper = jax.tree.map(jnp.asarray, as_arrays(values))
     clip = synthetic.clip(frames=2)
     image = next(iter(clip.frames))
     frame, box = to_frame(image, canvas_of(clip.frames.size)), jnp.asarray(clip.boxes[0], jnp.float32)
     key = jax.random.key(0)
-    net, params = backbones.get("none"), {"backbone": {}, "tracker": numbers}
+    net, params = backbones.get("none"), {"backbone": {}, "tracker": hyper}
     tracker = deeptrack.deeptrack(net, config)
     begin = jax.jit(lambda frame: tracker.init(params, key, frame, box))
     start = time.perf_counter()
@@ -58,9 +58,9 @@ def parts(profile: str) -> None:
         return cue_patches.patches_of(cues, windows, box)
 
     cues = jax.jit(cues_of)(frame)
-    position = jnp.clip(numbers.position_share * box[3], *numbers.position_limit)
-    candidates = deeptrack.candidates_around(
-        key, box, config.candidates, position, numbers.scale_deviation, frame.size
+    position = jnp.clip(hyper.position_share * box[3], *hyper.position_limit)
+    candidates = deeptrack.clipped_candidates(
+        key, box, config.candidates, position, hyper.scale_deviation, frame.size
     )
 
     def scores(precision: str) -> Callable[..., Any]:
@@ -77,12 +77,12 @@ def parts(profile: str) -> None:
 
     def loss(state: deeptrack.State) -> jax.Array:
         batch = deeptrack.draw_batch(
-            key, state.positives, state.negatives, state.time, count=config.batch, decay=numbers.decay
+            key, state.positives, state.negatives, state.time, count=config.batch, decay=hyper.decay
         )
         outputs = cue_network.output(state.network, batch.patches)
-        return iterative_sgd.loss(outputs, batch, deeptrack.rates(numbers))
+        return iterative_sgd.loss(outputs, batch, deeptrack.rates(hyper))
 
-    endless = params | {"tracker": numbers._replace(tolerance=jnp.float32(0))}
+    endless = params | {"tracker": hyper._replace(tolerance=jnp.float32(0))}
     short = deeptrack.deeptrack(net, dataclasses.replace(config, budget=CYCLES))
     assert short.learn is not None
     train = short.learn

@@ -25,7 +25,7 @@ from bench.timing import timed
 from jtrack import backbones, data, devices, trackers
 from jtrack.benchmark import metrics
 from jtrack.cli.track import prepare
-from jtrack.components import features
+from jtrack.components import features, motion
 from jtrack.data import Sequence, synthetic
 from jtrack.learning import heat_map_net, map_selection
 from jtrack.learning.caffe_sgd import Rates
@@ -115,7 +115,7 @@ def profile_of_learning(
     config: fcnt.Config, tracker: Tracker, params: dict, state: fcnt.State
 ) -> dict[str, float]:
     """Milliseconds of the parts that the small networks take."""
-    head, memory, numbers = state.specific, state.memory, params["tracker"]
+    head, memory, hyper = state.specific, state.memory, params["tracker"]
     assert head is not None and memory is not None and tracker.learn is not None
     learn = tracker.learn
     yes, no = jnp.asarray(True), jnp.asarray(False)
@@ -125,8 +125,8 @@ def profile_of_learning(
         return timed(lambda state: learn(params, state), due).clock
 
     maps, target = memory.first.maps, memory.first.target
-    rates = Rates(numbers.learning_rate[0], numbers.momentum[0], numbers.decay)
-    selection = Rates(numbers.selection_rate, numbers.selection_momentum, numbers.selection_decay[0])
+    rates = Rates(hyper.learning_rate[0], hyper.momentum[0], hyper.decay)
+    selection = Rates(hyper.selection_learning_rate, hyper.selection_momentum, hyper.selection_decay[0])
     rounds, count = config.selection_iterations, config.first_iterations
     samples = heat_map_net.Samples(maps[None], target[None], jnp.ones((1, *config.grid)))
     return {
@@ -155,7 +155,7 @@ def taps(name: str, layers: list[str], profile: str, root: Path, sequences: list
     print("| Layer | | maps | half | overlap | centre error | beside |\n" + "| --- " * 7 + "|", flush=True)
     for layer in layers:
         alone = dataclasses.replace(
-            config, specific=None, general=layer, scale=fcnt.GatedCandidates(), info=True
+            config, specific=None, general=layer, candidate_scales=motion.GatedCandidates(), info=True
         )
         params = {"backbone": weights, "tracker": jax.tree.map(jnp.asarray, as_arrays(values))}
         tracker = fcnt.fcnt(backbone, alone)
@@ -199,14 +199,14 @@ def half(backbone: backbones.Backbone, config: fcnt.Config, params: dict, sequen
 
     @jax.jit
     def worth(params: dict, frame: Frame, box: Box) -> jax.Array:
-        numbers = params["tracker"]
+        hyper = params["tracker"]
         region = boxed(box)
         maps = maps_of(backbone, config, params["backbone"], frame, region)["general"]
         target, _ = heat_map.label(box, region, config.grid, edge=config.label_edge)
-        maps = maps - numbers.centring * maps.mean((0, 1), keepdims=True)
-        gain = numbers.spectral_norm[1] / (heat_map_net.spectral_norm(maps) * config.weight**0.5)
-        rate = config.weight * numbers.selection_rate
-        rates = Rates(rate, numbers.selection_momentum, numbers.selection_decay[1])
+        maps = maps - hyper.centring * maps.mean((0, 1), keepdims=True)
+        gain = hyper.spectral_norm[1] / (heat_map_net.spectral_norm(maps) * config.weight**0.5)
+        rate = config.weight * hyper.selection_learning_rate
+        rates = Rates(rate, hyper.selection_momentum, hyper.selection_decay[1])
         net, _ = map_selection.train(
             jax.random.key(0), maps * gain, target, rates, config.selection_iterations
         )

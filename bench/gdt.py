@@ -27,10 +27,10 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     """Milliseconds of each part of a frame; the first frame's in seconds."""
     net = backbones.get(name, precision=devices.usable_precision(precision))
     config, values = trackers.profile("gdt", profile, name)
-    numbers = jax.tree.map(jnp.asarray, as_arrays(values))
+    hyper = jax.tree.map(jnp.asarray, as_arrays(values))
     feature = config.features.feature
     taps = (feature.tap, *(("fc6", "fc7") if feature.own else ()))
-    params = {"backbone": net.cast_params(net.random_params(0, taps=taps)), "tracker": numbers}
+    params = {"backbone": net.cast_params(net.random_params(0, taps=taps)), "tracker": hyper}
     tracker = gdt.gdt(net, config)
     clip = synthetic.clip(frames=2)
     frame = to_frame(next(iter(clip.frames)), canvas_of(clip.frames.size))
@@ -42,8 +42,8 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     start = time.perf_counter()
     jax.block_until_ready(init(params, key, frame, box))
     warm = time.perf_counter() - start
-    scales = gdt.pyramid_scales(box, numbers.scale_step)
-    radius, limit = gdt.search_radius(box[2:], numbers.radius), config.features.limit(box[2:])
+    scales = gdt.pyramid_scales(box, hyper.scale_step)
+    radius, limit = gdt.search_radius(box[2:], hyper.radius), config.features.limit(box[2:])
     candidates = gdt.spiral_candidates(box, config.candidates, radius, scales, frame.size, limit)
 
     def describe(params: dict, frame: Any, wanted: Any) -> Any:

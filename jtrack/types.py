@@ -109,7 +109,7 @@ class Step(Protocol):
           frame: this frame.
 
         Returns:
-          The state, of the same shapes and types, and what is said of the frame. Finite on any frame: on a
+          The state, of the same shapes and types, and the output for the frame. Finite on any frame: on a
           hopeless one the last box is kept and `lost` is set.
         """
 
@@ -118,7 +118,7 @@ class Learn(Protocol):
     """Learns what is rare and heavy."""
 
     def __call__(self, params: TrackerParams, state: Any, /) -> Any:
-        """Learns from what `Step` has laid ready.
+        """Learns from the samples that `Step` left in the state.
 
         Args:
           params: as of `Init`.
@@ -180,8 +180,8 @@ class Profile[C, H](NamedTuple):
             if name not in known:
                 raise unknown_name("field of the profile", name, sorted(known))
         inside = {name: value for name, value in changes.items() if name in structure}
-        numbers = {name: value for name, value in changes.items() if name not in structure}
-        return Profile(dataclasses.replace(config, **inside), hyper._replace(**numbers))
+        others = {name: value for name, value in changes.items() if name not in structure}
+        return Profile(dataclasses.replace(config, **inside), hyper._replace(**others))
 
 
 def variant[**P, C, H](
@@ -208,11 +208,12 @@ def as_arrays(hyper: Any, dtype: Any = np.float32) -> Any:
     The arrays are NumPy's: this touches no device.
 
     Args:
-      hyper: a NamedTuple of floats and tuples of floats.
+      hyper: a NamedTuple of floats and tuples of floats. A tuple has as many as the field's default; where
+        that is (), any number.
       dtype: of the arrays.
 
     Raises:
-      JtrackError: one is no number, or NaN.
+      JtrackError: one is no number, or NaN; or there are too many or too few.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, value in hyper._asdict().items():
@@ -223,8 +224,8 @@ def as_arrays(hyper: Any, dtype: Any = np.float32) -> Any:
             array = np.asarray(None)
         if array.size and array.dtype.kind not in "iuf":
             raise JtrackError(f"{name} is {value!r}: it must be a number, or several")
-        if array.ndim != len(shape):
-            count = "several numbers" if shape else "one number"
+        if array.ndim != len(shape) or (shape not in ((0,), array.shape)):
+            count = f"{shape[0] or 'several'} numbers" if shape else "one number"
             raise JtrackError(f"{name} is {value!r}: it must be {count}")
         arrays[name] = array.astype(dtype)
         if np.isnan(arrays[name]).any():

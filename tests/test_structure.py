@@ -102,7 +102,8 @@ def test_no_other_code_names_a_tracker():
             ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)
         }
         texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} - docs
-        words = {word for text in texts if isinstance(text, str) for word in re.findall(r"\w+", text)}
+        words = {word for text in texts if isinstance(text, str) for word in re.findall(r"[\w-]+", text)}
+        words = {word.lower().replace("-", "_") for word in words}
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         for node in ast.walk(tree):

@@ -101,6 +101,7 @@ _STAGES = Stages(
     box_size=(227, 227),
     region="relu5",
     region_size=(515, 515),
+    pooled=True,
     fc6="relu6",
 )
 _TORCHVISION_STAGES = _STAGES._replace(box_size=(224, 224), region_size=(511, 511))

@@ -77,9 +77,9 @@ class Stages(NamedTuple):
     box_size: tuple[int, int]  # (height, width) of that image
     region: str  # the map of a region of the frame that boxes are cut from
     region_size: tuple[int, int]  # (height, width) of the image of a region of four sides of the target
-    fc6: str | None = (
-        None  # the first fully connected layer after its ReLU, on images of `Preprocessing.size`
-    )
+    # `box` is the maximum of `region` over 3 x 3 cells with stride 2, so that boxes may be cut from `region`.
+    pooled: bool = False
+    fc6: str | None = None  # the first fully connected layer, after its ReLU, on `Preprocessing.size`
 
 
 class Architecture(NamedTuple):

@@ -5,15 +5,17 @@ from typing import NamedTuple
 from jtrack import backbones
 from jtrack.names import match
 
+CELLS = 6  # a box's map is averaged to so many cells a side: those of AlexNet's pool5
+
 
 class Feature(NamedTuple):
     """What of a network the head stands on: the map of a box's image, as `fc_head.pool` flattens it."""
 
     tap: str  # layer
     size: tuple[int, int]  # (height, width) of a box's image
-    cells: int = 6  # the map is averaged to so many cells a side
     stride: int = 16  # pixels of the image between cells of the layer's map
-    pools: str | None = None  # the layer of half that stride whose 3 x 3 maxima it is, if it is that
+    # The layer of half that stride that it is pooled from, if it is a maximum over 3 x 3 cells with stride 2.
+    pooled_from: str | None = None
     own: bool = False  # whether the network has an fc6 for this map, with which the head begins
 
 
@@ -32,18 +34,17 @@ def feature_of(backbone: str) -> Feature:
     """
     net = backbones.get(match("network for objectness", backbone, networks()))
     assert net.stages is not None
-    box, region = net.stages.box, net.stages.region
-    pooled = box != region
+    stages = net.stages
     return Feature(
-        box,
-        net.stages.box_size,
-        stride=net.stride(box),
-        pools=region if pooled else None,
-        own=pooled and net.stages.fc6 is not None,
+        stages.box,
+        stages.box_size,
+        stride=net.stride(stages.box),
+        pooled_from=stages.region if stages.pooled else None,
+        own=stages.pooled and stages.fc6 is not None,
     )
 
 
 def width_of(backbone: str) -> int:
     """D: how many numbers the head takes of a network."""
     feature = feature_of(backbone)
-    return feature.cells**2 * backbones.get(backbone).map_shape(feature.tap, feature.size)[-1]
+    return CELLS**2 * backbones.get(backbone).map_shape(feature.tap, feature.size)[-1]

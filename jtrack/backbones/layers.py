@@ -63,18 +63,18 @@ def convolve_blocks(x: Array, kernel: Array, stride: int, padding: int) -> Array
     """`convolve`, computed with every block of `stride` by `stride` pixels as one pixel of more channels."""
     count, *sides, channels = x.shape
     size = kernel.shape[0]
-    reach = -(-size // stride)  # blocks that the kernel covers
-    blocks = [(side + 2 * padding - size) // stride + reach for side in sides]
+    span = -(-size // stride)  # blocks that the kernel covers
+    blocks = [(side + 2 * padding - size) // stride + span for side in sides]
     # What no window covers is cut off, by a negative padding.
     after = [each * stride - side - padding for each, side in zip(blocks, sides, strict=True)]
     zero = jnp.zeros((), x.dtype)
     x = lax.pad(x, zero, [(0, 0, 0), *((padding, each, 0) for each in after), (0, 0, 0)])
     x = x.reshape(count, blocks[0], stride, blocks[1], stride, channels).swapaxes(2, 3)
-    beyond = (0, reach * stride - size)
+    beyond = (0, span * stride - size)
     kernel = jnp.pad(kernel, (beyond, beyond, (0, 0), (0, 0)))
-    kernel = kernel.reshape(reach, stride, reach, stride, channels, -1).swapaxes(1, 2)
+    kernel = kernel.reshape(span, stride, span, stride, channels, -1).swapaxes(1, 2)
     depth = stride * stride * channels
-    return convolve(x.reshape(count, *blocks, depth), kernel.reshape(reach, reach, depth, -1), 1, 0)
+    return convolve(x.reshape(count, *blocks, depth), kernel.reshape(span, span, depth, -1), 1, 0)
 
 
 class Conv(nnx.Module):

@@ -148,7 +148,7 @@ def evaluated(
 
 def ours(bound: BoundTracker) -> EvaluatedTracker:
     """A tracker of jtrack."""
-    numbers = {
+    hyper = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist()
         for path, leaf in jax.tree_util.tree_leaves_with_path(bound.params["tracker"])
     }
@@ -158,7 +158,7 @@ def ours(bound: BoundTracker) -> EvaluatedTracker:
     ready: set[tuple[Tracker, tuple[int, int]]] = set()
     return EvaluatedTracker(
         label=facts | {"code": code_digest(bound.name, _file_of(bound.row))} | _numerics(),
-        about={"config": str(bound.config), "numbers": numbers},
+        about={"config": str(bound.config), "hyper": hyper},
         deterministic=draws_nothing(bound),
         start=lambda seed: _Stream(bound, params, seed, ready),
         bound=bound,

@@ -59,9 +59,10 @@ def patches_of(image: Array, windows: Box, box: Box, *, region: float = 5.0, con
     """
     windows = boxes.scale_about_centre(windows, context)
     around = boxes.scale_about_centre(box, region)
-    unit = SIDE / (context * box[2:])
+    pixels_per_unit = SIDE / (context * box[2:])
     within = jnp.concatenate(
-        [(windows[:, :2] - around[None, :2]) * unit[None], windows[:, 2:] * unit[None]], axis=-1
+        [(windows[:, :2] - around[None, :2]) * pixels_per_unit[None], windows[:, 2:] * pixels_per_unit[None]],
+        axis=-1,
     )
     whole = Frame(image, jnp.array(image.shape[:2], jnp.int32))
     return jax.vmap(lambda window: crop(whole, window, (SIDE, SIDE)))(within)

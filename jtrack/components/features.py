@@ -15,7 +15,7 @@ from jax import lax
 
 from jtrack import checks
 from jtrack.backbones import Backbone, Params
-from jtrack.backbones.box_feature import Feature
+from jtrack.backbones.box_feature import CELLS, Feature
 from jtrack.components import samples
 from jtrack.learning import fc_head
 from jtrack.types import Array, Box, Frame
@@ -62,6 +62,7 @@ class Patches:
     """Every box is an image of its own."""
 
     feature: Feature
+    first_size = None  # the first frame has no region either
 
     def describe(
         self,
@@ -73,15 +74,15 @@ class Patches:
         size: float | None = None,
         rotations: Array | None = None,
     ) -> Describe:
-        """How boxes of a frame are described: see `Region.describe`. Each box turns about its own middle."""
+        """As of `Region`, but each box is rotated about its own middle."""
         del box, scales, size
         feature = self.feature
 
-        def describe(level: Any, wanted: Box) -> Array:
-            angles = None if rotations is None else jnp.full(len(wanted), rotations[level])
-            images = images_of(frame, wanted, feature.size, angles)
+        def describe(level: Any, candidates: Box) -> Array:
+            angles = None if rotations is None else jnp.full(len(candidates), rotations[level])
+            images = images_of(frame, candidates, feature.size, angles)
             maps = backbone.apply(weights, images, (feature.tap,))[feature.tap]
-            return fc_head.pool(maps, feature.cells, normalised=not feature.own)
+            return fc_head.pool(maps, CELLS, normalised=not feature.own)
 
         return describe
 
@@ -90,10 +91,10 @@ class Patches:
         del size
         return None
 
-    def seen(self, wanted: Box, box: Box) -> Array:
+    def covers(self, candidates: Box, box: Box) -> Array:
         """Which boxes [N, 4] can be described: all."""
         del box
-        return jnp.ones(len(wanted), jnp.bool_)
+        return jnp.ones(len(candidates), jnp.bool_)
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ class Region:
           box: [4] that the region is around.
           scales: [S] of the region.
           size: of the region over the box; None for that of a later frame.
-          rotations: [S], radians, one a scale: the region is turned about its middle, and boxes are those of
-            the turned picture.
+          rotations: [S], radians, one a scale: the region is rotated about its middle, and boxes are those of
+            the rotated image.
         """
         feature, stride = self.feature, dense_stride(self.feature)
         grown = region_size(feature, self.size if size is None else size)
@@ -141,14 +142,14 @@ class Region:
         # Pixels that the cells stand for.
         span = backbone.map_shape(feature.tap, feature.size)[0] * feature.stride
 
-        def describe(level: Any, wanted: Box) -> Array:
+        def describe(level: Any, candidates: Box) -> Array:
             map_, window = maps[level], windows[level]
             middle = (jnp.asarray(map_.shape[:2], box.dtype) - 1) / 2
             pixels = jnp.asarray(grown, box.dtype)[None] / window[None, :1:-1]  # of the image, a pixel (y, x)
-            apart = (boxes.centre(wanted) - boxes.centre(window)[None])[:, ::-1] * pixels
-            relative = wanted[:, :1:-1] * pixels / jnp.asarray(feature.size, box.dtype)[None]
-            steps = relative * (span / feature.cells / stride)
-            cut = roi.bilinear(map_, middle[None] + apart / stride, steps, feature.cells)
+            apart = (boxes.centre(candidates) - boxes.centre(window)[None])[:, ::-1] * pixels
+            relative = candidates[:, :1:-1] * pixels / jnp.asarray(feature.size, box.dtype)[None]
+            steps = relative * (span / CELLS / stride)
+            cut = roi.bilinear(map_, middle[None] + apart / stride, steps, CELLS)
             return fc_head.pool(cut, None, normalised=not feature.own)
 
         return describe
@@ -157,13 +158,13 @@ class Region:
         """How far a candidate's middle may be from the last one (x, y), for a target of this size (w, h)."""
         return (self.size - 1) / 2 * size
 
-    def seen(self, wanted: Box, box: Box) -> Array:
+    def covers(self, candidates: Box, box: Box) -> Array:
         """Which boxes [N, 4] lie in the region around a box [4], but for a tenth of their sides."""
-        return samples.mostly_inside(wanted, boxes.scale_about_centre(box, self.size))
+        return samples.mostly_inside(candidates, boxes.scale_about_centre(box, self.size))
 
 
 def images_of(frame: Frame, windows: Box, size: tuple[int, int], rotations: Array | None) -> Array:
-    """Images [N, h, w, 3] of windows [N, 4], turned by as many radians; None turns none."""
+    """Images [N, h, w, 3] of windows [N, 4], rotated by as many radians; None rotates none."""
     if rotations is None:
         return jax.vmap(lambda window: crop(frame, window, size))(windows)
     return jax.vmap(lambda window, angle: crop_rotated(frame, window, size, angle))(windows, rotations)
@@ -178,14 +179,14 @@ def region_size(feature: Feature, size: float) -> tuple[int, int]:
 
 def dense_stride(feature: Feature) -> int:
     """Pixels between cells of the map that boxes are cut from; a pooled layer is taken without its stride."""
-    return feature.stride if feature.pools is None else feature.stride // 2
+    return feature.stride if feature.pooled_from is None else feature.stride // 2
 
 
 def dense_maps(backbone: Backbone, feature: Feature, weights: Params, images: Array) -> Array:
     """Maps [S, h, w, C] that boxes are cut from."""
-    if feature.pools is None:
+    if feature.pooled_from is None:
         return backbone.apply(weights, images, (feature.tap,))[feature.tap]
-    maps = backbone.apply(weights, images, (feature.pools,))[feature.pools]
+    maps = backbone.apply(weights, images, (feature.pooled_from,))[feature.pooled_from]
     for axis in (1, 2):
         count = maps.shape[axis] - 2
         maps = functools.reduce(

@@ -13,6 +13,8 @@ from jtrack.vision import boxes
 from jtrack.vision.crop import BORDERS
 
 GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
+SPIRAL = 0.75
+RELEASED_SIDE = 64.0  # pixels: the side of a target of scale 1 in the released code of FCNT
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,57 @@ class ReleasedDiagonalRegion:
         # Of pixels counted from 1.
         middle, half = jnp.round(boxes.centre(box) + 1), jnp.round(exact[2:] / 2)
         return jnp.concatenate([middle - half - 1, 2 * half + 1])
+
+
+@dataclass(frozen=True)
+class SameScale:
+    """Candidates have the last size."""
+
+    at_first = False  # whether candidates differ in scale from the first frame on
+
+    def later(self, scaling: Array, least: Array, width: Array, gates: Array, at_gate: Array) -> Array:
+        """Whether candidates differ in scale from the next frame on () bool.
+
+        Args:
+          scaling: () bool: whether they do so far.
+          least: () the least confidence of all frames so far.
+          width: () pixels of the target in the first frame.
+          gates: [4] of `scale_opens`.
+          at_gate: () bool: whether this is the frame at which the gates are asked.
+        """
+        del least, width, gates, at_gate
+        return scaling
+
+
+@dataclass(frozen=True)
+class ScaledCandidates(SameScale):
+    """Candidates differ in scale from the first frame on."""
+
+    at_first = True
+
+
+@dataclass(frozen=True)
+class GatedCandidates(SameScale):
+    """Candidates differ in scale from one frame on, if `scale_opens` then: the released code of FCNT."""
+
+    def later(self, scaling: Array, least: Array, width: Array, gates: Array, at_gate: Array) -> Array:
+        """As of `SameScale`."""
+        return scaling | (scale_opens(least, width, gates) & at_gate)
+
+
+def scale_opens(least_confidence: Array, width: Array, gates: Array) -> Array:
+    """Whether the search for scale may begin () bool, by the released rule of FCNT.
+
+    Args:
+      least_confidence: () of all frames so far.
+      width: () pixels of the target in the first frame.
+      gates: [4] least confidences that open the search for any, large and small targets; above the last one
+        it stays closed for targets of middle size.
+    """
+    any_size, large, small, closed = gates
+    opened = (least_confidence > any_size) & (least_confidence <= closed)
+    opened = opened | ((least_confidence > large) & (width / RELEASED_SIDE > 0.6))
+    return opened | ((least_confidence > small) & (width / RELEASED_SIDE < 0.3))
 
 
 def extent(frame_size: Array, dtype: jax.typing.DTypeLike) -> Array:
@@ -137,13 +190,13 @@ def candidates_around(
     return boxes.from_centre(keep_in_frame(boxes.centre(drawn), frame_size), sizes)
 
 
-def spiral(count: int, *, power: float = 0.75) -> np.ndarray:
+def spiral(count: int) -> np.ndarray:
     """Places (x, y) [count, 2] in the unit circle on a spiral of golden angles, denser in the middle.
 
-    The first is the middle. `power` 0.5 would be even.
+    The first is the middle. The distance grows with the power SPIRAL of the number; 1/2 would be even.
     """
     order = np.arange(count)
-    distance = (order / max(count - 1, 1)) ** power
+    distance = (order / max(count - 1, 1)) ** SPIRAL
     directions = np.stack([np.cos(GOLDEN_ANGLE * order), np.sin(GOLDEN_ANGLE * order)], axis=1)
     places: np.ndarray = distance[:, None] * directions
     return places

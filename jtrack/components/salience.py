@@ -1,7 +1,7 @@
 """Features of boxes, and which pixels make a linear classifier take them for the target.
 
-Boxes are described one by one (`Patches`), or cut from the map of a region that holds them all (`Region`);
-what the classifier finds salient is projected back the same way.
+Boxes are described one by one (`ProjectedPatches`), or cut from the map of a region that holds them all
+(`ProjectedRegion`); what the classifier finds salient is projected back the same way.
 """
 
 import dataclasses
@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jtrack import checks
 from jtrack.backbones import Backbone, Params
 from jtrack.learning import saliency
 from jtrack.types import Array, Box, Frame
-from jtrack.vision import boxes, roi
+from jtrack.vision import roi
 from jtrack.vision.crop import crop
 from jtrack.vision.resize import resize
 
@@ -25,8 +24,8 @@ from jtrack.vision.resize import resize
 FORWARD, BACKWARD = 32, 8
 
 
-class View(NamedTuple):
-    """What can be asked of a frame: how boxes are described and what the classifier finds salient."""
+class Extracted(NamedTuple):
+    """The features of a frame, as two functions: of boxes, and of what the classifier finds salient."""
 
     describe: Callable[[Box], Array]  # boxes [N, 4] -> features [N, D]
     # (boxes [N, 4], which count [N] bool, the classifier's weights [D], window [4], cells a side) -> [G, G]
@@ -34,37 +33,22 @@ class View(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Patches:
+class ProjectedPatches:
     """Each candidate is an image of its own."""
 
     layer: str  # of the network
     cells: int | None  # its map is averaged to so many cells a side; None takes it as it is
     input_size: tuple[int, int]  # (h, w) of a candidate's image
-    context: int = 0  # pixels of that image around the candidate's box (R-CNN: 16)
 
     def __post_init__(self) -> None:
         checks.size(self, "input_size")
-        checks.require(
-            0 <= 2 * self.context < min(self.input_size),
-            f"context of a patch is {self.context}: twice that must be less than the input_size "
-            f"{self.input_size}",
-        )
 
-    def windows(self, candidates: Box) -> Box:
-        """What is cut out for boxes [N, 4]: the box, and the context around it."""
-        if not self.context:
-            return candidates
-        width_height = np.array(self.input_size[::-1])
-        around = width_height / (width_height - 2 * self.context)
-        return boxes.scale_about_centre(candidates, jnp.asarray(around, candidates.dtype)[None])
-
-    def view(self, backbone: Backbone, weights: Params, frame: Frame, region: Box) -> View:
-        """How a frame is looked at; the region [4] is not asked for."""
+    def extract(self, backbone: Backbone, weights: Params, frame: Frame, region: Box) -> Extracted:
+        """Extracts the features of a frame; the region [4] is not needed."""
         del region
 
         def images(candidates: Box) -> Array:
-            windows = self.windows(candidates)
-            return jax.vmap(lambda window: crop(frame, window, self.input_size))(windows)
+            return jax.vmap(lambda box: crop(frame, box, self.input_size))(candidates)
 
         def vectors(net: Backbone, images: Array) -> Array:
             maps = net.apply(weights, images, (self.layer,))[self.layer]
@@ -81,13 +65,13 @@ class Patches:
 
             maps = in_batches(project, images(candidates), BACKWARD)
             grid = (cells, cells)
-            return saliency.aggregate(maps, self.windows(candidates), valid, window, grid, frame.size)
+            return saliency.aggregate(maps, candidates, valid, window, grid, frame.size)
 
-        return View(describe, salience)
+        return Extracted(describe, salience)
 
 
 @dataclass(frozen=True)
-class Region:
+class ProjectedRegion:
     """One pass over a region describes all candidates: their cells are cut from its map."""
 
     layer: str  # of the network
@@ -98,8 +82,8 @@ class Region:
         checks.size(self, "input_size")
         checks.at_least(1, self, "cells")
 
-    def view(self, backbone: Backbone, weights: Params, frame: Frame, region: Box) -> View:
-        """How a frame is looked at, in one pass over the region [4]."""
+    def extract(self, backbone: Backbone, weights: Params, frame: Frame, region: Box) -> Extracted:
+        """Extracts the features of a frame in one pass over the region [4]."""
 
         def network(image: Array) -> Array:
             return _exact(backbone).apply(weights, image[None], (self.layer,))[self.layer][0]
@@ -110,12 +94,12 @@ class Region:
             return roi.average(maps, region, candidates, self.cells).reshape(candidates.shape[0], -1)
 
         def salience(candidates: Box, valid: Array, classifier: Array, window: Box, cells: int) -> Array:
-            def wanted(candidate: Box, counts: Array) -> Array:
+            def seed_of(candidate: Box, counts: Array) -> Array:
                 described, adjoint = jax.vjp(lambda maps: cut(maps, candidate[None])[0], maps)
                 sent: Array = adjoint(saliency.seed(described, classifier) * counts)[0]
                 return sent
 
-            seeds = jax.vmap(wanted)(candidates, valid.astype(maps.dtype)).max(axis=0)
+            seeds = jax.vmap(seed_of)(candidates, valid.astype(maps.dtype)).max(axis=0)
             (gradient,) = backward(seeds)
             found = jnp.abs(gradient).max(axis=-1)
             grid = (cells, cells)
@@ -124,7 +108,7 @@ class Region:
             )
             return pasted * saliency.union(candidates, valid, window, grid)
 
-        return View(lambda candidates: cut(maps, candidates), salience)
+        return Extracted(lambda candidates: cut(maps, candidates), salience)
 
 
 def _exact(backbone: Backbone) -> Backbone:

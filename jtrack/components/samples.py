@@ -1,4 +1,4 @@
-"""Boxes on a target and beside it, from which a model of its looks is learnt."""
+"""Boxes on a target and beside it, from which a model of its appearance is learnt."""
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def labelled(near: Box, far: Box, target: Box, overlap: Array) -> tuple[Box, Arr
 
     Returns:
       The boxes, and +1 for those of the first that overlap the target by more than `overlap[0]`, -1 for
-      those of the others that overlap it by less than `overlap[1]`, 0 for what would not tell.
+      those of the others that overlap it by less than `overlap[1]`, 0 for boxes in between.
     """
     drawn = jnp.concatenate([near, far])
     shares = boxes.iou(drawn, target[None])
@@ -63,7 +63,7 @@ def labelled(near: Box, far: Box, target: Box, overlap: Array) -> tuple[Box, Arr
 
 
 def mostly_inside(samples: Box, region: Box) -> Array:
-    """Which boxes [N, 4] lie in a region [4] but for a tenth of their sides: beyond it nothing is seen."""
+    """Which boxes [N, 4] lie in a region [4] but for a tenth of their sides."""
     slack = 0.1 * samples[:, 2:]
     low = samples[:, :2] + slack >= region[None, :2]
     high = samples[:, :2] + samples[:, 2:] - slack <= (region[:2] + region[2:])[None]
@@ -90,7 +90,7 @@ def beside(
     key: Key,
     box: Box,
     count: int,
-    reach: float,
+    margin: float,
     *,
     candidates: Box | None = None,
     scores: Array | None = None,
@@ -105,14 +105,14 @@ def beside(
       key: a PRNG key.
       box: [4] the target.
       count: how many.
-      reach: how far the others are from the target at most, over its sides.
+      margin: how far the others are from the target at most, over its sides.
       candidates: [N, 4] of the frame; None if it has none.
       scores: [N] of the candidates.
       hard: how many are those of the candidates with the highest scores; the rest is drawn.
     """
     spread_key, choice_key = jax.random.split(key)
     shift = jax.random.uniform(spread_key, (4 * count, 2), box.dtype, minval=-1, maxval=1)
-    shift = shift * jnp.abs(shift) * (box[2:] * (2 * reach) / 2)[None]
+    shift = shift * jnp.abs(shift) * (box[2:] * (2 * margin) / 2)[None]
     others = jnp.concatenate([box[None, :2] + shift, jnp.broadcast_to(box[2:], shift.shape)], axis=-1)
     every = others if candidates is None else jnp.concatenate([candidates, others])
     first = len(every) - len(others)  # as many candidates

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import jax.numpy as jnp
+import numpy as np
 
 from jtrack import checks
 from jtrack.components import update
@@ -50,6 +51,15 @@ class Pyramid:
     def __post_init__(self) -> None:
         check_scales(self)
         checks.size(self, "size")
+
+    def for_target(self, target: np.ndarray) -> "Pyramid":
+        """The same scales: no shape follows the target."""
+        del target
+        return self
+
+    def sides(self, target: Array, factor: Array) -> Array:
+        """Sides (w, h) [2] of the patch of a target (w, h) that has grown by a factor ()."""
+        return target * factor * CONTEXT
 
     def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
         """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""

@@ -72,6 +72,6 @@ class GotTracker(Tracker):
     def update(self, image: Any) -> np.ndarray:
         """The box [4] in the next frame; where the tracker finds none, the one before."""
         assert self._session is not None, "init comes first"
-        said = self._session.update(np.asarray(image)).box
-        self._box = said if np.isfinite(said).all() else self._box
+        box = self._session.update(np.asarray(image)).box
+        self._box = box if np.isfinite(box).all() else self._box
         return self._box + self._origin

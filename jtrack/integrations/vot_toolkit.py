@@ -88,10 +88,12 @@ def serve(found: EvaluatedTracker, *, seed: int = 0) -> None:
         image = _read(next(iter(request.image.values())))
         if request.type == TraxStatus.INITIALIZE:
             sessions.clear()
-        said = [session.update(image) for session in sessions]
-        said += [start(image, region) for region, _ in request.objects or ()]
-        boxes = [np.where(np.isfinite(each.box), each.box, 0.0) for each in said]  # empty: overlaps nothing
-        about = [{} if each.score is None else {"confidence": each.score} for each in said]
+        predictions = [session.update(image) for session in sessions]
+        predictions += [start(image, region) for region, _ in request.objects or ()]
+        boxes = [
+            np.where(np.isfinite(each.box), each.box, 0.0) for each in predictions
+        ]  # empty: overlaps nothing
+        about = [{} if each.score is None else {"confidence": each.score} for each in predictions]
         return [(Rectangle.create(*box.tolist()), more) for box, more in zip(boxes, about, strict=True)]
 
     formats = [Region.RECTANGLE], [Image.PATH, Image.BUFFER]

@@ -88,8 +88,8 @@ def update(prior: Array, likelihood: Array) -> Array:
     """
     prior = prior + FLOOR * prior.mean()
     top = likelihood.max()
-    seen = jnp.maximum(likelihood, 0) / jnp.where(top > 0, top, 1)
-    product = prior * jnp.where(top > 0, seen, 1)
+    relative = jnp.maximum(likelihood, 0) / jnp.where(top > 0, top, 1)
+    product = prior * jnp.where(top > 0, relative, 1)
     total = product.sum()
     product = jnp.where(total > 0, product, prior)
     return product / jnp.maximum(product.sum(), 1e-30)

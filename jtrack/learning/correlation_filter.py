@@ -111,7 +111,7 @@ def train_dual(sample: Array, label: Array, regularisation: Array | float) -> Du
 
     Args:
       sample: spectrum of the windowed features, [C, M, N // 2 + 1].
-      label: wanted response [M, N] with its peak at (0, 0).
+      label: desired response [M, N] with its peak at (0, 0).
       regularisation: ridge weight on the scale of the released code (module docstring).
 
     Returns:

@@ -175,10 +175,10 @@ def fine_tune(
     fc6 = multipliers.fc6
     plan = (fc6.kernel, fc6.kernel, fc6.bias, multipliers.fc7, multipliers.objectness)
 
-    def batch_loss(hidden: Array, rest: tuple[Dense, Dense], wanted: Array) -> Array:
+    def batch_loss(hidden: Array, rest: tuple[Dense, Dense], classes: Array) -> Array:
         fc7, objectness = rest
         values = _dense_apply(fc7, jax.nn.relu(hidden))
-        return loss(_dense_apply(objectness, jax.nn.relu(values)), wanted)
+        return loss(_dense_apply(objectness, jax.nn.relu(values)), classes)
 
     def descend(carry: PyTree, batch: Array) -> tuple[PyTree, Array]:
         weights, velocity = carry

@@ -34,7 +34,7 @@ class HeatMapNet(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What a network is trained on: N feature maps and the heat maps wanted of them."""
+    """What a network is trained on: N feature maps and the heat maps that they are to give."""
 
     maps: Array  # [N, h, w, C]
     target: Array  # [N, h, w]
@@ -109,11 +109,11 @@ def spectral_norm(maps: Array, *, iterations: int = 20) -> Array:
     """
     flat = maps.reshape(-1, maps.shape[-1])
 
-    def turn(_: int, direction: Array) -> Array:
-        turned = flat.T @ (flat @ direction)
-        return turned / jnp.maximum(jnp.linalg.norm(turned), 1e-20)
+    def iterate(_: int, direction: Array) -> Array:
+        longer = flat.T @ (flat @ direction)
+        return longer / jnp.maximum(jnp.linalg.norm(longer), 1e-20)
 
-    direction = lax.fori_loop(0, iterations, turn, jnp.abs(flat).mean(0))
+    direction = lax.fori_loop(0, iterations, iterate, jnp.abs(flat).mean(0))
     return jnp.linalg.norm(flat @ direction)
 
 

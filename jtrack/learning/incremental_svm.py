@@ -88,12 +88,12 @@ def add(
     """
     count = features.shape[0]
     dtype = model.alpha.dtype
-    wanted = jnp.ones(count, jnp.bool_) if valid is None else valid
+    chosen = jnp.ones(count, jnp.bool_) if valid is None else valid
     free = model.role == FREE
     # The n-th valid sample takes the n-th free slot; K, outside, stands for none.
     slots = jnp.argsort(~free, stable=True)
-    number = jnp.cumsum(wanted) - 1
-    room = wanted & (number < free.sum())
+    number = jnp.cumsum(chosen) - 1
+    room = chosen & (number < free.sum())
     capacity = model.alpha.shape[0]
     slot = jnp.where(room, slots[jnp.clip(number, 0, capacity - 1)], capacity)
 
@@ -181,21 +181,21 @@ class _Problem(NamedTuple):
     """What stays as it is along the path."""
 
     kernel: Array  # [K, K] Q
-    signs: Array  # [K] y
+    labels: Array  # [K] y
     bound: Array  # [K] C
 
 
 def _solve(model: Model) -> Model:
     """Takes waiting samples in and leaving ones out."""
-    signs = model.labels
-    problem = _Problem(model.gram * signs[:, None] * signs[None, :], signs, model.bound)
-    size = signs.shape[0]
+    labels = model.labels
+    problem = _Problem(model.gram * labels[:, None] * labels[None, :], labels, model.bound)
+    size = labels.shape[0]
     start = _Path(
         alpha=model.alpha,
         bias=model.bias,
         gradient=jnp.zeros_like(model.alpha),
         role=model.role,
-        inverse=jnp.zeros((size + 1, size + 1), signs.dtype),
+        inverse=jnp.zeros((size + 1, size + 1), labels.dtype),
         jitter=model.jitter,
         steps=jnp.zeros((), jnp.int32),
     )
@@ -255,12 +255,12 @@ def _solve_margin(problem: _Problem, path: _Path) -> _Path:
     """
     margin = path.role == MARGIN
     used = jnp.concatenate([margin.any()[None], margin])
-    inside = margin.astype(problem.signs.dtype)
-    border = problem.signs * inside
+    inside = margin.astype(problem.labels.dtype)
+    border = problem.labels * inside
     block = problem.kernel * inside[:, None] * inside[None, :]
     plain = jnp.block([[jnp.zeros((1, 1), border.dtype), border[None]], [border[:, None], block]])
     fixed = jnp.where(margin, 0, path.alpha)
-    right = jnp.concatenate([-_dot(problem.signs, fixed)[None], 1 - _dot(problem.kernel, fixed)])
+    right = jnp.concatenate([-_dot(problem.labels, fixed)[None], 1 - _dot(problem.kernel, fixed)])
     right = jnp.where(used, right, 0)
     least = _singular(jnp.diagonal(problem.kernel))
 
@@ -292,7 +292,7 @@ def _solve_margin(problem: _Problem, path: _Path) -> _Path:
 
 def _walk(problem: _Problem, path: _Path) -> _Path:
     """Follows the path until nothing waits or leaves."""
-    limit = STEPS * problem.signs.shape[0]
+    limit = STEPS * problem.labels.shape[0]
 
     def goes_on(path: _Path) -> Array:
         moving = path.role >= RISING
@@ -325,20 +325,20 @@ class _Course(NamedTuple):
 
 def _course(problem: _Problem, path: _Path) -> _Course:
     """What moves goes to its target in a step of 1; the margin follows so that its g stays 0."""
-    kernel, signs, bound = problem
+    kernel, labels, bound = problem
     margin = path.role == MARGIN
     some = margin.any()
     driven = jnp.where(path.role >= RISING, jnp.where(path.role == RISING, bound, 0) - path.alpha, 0)
     # One that is a rounding error away from its target is there: or another at its bound would flicker.
     arrived = jnp.all(jnp.abs(driven) <= 8 * jnp.finfo(driven.dtype).eps * bound)
-    charge = _dot(signs, driven)
+    charge = _dot(labels, driven)
 
     def change(follow: Array) -> Array:
         jitter = jnp.where(margin, path.jitter, 0)
-        return _dot(kernel, driven + follow[1:]) + jitter * follow[1:] + signs * follow[0]
+        return _dot(kernel, driven + follow[1:]) + jitter * follow[1:] + labels * follow[0]
 
     def miss(follow: Array) -> Array:
-        balance = charge + _dot(signs, follow[1:])
+        balance = charge + _dot(labels, follow[1:])
         return jnp.where(some, jnp.concatenate([balance[None], jnp.where(margin, change(follow), 0)]), 0)
 
     follow = -_dot(path.inverse, miss(jnp.zeros(driven.shape[0] + 1, driven.dtype)))
@@ -372,11 +372,11 @@ def _advance(problem: _Problem, path: _Path) -> _Path:
         dg < 0
     )
     to_margin = jnp.where(meets, jnp.maximum(-g / jnp.where(dg == 0, 1, dg), 0), never)
-    reach = jnp.minimum(to_bound, to_margin)
-    event = jnp.argmin(reach)
+    distance = jnp.minimum(to_bound, to_margin)
+    event = jnp.argmin(distance)
     end = jnp.where(slides, never, 1)
-    ends = arrived | (reach[event] >= end)
-    step = jnp.where(arrived, 0, jnp.minimum(reach[event], end))
+    ends = arrived | (distance[event] >= end)
+    step = jnp.where(arrived, 0, jnp.minimum(distance[event], end))
     stuck = ~jnp.isfinite(step)
     step = jnp.where(stuck, 0, step)
 
@@ -402,26 +402,26 @@ def _exchange(
     problem: _Problem, inverse: Array, margin: Array, event: Array, joins: Array, leaves: Array
 ) -> tuple[Array, Array]:
     """The inverse after one sample has joined or left the margin, and the jitter that joining took."""
-    kernel, signs, _ = problem
+    kernel, labels, _ = problem
     used = jnp.concatenate([margin.any()[None], margin])
-    column = jnp.concatenate([signs[event][None], kernel[:, event]])
+    column = jnp.concatenate([labels[event][None], kernel[:, event]])
     own = kernel[event, event]
     answer = -_dot(inverse, jnp.where(used, column, 0))
     pivot = own + _dot(jnp.where(used, column, 0), answer)
     least = _singular(own)
     jitter = jnp.where(margin.any() & (pivot < least), least, 0)
     pivot = jnp.where(jitter > 0, jnp.maximum(pivot, 0) + jitter, pivot)
-    unit = (jnp.arange(inverse.shape[0]) == event + 1).astype(inverse.dtype)
+    indicator = (jnp.arange(inverse.shape[0]) == event + 1).astype(inverse.dtype)
     row = inverse[event + 1]
     # Joining adds z z' / pivot, leaving takes r r' / R_ee away.
-    vector = jnp.where(joins, answer + unit, row)
+    vector = jnp.where(joins, answer + indicator, row)
     factor = jnp.where(joins, 1 / pivot, -1 / jnp.where(row[event + 1] == 0, 1, row[event + 1]))
     factor = jnp.where(joins | leaves, factor, 0)
     grown = inverse + factor * vector[:, None] * vector[None, :]
     # The first on the margin: the inverse of [[0, y], [y, Q]] is [[-Q, y], [y, 0]].
     top = (jnp.arange(inverse.shape[0]) == 0).astype(inverse.dtype)
-    cross = top[:, None] * unit[None, :]
-    alone = signs[event] * (cross + cross.T) - own * top[:, None] * top[None, :]
+    cross = top[:, None] * indicator[None, :]
+    alone = labels[event] * (cross + cross.T) - own * top[:, None] * top[None, :]
     grown = jnp.where(joins & ~margin.any(), alone, grown)
     remains = jnp.where(leaves, margin & (jnp.arange(margin.shape[0]) != event), margin | joins).any()
     gone = leaves & ((jnp.arange(inverse.shape[0]) == event + 1) | ~remains)
@@ -444,7 +444,7 @@ def _violation(problem: _Problem, path: _Path) -> Array:
 
 
 def _gradient(problem: _Problem, alpha: Array, bias: Array) -> Array:
-    return _dot(problem.kernel, alpha) + problem.signs * bias - 1
+    return _dot(problem.kernel, alpha) + problem.labels * bias - 1
 
 
 def _tolerance(problem: _Problem, alpha: Array) -> Array:

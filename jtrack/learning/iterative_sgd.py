@@ -64,7 +64,7 @@ def iterative_cycle(
     # A cue's own loss depends on nothing but its own layers: all gradients are there before the first step.
     parts = [(cue, batch.patches[..., k]) for k, cue in enumerate(network.cues)]
     graded = [jax.grad(_own_loss, has_aux=True)(cue, patches, batch, rates) for cue, patches in parts]
-    features = [seen for _, seen in graded]
+    features = [features for _, features in graded]
     gradient = tuple(gradient for gradient, _ in graded)
     descended = [
         _descend(*of_cue, rates.cue, rates)
@@ -154,8 +154,8 @@ def train(
         network, velocity, loss = cycle(network, velocity, draw(drawn), rates)
         return key, network, velocity, count + 1, loss
 
-    still = jax.tree.map(jnp.zeros_like, network)
-    start = key, network, still, jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, network.fusion.dtype)
+    at_rest = jax.tree.map(jnp.zeros_like, network)
+    start = key, network, at_rest, jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, network.fusion.dtype)
     _, network, _, count, reached = lax.while_loop(unfinished, body, start)
     return Progress(network, count, reached)
 

@@ -50,7 +50,7 @@ def train(
     Args:
       key: a PRNG key, of the first kernel and of the dropout.
       maps: [h, w, C] of the magnitude the rates are meant for.
-      target: [h, w] the heat map wanted.
+      target: [h, w] the heat map that is learnt.
       rates: learning rate, momentum and weight decay; the bias learns twice as fast and does not decay.
       iterations: how many steps.
       deviation: standard deviation of the kernel to begin with.
@@ -97,8 +97,8 @@ def derivatives(net: SelectionNet, maps: Array, target: Array) -> tuple[Array, A
       target: [h, w].
 
     Returns:
-      g [h, w, C], the residual convolved with the turned kernel, and h [h, w, C], a map of ones convolved
-      with the turned kernel of squared weights: smaller at the border, where fewer outputs see an element.
+      g [h, w, C], the residual convolved with the rotated kernel, and h [h, w, C], a map of ones convolved
+      with the rotated kernel of squared weights: smaller at the border, where fewer outputs see an element.
     """
     residual = predict(net, maps) - target
     return _spread(residual, net.kernel), _spread(jnp.ones_like(residual), net.kernel**2)
@@ -109,8 +109,10 @@ def _spread(outputs: Array, kernel: Array) -> Array:
     height, width = outputs.shape
     padded = jnp.pad(outputs, 1)
     # The output at (y + 1 - i, x + 1 - j) read the feature at (y, x) with the weight (i, j).
-    seen = [padded[2 - i : 2 - i + height, 2 - j : 2 - j + width] for i in range(SIZE) for j in range(SIZE)]
-    spread = jnp.stack(seen, axis=-1).reshape(-1, SIZE**2) @ kernel.reshape(SIZE**2, -1)
+    shifted = [
+        padded[2 - i : 2 - i + height, 2 - j : 2 - j + width] for i in range(SIZE) for j in range(SIZE)
+    ]
+    spread = jnp.stack(shifted, axis=-1).reshape(-1, SIZE**2) @ kernel.reshape(SIZE**2, -1)
     return spread.reshape(height, width, -1)
 
 

@@ -1,4 +1,4 @@
-"""A memory of training samples: a ring of fixed capacity, drawn from by age and by trust.
+"""A memory of training samples: a ring of fixed capacity, samples are drawn by age and quality.
 
 DeepTrack keeps the target long and the background short (Li et al. 2016, III-A).
 """
@@ -16,7 +16,7 @@ class ReplayBuffer(NamedTuple):
 
     patches: Array  # [C, ...] float16: their pixels, whose range is that of the cues
     importance: Array  # [C] float32, 0 where there is no sample yet
-    quality: Array  # [C] float32: how far the label of the sample's frame is trusted
+    quality: Array  # [C] float32: of the sample's frame (`structural_loss.quality`)
     time: Array  # [C] int32: the frame it is from
     added: Array  # () int32: how many were ever added
 
@@ -50,11 +50,12 @@ def add(buffer: ReplayBuffer, patches: Array, importance: Array, quality: Array,
 
 
 def weights(buffer: ReplayBuffer, time: Array, decay: Array | float) -> Array:
-    """With what weight each sample is drawn [C]: quality times exp(-decay age^2), 0 where there is none.
+    """The weight [C] with which each sample is drawn: quality times exp(-decay age^2), 0 in empty places.
 
-    Equations 11 to 14. With decay 0 all ages are alike, as for the paper's positive samples. Its negative
-    ones have decay 10, by which one frame back all but nothing is drawn; 1 / 10 is probably what was meant.
-    Weights are relative to those of the youngest sample, so that a large decay never makes all of them 0.
+    Equations 11 to 14. With decay 0 the age does not count, as for the paper's positive samples. The paper
+    gives negative samples decay 10, with which almost nothing is drawn from the frame before; 1 / 10 is
+    probably meant. Weights are relative to those of the youngest sample, so that a large decay never makes
+    all of them 0.
     """
     filled = jnp.arange(len(buffer.time), dtype=jnp.int32) < buffer.added
     age = (time - buffer.time).astype(buffer.quality.dtype)
@@ -62,7 +63,7 @@ def weights(buffer: ReplayBuffer, time: Array, decay: Array | float) -> Array:
     largest = jnp.max(exponent, initial=-jnp.inf)
     relative = jnp.exp(exponent - jnp.where(jnp.isfinite(largest), largest, 0))
     chosen = buffer.quality * relative
-    # If no frame is trusted, all that is there is alike.
+    # If every quality is 0, all samples have the same weight.
     return jnp.where(chosen.sum() > 0, chosen, filled.astype(chosen.dtype))
 
 

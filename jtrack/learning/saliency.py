@@ -48,8 +48,8 @@ def seed(features: Array, weights: Array, form: str = "linear") -> Array:
     """
     if form not in FORMS:
         raise unknown_name("form of saliency", form, FORMS)
-    wanted = jnp.broadcast_to(jnp.maximum(weights, 0), features.shape)
-    return wanted if form == "linear" else wanted * features
+    positive = jnp.broadcast_to(jnp.maximum(weights, 0), features.shape)
+    return positive if form == "linear" else positive * features
 
 
 def aggregate(
@@ -70,19 +70,19 @@ def aggregate(
     """
     dtype = floating(maps, window)
     cells = jnp.array(grid, dtype)
-    unit = cells / window[3:1:-1]  # cells a pixel, (rows, columns)
+    cells_per_pixel = cells / window[3:1:-1]  # cells a pixel, (rows, columns)
 
-    def lay(image: Array, box: Box) -> Array:
-        scale = box[3:1:-1] * unit / jnp.array(image.shape, dtype)
-        shift = (box[1::-1] - window[1::-1]) * unit
+    def paste(image: Array, box: Box) -> Array:
+        scale = box[3:1:-1] * cells_per_pixel / jnp.array(image.shape, dtype)
+        shift = (box[1::-1] - window[1::-1]) * cells_per_pixel
         return jax.image.scale_and_translate(image, grid, (0, 1), scale, shift, "linear")
 
-    laid = jax.vmap(lay)(maps, boxes)
-    largest = jnp.where(valid[:, None, None], laid, 0).max(axis=0)
+    pasted = jax.vmap(paste)(maps, boxes)
+    largest = jnp.where(valid[:, None, None], pasted, 0).max(axis=0)
     inside = [
         (at >= 0) & (at < extent.astype(dtype))
         for at, extent in (
-            (window[1 - axis] + (jnp.arange(n, dtype=dtype) + 0.5) / unit[axis], frame_size[axis])
+            (window[1 - axis] + (jnp.arange(n, dtype=dtype) + 0.5) / cells_per_pixel[axis], frame_size[axis])
             for axis, n in enumerate(grid)
         )
     ]

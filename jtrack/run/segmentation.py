@@ -52,17 +52,17 @@ def saliency(
     bound = build(able, profile=profile, backbone=backbone, precision="float32")
     bound = bound._replace(config=dataclasses.replace(bound.config, info=True))
     check_saliency(bound)
-    seen: list[dict[str, Any]] = []
-    # The first frame teaches; the second, the same, is looked at.
+    infos: list[dict[str, Any]] = []
+    # The tracker learns the image in the first frame and is applied to the same image in the second.
     track(
         [image, image],
         box,
         tracker=bound,
         seed=seed,
-        on_frame=lambda index, _, said: seen.append(said[0].info) if index else None,
+        on_frame=lambda index, _, outputs: infos.append(outputs[0].info) if index else None,
     )
     size = image.shape[0], image.shape[1]
-    return on_frame(np.asarray(seen[0]["saliency"]), np.asarray(seen[0]["window"]), size)
+    return on_frame(np.asarray(infos[0]["saliency"]), np.asarray(infos[0]["window"]), size)
 
 
 def check_saliency(bound: BoundTracker) -> None:
@@ -171,8 +171,8 @@ def segment_output(image: np.ndarray, box: np.ndarray, info: dict[str, Any]) -> 
     if "saliency" not in info:
         raise JtrackError(
             "this output holds no saliency map to segment by: use "
-            f"{' or '.join(trackers.names_with('saliency'))} and Config(info=True)"
+            f"{' or '.join(trackers.names_with('saliency'))}, its config's `info` set to True"
         )
     size = image.shape[0], image.shape[1]
-    laid = on_frame(np.asarray(info["saliency"]), np.asarray(info["window"]), size)
-    return segment(image, box, laid)
+    salient = on_frame(np.asarray(info["saliency"]), np.asarray(info["window"]), size)
+    return segment(image, box, salient)

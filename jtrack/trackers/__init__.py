@@ -232,6 +232,8 @@ def create(
             f"profile {profile!r} of {row.name} uses no network trained for objectness: leave the weights "
             f"{str(weights)!r} away, or choose a profile of {able} that begins with them"
         )
+    if row.check is not None:
+        row.check(chosen.config, chosen.hyper)
     layers = net.cast_params(checkpoint.layers if checkpoint else store.load(net.name))
     if checkpoint is not None:
         layers |= {f"{checkpoints.PREFIX}{layer}": arrays for layer, arrays in checkpoint.head.items()}

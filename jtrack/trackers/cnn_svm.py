@@ -1,10 +1,10 @@
 """CNN-SVM: online tracking by learning a discriminative saliency map (Hong, You, Kwak and Han, ICML 2015).
 
 Candidates around the last place are described by a convolutional network and classified by a linear support
-vector machine that learns from every frame it trusts. What its positive weights ask for is projected back
-through the network, for every positive candidate, into one saliency map. The target is where a template of
-past saliency fits best, weighed by where it was expected. The box keeps its size, but in `default`. There is
-no released code; what the paper leaves open is a field here.
+vector machine, which is updated in every frame that has a candidate above the threshold. What its positive
+weights ask for is projected back through the network, for every positive candidate, into one saliency map.
+The target is where a template of past saliency fits best, weighed by where it was expected. The box keeps its
+size, but in `default`. There is no released code; what the paper leaves open is a field here.
 
 Profiles (`PROFILES`): `default`; `paper`; `svm_only`, the paper's Ours_SVM, in which the best candidate is
 the target; and `no_prior`, the ablation in which the target is where the template fits best.
@@ -26,7 +26,7 @@ from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.checks import there
 from jtrack.components import calibration, motion, scale, update
-from jtrack.components.salience import Patches, Region, View
+from jtrack.components.salience import Extracted, ProjectedPatches, ProjectedRegion
 from jtrack.components.scale import Pyramid
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency_filter
 from jtrack.learning.saliency_filter import SaliencyFilter, UniformPrior, WeightedPrior
@@ -56,7 +56,7 @@ class Saliency:
 class Config:
     """What fixes shapes and control flow; static under jit."""
 
-    features: Patches | Region
+    features: ProjectedPatches | ProjectedRegion
     saliency: Saliency | None = Saliency()  # None: the best candidate is the target
     scale: Pyramid | None = None  # None: the box keeps its size
     candidates: int = 120  # drawn around the last place, which is one more
@@ -100,8 +100,7 @@ class Hyper(NamedTuple):
 class State(NamedTuple):
     """What is learnt and remembered of one target."""
 
-    centre: Array  # [2] float32 (x, y) pixels
-    size: Array  # [2] float32 (w, h); of the first frame, unless the scale is followed
+    box: Box  # [4] float32; of the first frame's size, unless the scale is followed
     scale: ScaleFilter | None
     # () float32: moving average of the best scores, cut to 0..1, of frames with a target; begun at 0
     average: Array
@@ -120,18 +119,18 @@ CELLS = {"caffenet_conv": 4, "hog": 8}
 REGION_CELLS = {"tiny": 3, "hog": 8}
 
 
-def patches_of(backbone: Backbone) -> Patches:
+def patches_of(backbone: Backbone) -> ProjectedPatches:
     """What describes the image of a box: fc6 after its ReLU, as in the paper, else a late map."""
     stages = there(backbone.stages)
     if stages.fc6 is not None:
-        return Patches(stages.fc6, None, backbone.preprocessing.size)
-    return Patches(stages.box, CELLS.get(backbone.name, 3), stages.box_size)
+        return ProjectedPatches(stages.fc6, None, backbone.preprocessing.size)
+    return ProjectedPatches(stages.box, CELLS.get(backbone.name, 3), stages.box_size)
 
 
-def region_of(backbone: Backbone) -> Region:
+def region_of(backbone: Backbone) -> ProjectedRegion:
     """What describes a region of some four sides of the target, from whose map boxes are cut."""
     stages = there(backbone.stages)
-    return Region(stages.region, REGION_CELLS.get(backbone.name, 4), stages.region_size)
+    return ProjectedRegion(stages.region, REGION_CELLS.get(backbone.name, 4), stages.region_size)
 
 
 def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
@@ -140,14 +139,14 @@ def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
 
 
 def _default(backbone: Backbone) -> Profile[Config, Hyper]:
-    """Recommended: one pass of the network for all candidates, the scale followed, learning only when sure.
+    """Recommended: one pass of the network for all candidates, a scale filter, learning by the score.
 
-    One pass of the network over the surroundings describes all candidates, and one pass backwards projects
-    what all positive ones ask for (the maximum is taken on the network's map instead of the image). A
-    candidate half-way to the background's margin is still followed, but nothing is learnt, neither of size
-    nor of looks, unless the best candidate scores at least three quarters of the average: a target that is
-    half hidden has a positive score still, and what hides it would be learnt. The average begins at 0: a
-    young model learns of low scores, too. The scale is followed, and the peak lies between cells.
+    One pass of the network over the surroundings describes all candidates. One pass backwards projects what
+    all positive ones ask for: the maximum is taken on the network's map instead of the image. A candidate
+    half-way to the background's margin is still followed. A frame is learnt only if its best candidate scores
+    at least three quarters of the average: a target that is half hidden still has a positive score, and what
+    hides it would be learnt. The average begins at 0, so that a young model learns from low scores too. The
+    scale filter follows the size, and the peak lies between cells.
     """
     config = Config(
         region_of(backbone),
@@ -203,16 +202,16 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     hyper, dtype = params["tracker"], box.dtype
     key, near_key, far_key = jax.random.split(key, 3)
     centre, size = boxes.centre(box), box[2:]
-    near = candidates_around(near_key, centre, size, config.candidates, hyper.position_deviation, frame.size)
+    near = same_size_candidates(near_key, box, config.candidates, hyper.position_deviation, frame.size)
     offsets = jax.random.uniform(far_key, (config.first_samples, 2), dtype, minval=-1.5, maxval=1.5)
     far = boxes.from_centre(
         motion.keep_in_frame(centre[None] + offsets * motion.side(size), frame.size),
         jnp.broadcast_to(size, (config.first_samples, 2)),
     )
     both = jnp.concatenate([near, far])
-    region = region_around(centre, size, hyper.margin)
-    view = config.features.view(backbone, params["backbone"], frame, region)
-    described = view.describe(both)
+    region = region_around(box, hyper.margin)
+    extracted = config.features.extract(backbone, params["backbone"], frame, region)
+    described = extracted.describe(both)
     feature_scale = 1 / jnp.maximum(jnp.linalg.norm(described, axis=1).mean(), 1e-6)
     described = described * feature_scale
     first = jnp.arange(both.shape[0]) == 0
@@ -232,12 +231,10 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         scores = incremental_svm.decide(svm, described)
         scores = jnp.where(first, jnp.maximum(scores, 1e-6), scores)
         window = saliency_filter.window_around(centre, cell, structure.grid)
-        salient = salience_of(structure, view, svm, both, scores, hyper.threshold, window)
-        target = boxes.from_centre(centre, size)
-        model = saliency_filter.remember(model, salient, window, cell, target)
+        salient = salience_of(structure, extracted, svm, both, scores, hyper.threshold, window)
+        model = saliency_filter.remember(model, salient, window, cell, box)
     return State(
-        centre=centre,
-        size=size,
+        box=box,
         scale=None if config.scale is None else scale.begin(config.scale, frame, box),
         average=jnp.zeros((), dtype),
         svm=svm,
@@ -255,12 +252,12 @@ def _step(
 ) -> tuple[State, Output]:
     hyper = params["tracker"]
     key, draw = jax.random.split(state.key)
-    candidates = candidates_around(
-        draw, state.centre, state.size, config.candidates, hyper.position_deviation, frame.size
+    candidates = same_size_candidates(
+        draw, state.box, config.candidates, hyper.position_deviation, frame.size
     )
-    region = region_around(state.centre, state.size, hyper.margin)
-    view = config.features.view(backbone, params["backbone"], frame, region)
-    described = view.describe(candidates) * state.feature_scale
+    region = region_around(state.box, hyper.margin)
+    extracted = config.features.extract(backbone, params["backbone"], frame, region)
+    described = extracted.describe(candidates) * state.feature_scale
     scores = incremental_svm.decide(state.svm, described)
     highest = scores.max()
     allowed = update.allowed(highest, state.average, hyper.update_threshold)
@@ -271,22 +268,21 @@ def _step(
     )
     if config.saliency is None:
         best = jnp.argmax(scores)
-        centre, target = boxes.centre(candidates[best]), described[best]
+        box, target = candidates[best], described[best]
     else:
-        centre, following, window, cell, maps = _find(config.saliency, view, hyper, state, candidates, scores)
-        centre = motion.keep_in_frame(centre, frame.size)
-        target_box = boxes.from_centre(centre, state.size)
-        target = view.describe(target_box[None])[0] * state.feature_scale
-        learnt = saliency_filter.remember(following, maps["saliency"], window, cell, target_box)
+        centre, following, window, cell, maps = _find(
+            config.saliency, extracted, hyper, state, candidates, scores
+        )
+        box = boxes.from_centre(motion.keep_in_frame(centre, frame.size), state.box[2:])
+        target = extracted.describe(box[None])[0] * state.feature_scale
+        learnt = saliency_filter.remember(following, maps["saliency"], window, cell, box)
         moved = moved._replace(saliency=update.where(allowed, learnt, following))
         info |= maps | {"template": saliency_filter.template(there(state.saliency)), "window": window}
-    box = boxes.from_centre(centre, state.size)
-    # The target and the background most like it lie ready to be learnt (equation 16).
+    # The target and the background most like it, for `learn` (equation 16).
     labels = background_labels(candidates, box, hyper.overlap)
     distance = jnp.where(labels == 0, jnp.inf, labels * scores)
     _, chosen = lax.top_k(-distance, config.samples - 1)
     moved = moved._replace(
-        centre=centre,
         features=jnp.concatenate([target[None], described[chosen]]),
         labels=jnp.concatenate([jnp.ones(1, labels.dtype), labels[chosen]]),
     )
@@ -301,16 +297,17 @@ def _step(
             regularisation=hyper.scale_regularisation,
             learning_rate=hyper.scale_learning_rate,
         )
-        moved = moved._replace(size=box[2:], scale=scale_model)
+        moved = moved._replace(scale=scale_model)
     # Without a positive candidate nothing is known of this frame: all stays as it was.
-    moved = update.where(found, moved._replace(key=key), state._replace(key=key))
-    box = boxes.from_centre(moved.centre, moved.size)
+    moved = update.where(found, moved._replace(box=box, key=key), state._replace(key=key))
     confidence = calibration.logistic(value, hyper.confidence)
-    return moved._replace(due=allowed & found), Output(box, confidence, ~found, info if config.info else {})
+    return moved._replace(due=allowed & found), Output(
+        moved.box, confidence, ~found, info if config.info else {}
+    )
 
 
 def _find(
-    structure: Saliency, view: View, hyper: Hyper, state: State, candidates: Box, scores: Array
+    structure: Saliency, extracted: Extracted, hyper: Hyper, state: State, candidates: Box, scores: Array
 ) -> tuple[Array, SaliencyFilter, Box, Array, dict[str, Array]]:
     """Looks for the target on the saliency map.
 
@@ -319,13 +316,14 @@ def _find(
       their cells, and the maps [G, G].
     """
     model = there(state.saliency)
-    cell = hyper.region * motion.side(state.size) / structure.grid
-    window = saliency_filter.window_around(state.centre, cell, structure.grid)
-    salient = salience_of(structure, view, state.svm, candidates, scores, hyper.threshold, window)
+    centre, size = boxes.centre(state.box), state.box[2:]
+    cell = hyper.region * motion.side(size) / structure.grid
+    window = saliency_filter.window_around(centre, cell, structure.grid)
+    salient = salience_of(structure, extracted, state.svm, candidates, scores, hyper.threshold, window)
     weights = (structure.prior or UniformPrior()).weights(scores, hyper.threshold)
-    places = (boxes.centre(candidates) - state.centre[None])[:, ::-1] / cell
+    places = (boxes.centre(candidates) - centre[None])[:, ::-1] / cell
     prior = saliency_filter.predict(model, places, weights, hyper.motion / cell)
-    likelihood = saliency_filter.likelihood(model, salient, state.size[::-1] / cell)
+    likelihood = saliency_filter.likelihood(model, salient, size[::-1] / cell)
     posterior = bayes_filter.update(prior, likelihood)
     density = likelihood if structure.prior is None else posterior
     at = saliency_filter.highest_cell(density)
@@ -334,11 +332,11 @@ def _find(
     offset = at - structure.grid // 2
     maps = {"saliency": salient, "prior": prior, "likelihood": likelihood, "posterior": posterior}
     following = model._replace(posterior=posterior, offset=offset)
-    return state.centre + offset[::-1] * cell, following, window, cell, maps
+    return centre + offset[::-1] * cell, following, window, cell, maps
 
 
 def _learn(budget: int, params: PyTree, state: State) -> State:
-    """Learns what `_step` laid ready, then gives up what is beyond the budget."""
+    """Adds the samples that `_step` left in the state, then removes those beyond the budget."""
     cost = params["tracker"].cost
     svm = incremental_svm.add(state.svm, state.features, state.labels, cost, state.labels != 0)
     svm = incremental_svm.shrink(svm, budget, first_slot(budget + state.labels.shape[0]))
@@ -346,32 +344,30 @@ def _learn(budget: int, params: PyTree, state: State) -> State:
 
 
 def first_slot(count: int) -> Array:
-    """Which slots [count] of the machine are never given up: the target in the first frame."""
+    """Which slots [count] of the machine are never removed: the target in the first frame."""
     return jnp.arange(count) == 0
 
 
-def candidates_around(
-    key: Key, centre: Array, size: Array, count: int, deviation: Scalar, frame_size: Array
-) -> Box:
+def same_size_candidates(key: Key, box: Box, count: int, deviation: Scalar, frame_size: Array) -> Box:
     """The last box and candidates of its size around it, [1 + count, 4]; their centres stay in the frame.
 
     Args:
       key: a PRNG key.
-      centre: [2] (x, y) of the last box.
-      size: [2] (w, h).
+      box: [4] the last one.
       count: how many are drawn.
       deviation: () of their places, over the target's side.
       frame_size: [2] int32.
     """
-    noise = jax.random.normal(key, (count, 2), centre.dtype)
+    centre, size = boxes.centre(box), box[2:]
+    noise = jax.random.normal(key, (count, 2), box.dtype)
     offsets = jnp.concatenate([jnp.zeros((1, 2), noise.dtype), noise]) * deviation * motion.side(size)
     places = motion.keep_in_frame(centre[None] + offsets, frame_size)
     return boxes.from_centre(places, jnp.broadcast_to(size, places.shape))
 
 
-def region_around(centre: Array, size: Array, margin: Scalar) -> Box:
+def region_around(box: Box, margin: Scalar) -> Box:
     """What is described at once [4]: the target and `margin` of its sides on either side of it."""
-    return boxes.from_centre(centre, size + 2 * margin * motion.side(size))
+    return boxes.from_centre(boxes.centre(box), box[2:] + 2 * margin * motion.side(box[2:]))
 
 
 def background_labels(candidates: Box, target: Box, overlap: Scalar) -> Array:
@@ -382,7 +378,7 @@ def background_labels(candidates: Box, target: Box, overlap: Scalar) -> Array:
 
 def salience_of(
     structure: Saliency,
-    view: View,
+    extracted: Extracted,
     svm: incremental_svm.Model,
     candidates: Box,
     scores: Array,
@@ -392,4 +388,4 @@ def salience_of(
     """The target-specific saliency map [G, G] of a window, from the best of the positive candidates."""
     best, chosen = lax.top_k(scores, min(structure.back_projected, scores.shape[0]))
     weights = incremental_svm.weights(svm)
-    return view.salience(candidates[chosen], best > threshold, weights, window, structure.grid)
+    return extracted.salience(candidates[chosen], best > threshold, weights, window, structure.grid)

@@ -1,8 +1,8 @@
 """DeepTrack: a small convolutional network learnt online from nothing (Li, Li and Porikli, TIP 2016).
 
 A network of three image cues scores 1500 candidates around the last box; the best is the target. It is
-trained on what it has seen itself: the target's patches over a long time, the background's over a short one,
-each weighed by its overlap and by the quality of its frame, and only when the loss has grown (lazy
+trained on patches of the video itself: the target's of a long time, the background's of a short one, each
+weighed by its overlap and by the quality of its frame, and only when the loss has grown (lazy
 update).
 There is no released code, and the paper's Algorithm 1 is a figure: what it leaves open is a field here.
 
@@ -13,7 +13,6 @@ Bytes per target: 3 KiB a stored patch and cue in float16, by default 1000 + 500
 of network.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,7 +127,7 @@ class Hyper(NamedTuple):
 
     # [2] pixels: the candidates' standard deviation in x and y at least and at most
     position_limit: Vector = (0.0, 10.0)
-    position_share: Scalar = 0.5  # () ... and, within these, over the target's height
+    position_share: Scalar = 0.5  # () the same over the target's height, within these limits
     # "0.01 h" on s = h / 32 would be a third of the size: taken as one percent of it.
     scale_deviation: Scalar = 0.01  # () of the logarithm of the candidates' scale
     # () sides of the target: standard deviation of its step, by which scores are weighed
@@ -242,7 +241,7 @@ def deeptrack(backbone: Backbone, config: Config) -> Tracker:
     return Tracker(
         init=functools.partial(_init, config),
         step=functools.partial(_step, config, backbone.precision),
-        learn=functools.partial(_learn, config),
+        learn=functools.partial(_learn, config, config.budget),
     )
 
 
@@ -263,17 +262,17 @@ def _init(config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> S
     )
     image = _cues(config, frame, box, state.colour)
     near = samples.overlapping(near_key, box, config.first_positives)
-    reach = (config.region - config.context) / 2
-    far = samples.beside(far_key, box, config.first_negatives, reach)
+    margin = (config.region - config.context) / 2
+    far = samples.beside(far_key, box, config.first_negatives, margin)
     state = _remember(config, params["tracker"], state, image, box, (near, far), jnp.ones((), dtype))
-    return _learn(dataclasses.replace(config, budget=config.first_budget), params, state)
+    return _learn(config, config.first_budget, params, state)
 
 
 def _step(config: Config, precision: str, params: PyTree, state: State, frame: Frame) -> tuple[State, Output]:
     hyper = params["tracker"]
     key, search_key, near_key, far_key, draw_key = jax.random.split(state.key, 5)
     image = _cues(config, frame, state.box, state.colour)
-    candidates = candidates_around(
+    candidates = clipped_candidates(
         search_key,
         state.box,
         config.candidates,
@@ -304,9 +303,9 @@ def _step(config: Config, precision: str, params: PyTree, state: State, frame: F
 
     near = samples.overlapping(near_key, box, config.positives_per_frame - 1)
     hard = round(config.hard * config.negatives_per_frame)
-    reach = (config.region - config.context) / 2
+    margin = (config.region - config.context) / 2
     far = samples.beside(
-        far_key, box, config.negatives_per_frame, reach, candidates=candidates, scores=scores, hard=hard
+        far_key, box, config.negatives_per_frame, margin, candidates=candidates, scores=scores, hard=hard
     )
     state = state._replace(time=state.time + 1, key=key)
     state = _remember(config, hyper, state, image, state.box, (near, far), quality)
@@ -326,8 +325,8 @@ def _step(config: Config, precision: str, params: PyTree, state: State, frame: F
     return state._replace(box=box, due=due), Output(box, confidence, lost, info)
 
 
-def _learn(config: Config, params: PyTree, state: State) -> State:
-    """Trains the network on what the buffers hold."""
+def _learn(config: Config, budget: int, params: PyTree, state: State) -> State:
+    """Trains the network on what the buffers hold, for `budget` cycles at most."""
     hyper = params["tracker"]
     key, train_key = jax.random.split(state.key)
     buffers = state.positives, state.negatives
@@ -337,14 +336,14 @@ def _learn(config: Config, params: PyTree, state: State) -> State:
         lambda key: draw_batch(key, *buffers, state.time, count=config.batch, decay=hyper.decay),
         rates(hyper),
         tolerance=hyper.tolerance,
-        budget=config.budget,
+        budget=budget,
         schedule=config.schedule,
     )
     return state._replace(network=done.network, key=key, due=jnp.zeros((), jnp.bool_))
 
 
 def rates(hyper: Hyper) -> Rates:
-    """What the training is told."""
+    """The learning rates and the loss's parameters of the training."""
     return Rates(
         hyper.learning_rate,
         hyper.fusion_learning_rate,
@@ -373,13 +372,13 @@ def _patches(config: Config, image: Array, windows: Box, box: Box) -> Array:
     return cue_patches.patches_of(image, windows, box, region=config.region, context=config.context)
 
 
-def candidates_around(
+def clipped_candidates(
     key: Key, box: Box, count: int, position: Array, scale: Array, frame_size: Array
 ) -> Box:
     """Candidates [count, 4] around the last box, itself the first; their centres stay in the frame.
 
     A target of less than two pixels, or larger than the frame, could never grow or shrink back: such a size
-    is brought to the limit, the proportions kept. Arguments as of `motion.candidates_around`.
+    is brought to the limit, the proportions kept. Arguments as of `motion.clipped_candidates`.
     """
     drawn = motion.gaussian_candidates(key, box, count, position=position, scale=scale).at[0].set(box)
     extent = motion.extent(frame_size, box.dtype)

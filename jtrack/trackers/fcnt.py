@@ -28,7 +28,13 @@ from jtrack import checks
 from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale, update
-from jtrack.components.motion import DiagonalRegion, ReleasedDiagonalRegion
+from jtrack.components.motion import (
+    DiagonalRegion,
+    GatedCandidates,
+    ReleasedDiagonalRegion,
+    SameScale,
+    ScaledCandidates,
+)
 from jtrack.components.scale import Pyramid
 from jtrack.learning import caffe_sgd, heat_map_memory, heat_map_net, map_selection
 from jtrack.learning.caffe_sgd import Rates
@@ -43,17 +49,6 @@ CELL = 8  # pixels of the input per cell of a heat map: the stride of the shallo
 UPSAMPLING = 4  # samples per cell that candidates are scored on
 RELEASED_CELLS = 46 * 46  # of the heat maps that the released rates are meant for
 IDEAL = 0.524  # mean of a target's Gaussian over its box
-UNIT = 64.0  # pixels: the side that the released code's scale 1 stands for
-
-
-@dataclass(frozen=True)
-class ScaledCandidates:
-    """The size is found by candidates of different sizes, from the first frame on."""
-
-
-@dataclass(frozen=True)
-class GatedCandidates:
-    """As `ScaledCandidates`, but only from frame `Config.interval` on and by `Hyper.scale_gates`."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +69,9 @@ class Config:
     interval: int = 20  # frames between adaptations
     anchor: Literal["first", "best"] = "best"  # the frame a discrimination holds on to
     label_edge: float = 0.5  # sides from the target's middle at which its Gaussian ends; 0.5: at its box
-    # How the size is found: by candidates, or, once the place is found, by a filter over scales.
-    scale: ScaledCandidates | GatedCandidates | Pyramid = GatedCandidates()
     candidates: int = 600
+    candidate_scales: SameScale | ScaledCandidates | GatedCandidates = GatedCandidates()
+    scale: Pyramid | None = None  # finds the size once the place is found
     info: bool = False  # put maps, candidates and decisions into `Output.info`
 
     def __post_init__(self) -> None:
@@ -110,7 +105,10 @@ class Config:
 
     @property
     def weight(self) -> float:
-        """Of a cell's squared error: a coarse map's cells count for as many as they cover of the released."""
+        """What the squared error of a cell counts: coarse maps have fewer cells, so each counts for more.
+
+        All cells together count as much as those of the released code's map.
+        """
         return RELEASED_CELLS / (self.grid[0] * self.grid[1])
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
@@ -122,12 +120,12 @@ class Config:
 class Hyper(NamedTuple):
     """Numeric hyper-parameters: traced, so they can be swept. Pairs are (specific, general)."""
 
-    # The rates are meant for VGG-16's activations in their raw magnitude. With these (about 40 and 10 in
-    # the root mean square) they train GoogLeNet's within the released numbers of iterations.
-    # [2] spectral norm that the first frame's features would be brought to on the released grid
+    # [2] spectral norm that the first frame's features are scaled to, as on the released grid. The learning
+    # rates were chosen for VGG-16's activations. Scaled to these norms, a root mean square of some 40 and 10,
+    # GoogLeNet's train in the released numbers of iterations.
     spectral_norm: Vector = (2.4e4, 6e3)
     centring: Scalar = 0.0  # () share of its mean in the first frame that is subtracted from each map
-    selection_rate: Scalar = 1e-10  # () learning rate of the selection
+    selection_learning_rate: Scalar = 1e-10  # () learning rate of the selection
     selection_momentum: Scalar = 0.6  # ()
     selection_decay: Vector = (5e-4, 0.1)  # [2]
     learning_rate: Vector = (1e-7, 8e-7)  # [2] of SNet and GNet
@@ -137,12 +135,14 @@ class Hyper(NamedTuple):
     adaptation_weights: Vector = (0.5, 0.5)
     # [2] of those of the anchor and, beside the target, of the present frame
     discrimination_weights: Vector = (0.5, 0.5)
-    position_deviation: Scalar = 10.0  # () pixels: of the candidates' centres, beside
-    position_share: Scalar = 0.0  # () ... this share of the target's diagonal
+    # () pixels and () share of the target's diagonal: their sum is the standard deviation of the candidates'
+    # centres
+    position_deviation: Scalar = 10.0
+    position_share: Scalar = 0.0
     scale_deviation: Scalar = 0.004  # () of the logarithm of the candidates' scale
     area_exponent: Vector = (0.75, 0.7)  # [2] of a candidate's area in its score
     floor: Scalar = 0.1  # () heat below this share of the map's maximum counts as none
-    distractor_floor: Vector = (0.1, 0.2)  # [2] ... when distractors are looked for
+    distractor_floor: Vector = (0.1, 0.2)  # [2] the same share when distractors are looked for
     # () heat beside the target over that inside, on GNet's map, from which SNet decides
     distractor_share: Scalar = 0.2
     # () how far that share counts for less where SNet's highest heat is below GNet's; 1: by the ratio
@@ -151,9 +151,8 @@ class Hyper(NamedTuple):
     # () GNet's share of heat beside the target from which a frame is not the best one
     best_below: Scalar = np.inf
     accepted_above: Scalar = 0.1  # () confidence below which the box stays
-    update_threshold: Scalar = 0.35  # () confidence below which the size is kept and nothing is learnt
-    # [4] least confidences for a scale search: any, large and small targets; and too sure
-    scale_gates: Vector = (0.45, 0.4, 0.35, np.inf)
+    learnt_above: Scalar = 0.35  # () confidence above which a frame is learnt; below it the size is kept
+    scale_gates: Vector = (0.45, 0.4, 0.35, np.inf)  # [4] of `motion.scale_opens`
     scale_regularisation: Scalar = 0.01  # () of the scale filter
     scale_damping: Scalar = 0.3  # () how much of the change it finds is made, in the logarithm
     scale_learning_rate: Scalar = 0.01  # ()
@@ -205,11 +204,11 @@ def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
         anchor="first",
         label_edge=math.inf,
         region=DiagonalRegion(border="zero"),
-        scale=ScaledCandidates(),
+        candidate_scales=ScaledCandidates(),
     )
     chosen = Hyper(
-        selection_rate=1e-9,
-        # beta of equation 7 is twice what Caffe is told.
+        selection_learning_rate=1e-9,
+        # beta of equation 7 is twice the weight decay that Caffe takes.
         selection_decay=(2.5e-3, 2.5e-3),
         learning_rate=(1e-7, 1e-7),
         decay=2.5e-3,
@@ -219,7 +218,7 @@ def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
         distractor_floor=(0.0, 0.0),
         discriminate_above=(np.inf, 0.2),
         accepted_above=0.0,
-        update_threshold=0.0,
+        learnt_above=0.0,
     )
     return Profile(config, chosen)
 
@@ -254,6 +253,7 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
         adaptation_iterations=3,
         discrimination_iterations=3,
         region=DiagonalRegion(),
+        candidate_scales=SameScale(),
         scale=Pyramid(),
     )
     chosen = Hyper(
@@ -324,9 +324,9 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         specific=specific,
         general=general,
         memory=memory,
-        scale=scale.begin(config.scale, frame, box) if isinstance(config.scale, Pyramid) else None,
+        scale=None if config.scale is None else scale.begin(config.scale, frame, box),
         least_confidence=jnp.asarray(0.5, dtype),
-        scaling=jnp.asarray(isinstance(config.scale, ScaledCandidates)),
+        scaling=jnp.asarray(config.candidate_scales.at_first),
         time=jnp.zeros((), jnp.int32),
         key=key,
         due=jnp.zeros((), jnp.bool_),
@@ -351,7 +351,9 @@ def _first_head(
     kept = max(1, round(config.fraction * maps.shape[-1]))
     if kept < maps.shape[-1]:
         rates = Rates(
-            config.weight * hyper.selection_rate, hyper.selection_momentum, hyper.selection_decay[which]
+            config.weight * hyper.selection_learning_rate,
+            hyper.selection_momentum,
+            hyper.selection_decay[which],
         )
         net, _ = map_selection.train(selection_key, maps, target, rates, config.selection_iterations)
         significance = map_selection.significance(net, maps, target, curvature=config.curvature)
@@ -361,8 +363,8 @@ def _first_head(
     weights = jnp.full((1, *config.grid), config.weight, maps.dtype)
     rates = Rates(hyper.learning_rate[which], hyper.momentum[which], hyper.decay)
     sample = Samples(chosen[None], target[None], weights)
-    still = caffe_sgd.zero_velocity(first)
-    trained, velocity, _ = heat_map_net.train(first, still, sample, rates, config.first_iterations)
+    at_rest = caffe_sgd.zero_velocity(first)
+    trained, velocity, _ = heat_map_net.train(first, at_rest, sample, rates, config.first_iterations)
     return Head(channels, offset[channels], gain, trained, velocity), chosen
 
 
@@ -417,29 +419,29 @@ def _step(
     # A doubtful box keeps the size, a hopeless one the place too.
     box = candidates[index]
     keeping = boxes.from_centre(boxes.centre(box), state.box[2:])
-    box = jnp.where(confidence < hyper.update_threshold, keeping, box)
+    box = jnp.where(confidence < hyper.learnt_above, keeping, box)
     box = jnp.where(confidence > hyper.accepted_above, box, state.box)
     decided = jnp.where(switched | refused, heat["specific"], heat["general"])
     inside = heat_map.heat_in_box(decided, box, region)
     calibrated = calibration.logistic_of_ratio(inside / IDEAL, *hyper.confidence)
     calibrated = jnp.where(described, calibrated, 0.0)
-    if isinstance(config.scale, Pyramid):
+    if config.scale is not None:
         box, model = scale.follow(
             config.scale,
             there(state.scale),
             frame,
             box,
-            confidence >= hyper.update_threshold,
+            confidence >= hyper.learnt_above,
             regularisation=hyper.scale_regularisation,
             learning_rate=hyper.scale_learning_rate,
             damping=hyper.scale_damping,
         )
         state = state._replace(scale=model)
     time, least = state.time + 1, jnp.minimum(state.least_confidence, confidence)
-    if isinstance(config.scale, GatedCandidates):
-        opened = scale_opens(least, state.size[0], hyper.scale_gates) & (time == config.interval)
-        state = state._replace(scaling=state.scaling | opened)
-    state = state._replace(box=box, time=time, least_confidence=least, key=key)
+    scaling = config.candidate_scales.later(
+        state.scaling, least, state.size[0], hyper.scale_gates, time == config.interval
+    )
+    state = state._replace(box=box, scaling=scaling, time=time, least_confidence=least, key=key)
     if state.memory is not None:
         memory = _remembered(config, hyper, state, maps["specific"], region, confidence, shares)
         state = state._replace(memory=memory, due=memory.adapt | memory.discriminate)
@@ -470,7 +472,7 @@ def _remembered(
 ) -> Memory:
     """What SNet may learn from after this frame, of maps [h, w, K], and whether it should."""
     target, background = heat_map.label(state.box, region, config.grid, edge=config.label_edge)
-    learns = confidence > hyper.update_threshold
+    learns = confidence > hyper.learnt_above
     memory = heat_map_memory.remember(
         there(state.memory),
         Sample(heat_map.finite(maps), target, background),
@@ -480,7 +482,7 @@ def _remembered(
     )
     distracted = jnp.stack([shares["specific"], shares["general"]]) >= hyper.discriminate_above
     return memory._replace(
-        adapt=(state.time % config.interval == 0) & (memory.best_confidence > hyper.update_threshold),
+        adapt=(state.time % config.interval == 0) & (memory.best_confidence > hyper.learnt_above),
         discriminate=distracted.any() & learns,
     )
 
@@ -512,7 +514,7 @@ def _learn(config: Config, params: PyTree, state: State) -> State:
 
     head = jax.lax.cond(memory.adapt, adapt, lambda head: head, head)
     head = jax.lax.cond(memory.discriminate, discriminate, lambda head: head, head)
-    confidence = jnp.where(memory.adapt, hyper.update_threshold, memory.best_confidence)
+    confidence = jnp.where(memory.adapt, hyper.learnt_above, memory.best_confidence)
     no = jnp.zeros((), jnp.bool_)
     memory = memory._replace(best_confidence=confidence, adapt=no, discriminate=no)
     return state._replace(specific=head, memory=memory, due=no)
@@ -534,17 +536,3 @@ def _features(
         border=config.region.border,
     )
     return {name: maps[layer] for name, layer in layers.items()}
-
-
-def scale_opens(least_confidence: Array, width: Array, gates: Array) -> Array:
-    """Whether the search for scale may begin () bool, by the released rule.
-
-    Args:
-      least_confidence: () of all frames so far.
-      width: () pixels of the target in the first frame.
-      gates: [4] `Hyper.scale_gates`.
-    """
-    any_size, large, small, too_sure = gates
-    opened = (least_confidence > any_size) & (least_confidence <= too_sure)
-    opened = opened | ((least_confidence > large) & (width / UNIT > 0.6))
-    return opened | ((least_confidence > small) & (width / UNIT < 0.3))

@@ -4,17 +4,17 @@ Candidates around the last place, at three scales, are described by a network an
 on it. Every number of the head's last layer is modelled by one Gaussian for the target and one for the
 background, and the candidate with the highest ratio of their likelihoods is the target (naive Bayes). The
 head is first trained offline to tell objects from background (phase 1, `jtrack train objectness`), then in
-the first frame to tell this target from what is around it (phase 2). In every frame whose outcome is trusted
-the Gaussians are estimated again and blended with the old ones, and the head takes one step of gradient
-descent towards a greater difference between target and background. There is no released code; what the paper
-leaves open is a field here.
+the first frame to tell this target from what is around it (phase 2). In every frame that the update
+rule allows the Gaussians are estimated again and blended with the old ones, and the head takes one step of
+gradient descent towards a greater difference between target and background. There is no released code; what
+the paper leaves open is a field here.
 
 Where the head comes from: `params["backbone"]` may hold, beside the network's layers, those of a head trained
 in phase 1, as "head/fc6", "head/fc7" and "head/objectness" (`weights.checkpoints`). Without them the head
 begins with the network's own fc6 where it has one, else at random: the paper's "no obj-general".
 
 Profiles (`PROFILES`): `default`, which passes the search region through the network once a scale and crops
-candidates from its map, and learns the first frame's target turned, too; `paper`, which passes every
+candidates from its map, and learns the first frame's target rotated, too; `paper`, which passes every
 candidate and learns the first frame as it is; and Table 1's ablations of `default`: `no_obj_general` (phase 2
 alone), `obj_general_only` (phase 1 alone), `pretrained` (neither: the network's own fully connected layers,
 or its raw map where it has none), and each of the four with `_no_bp`, in which online the Gaussians alone are
@@ -64,9 +64,7 @@ class Config:
     resizing: Literal["always", "updated"] = "always"  # in which frames the box may change its size
     first_positives: int = 150
     first_negatives: int = 350
-    rotated_positives: int = (
-        0  # boxes on the rotated target of the first frame, for each of `Hyper.rotations`
-    )
+    rotated_positives: int = 0  # boxes on the first frame's target, rotated, for each of `Hyper.rotations`
     first_resized: int = 0  # boxes around the target of a wrong size, which the head learns as background
     positives: int = 16  # of a later frame
     negatives: int = 48
@@ -99,9 +97,9 @@ class Hyper(NamedTuple):
     widening: Scalar = 2.0  # () times as far after a frame of low similarity
     scale_step: Scalar = 0.02  # () of the pyramid
     jitter: Scalar = 0.05  # () positives' standard deviation over the target's width and height
-    scale_jitter: Scalar = 0.05  # () ... of the logarithm of their scale
+    scale_jitter: Scalar = 0.05  # () twice the standard deviation of the logarithm of their scale
     ring: Vector = (0.6, 2.0)  # [2] distance of the first negatives, over the target's width and height
-    online_ring: Vector = (0.5, 1.0)  # [2] ... of later ones
+    online_ring: Vector = (0.5, 1.0)  # [2] the same for the negatives of later frames
     # [2] positives overlap the target by more than the one, negatives by less than the other
     overlap: Vector = (0.8, 0.3)
     rotations: Vector = ()  # [R] radians, clockwise, of the first frame's target as it is learnt; R may be 0
@@ -130,9 +128,8 @@ class State(NamedTuple):
     reference: Array  # [D] float32: features of the target in the last frame that was learnt
     batch: Array | None  # [positives + negatives, D] float32: what `learn` learns; None if it learns nothing
     labels: Array | None  # [positives + negatives] float32: 1 target, -1 background, 0 unused
-    average: (
-        Array  # () float32: moving average of the best scores, 0 for those below, of all frames; begun at 0
-    )
+    # () float32: moving average of the best scores of all frames, negative ones counted as 0; begun at 0
+    average: Array
     doubtful: Array  # () bool: whether similarity was low in the last frame
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
@@ -213,9 +210,9 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
     Returns:
       A `Tracker`; `learn` is the head's online step, and None where there is nothing for it to learn. Its
       score is a logistic curve of the log likelihood ratio a feature (`Hyper.confidence`). The target is lost
-      while that ratio speaks for the background or the target does not look as it last did: then the box
-      still goes to the best candidate, and nothing is learnt. Nor is it, and the size stays, in a frame that
-      scores less than the average of the last ones (`Hyper.update_threshold`).
+      while that ratio speaks for the background, or while its features differ from those of the target that
+      was learnt last. The box then still goes to the best candidate, and nothing is learnt. A frame that
+      scores below `Hyper.update_threshold` times the average is not learnt either, and the size stays.
     """
     # Pre-trained networks may have nothing that is fully connected.
     has_head = config.start != "pretrained" or config.features.feature.own
@@ -229,8 +226,9 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
 def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     hyper, weights, dtype = params["tracker"], params["backbone"], box.dtype
     key, head_key, sample_key, rotation_key, batch_key = jax.random.split(key, 5)
-    first_size = config.features.first_size if isinstance(config.features, Region) else None
-    describe = config.features.describe(backbone, weights, frame, box, jnp.ones(1, dtype), first_size)
+    describe = config.features.describe(
+        backbone, weights, frame, box, jnp.ones(1, dtype), config.features.first_size
+    )
     jitter = hyper.jitter, hyper.scale_jitter
     near_key, far_key = jax.random.split(sample_key)
     near = samples.around(near_key, box, config.first_positives, *jitter)
@@ -308,7 +306,7 @@ def _step(
     near = samples.around(near_key, box, config.positives, hyper.jitter, hyper.scale_jitter)
     far = samples.ring(far_key, box, config.negatives, hyper.online_ring, frame.size)
     drawn, labels = samples.labelled(near, far, box, hyper.overlap)
-    labels = jnp.where((labels < 0) & ~config.features.seen(drawn, state.box), 0, labels)
+    labels = jnp.where((labels < 0) & ~config.features.covers(drawn, state.box), 0, labels)
     batch = describe(1, drawn)
     fresh = gaussian_layer.of_both(values(state.head, batch), labels, hyper.least_variance)
     learnt = [

@@ -54,9 +54,9 @@ class ReleasedWindow:
         w, h = target[0], target[1]
         tall = jnp.stack([w * self.padding, h * self.padding / 2])
         large = jnp.stack([w, h]) * 2.0
-        usual = jnp.stack([w, h]) * self.padding
+        small = jnp.stack([w, h]) * self.padding
         fraction = w * h / jnp.prod(jnp.asarray(frame_size, dtype))
-        chosen = jnp.where(h / w > 2, tall, jnp.where(fraction > 0.05, large, usual))
+        chosen = jnp.where(h / w > 2, tall, jnp.where(fraction > 0.05, large, small))
         # 2.8 is not a binary fraction: without the margin a product that is whole could fall below it.
         return jnp.floor(chosen + 1e-3).astype(dtype)
 
@@ -114,6 +114,10 @@ class ReleasedScales:
         scale.check_scales(self)
         if self.size is not None:
             checks.size(self, "size")
+
+    def sides(self, target: Array, factor: Array) -> Array:
+        """Sides (w, h) [2] of the patch of a target (w, h) that has grown by a factor ()."""
+        return (target + 2.0 * CELL) * factor
 
     def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
         """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
@@ -218,15 +222,15 @@ class Config:
             config = dataclasses.replace(
                 config, grid=(max(1, int(height // CELL)), max(1, int(width // CELL)))
             )
-        if isinstance(config.scale, ReleasedScales) and config.scale.size is None:
-            config = dataclasses.replace(config, scale=config.scale.for_target(target))
+        if config.scale is not None and (fixed := config.scale.for_target(target)) is not config.scale:
+            config = dataclasses.replace(config, scale=fixed)
         return config
 
 
 class Hyper(NamedTuple):
     """Numeric hyper-parameters: traced, so they can be swept and differentiated."""
 
-    layer_weights: Vector = (1.0, 0.5, 0.02)  # [L] deep to shallow
+    layer_weights: Vector = ()  # [L] of the filters, deep to shallow
     regularisation: Scalar = 1e-4  # () on the released code's scale (`learning.correlation_filter`)
     learning_rate: Scalar = 0.01  # () per frame
     label_width: Scalar = 0.1  # () sigma of the label over the side of the target
@@ -242,7 +246,9 @@ class Hyper(NamedTuple):
 class State(NamedTuple):
     """What is learnt and remembered of one target."""
 
-    centre: Array  # [2] float32 (x, y) pixels
+    # [2] float32 (x, y) pixels. Not a box: the released code counts whole pixels from the centre, and one
+    # computed from the corner of a box could round to the pixel before.
+    centre: Array
     size: Array  # [2] float32 (w, h) of the target in the first frame
     window: Array  # [2] float32 (w, h) of the search window at scale 1
     scale: Array  # () float32, 1 in the first frame
@@ -257,8 +263,8 @@ LAYERS = dict.fromkeys(
     ("alexnet", "alexnet_torchvision", "caffenet", "caffenet_conv", "rcnn_ilsvrc13"), ALEXNET
 )
 
-# Slope and middle of the score's curve where GoogLeNet's, fitted on real sequences, do not do.
-# HOG's responses are higher, on background too.
+# `Hyper.confidence` was fitted on GoogLeNet. HOG's responses are higher, on the background too, and need
+# another slope and middle.
 CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
 
 
@@ -270,7 +276,7 @@ def _profile(
     Args:
       backbone: the network. One with a single layer (hog) gets a single filter.
       *groups: the layers of each filter by their digits; "543" concatenates three layers into one filter.
-      layer_weights: of the filters, the surplus ones left out.
+      layer_weights: of the filters; there may be more than filters.
       **structure: fields of `Config`.
     """
     stages = there(backbone.stages)
@@ -357,6 +363,19 @@ def response_maps(config: Config) -> list[str]:
     return ["+".join(group) for group in config.layers]
 
 
+def check(config: Config, hyper: Hyper) -> None:
+    """Refuses hyper-parameters that do not fit a config.
+
+    Raises:
+      JtrackError: there is not one layer weight a filter.
+    """
+    filters, weights = len(config.layers), np.size(hyper.layer_weights)
+    checks.require(
+        weights == filters,
+        f"hcft has {filters} filters but {weights} layer_weights: give one weight a filter",
+    )
+
+
 def hcft(backbone: Backbone, config: Config) -> Tracker:
     """Makes the tracker's functions.
 
@@ -379,11 +398,7 @@ def hcft(backbone: Backbone, config: Config) -> Tracker:
 def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     del key  # nothing is random
     hyper = params["tracker"]
-    checks.require(
-        jnp.size(hyper.layer_weights) == len(config.layers),
-        f"hcft has {len(config.layers)} filters but {jnp.size(hyper.layer_weights)} layer_weights: give one "
-        "weight a filter",
-    )
+    check(config, hyper)
     state = State(
         centre=config.window.first_centre(box),
         size=box[2:],
@@ -395,7 +410,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     state = state._replace(filters=_train(backbone, config, params, frame, state))
     if config.scale is None:
         return state
-    sides = patch_sides(config.scale, state.size, state.scale)
+    sides = config.scale.sides(state.size, state.scale)
     return state._replace(scale_filter=scale.learn(config.scale, frame, state.centre, sides))
 
 
@@ -422,11 +437,11 @@ def _step(
     lost = confidence < hyper.lost_below
     cells = jnp.asarray(grid, window.dtype)
     moved = state._replace(centre=config.window.moved(state.centre, window, displacement, cells, frame.size))
-    # What is seen of a doubtful target is learnt less, of a lost one not at all, where the profile says so.
+    # `ByScore` learns less from a frame of low score, and nothing from a lost target.
     weight = config.update.weight(confidence, lost)
     scale_response = None
     if config.scale is not None:
-        sides = patch_sides(config.scale, moved.size, moved.scale)
+        sides = config.scale.sides(moved.size, moved.scale)
         model = there(moved.scale_filter)
         factor, scale_response = scale.estimate(
             config.scale, model, frame, moved.centre, sides, hyper.scale_regularisation
@@ -434,7 +449,7 @@ def _step(
         low, high = scale_bounds(config.scale.step, moved.window, moved.size, frame.size)
         found = jnp.where(weight < 0.5, moved.scale, jnp.clip(moved.scale * factor, low, high))
         moved = moved._replace(scale=found)
-        sides = patch_sides(config.scale, moved.size, moved.scale)
+        sides = config.scale.sides(moved.size, moved.scale)
         fresh = scale.learn(config.scale, frame, moved.centre, sides)
         moved = moved._replace(scale_filter=blend(model, fresh, weight * hyper.scale_learning_rate))
     learnt = _train(backbone, config, params, frame, moved)
@@ -491,24 +506,11 @@ def peak_height(responses: Array, displacement: Array, weights: Array) -> Array:
     return jnp.sum(weights * responses[:, row, column]) / jnp.sum(weights)
 
 
-def patch_sides(search: scale.Search, size: Array, factor: Array) -> Array:
-    """Sides (w, h) [2] of the patch that scales are judged on: the target and a little around it.
-
-    Args:
-      search: the scales.
-      size: [2] of the target in the first frame.
-      factor: () by which it has grown since.
-    """
-    if isinstance(search, ReleasedScales):
-        return (size + 2.0 * CELL) * factor
-    return size * factor * scale.CONTEXT
-
-
 def scale_bounds(step: float, window: Array, target: Array, frame_size: Array) -> tuple[Array, Array]:
     """Smallest and largest scale (): a window of 5 pixels, a target as large as the frame.
 
-    Both are powers of the step, as the released code has them; `components.scale.follow` bounds the size
-    itself, which is another scale in the end: so HCFT keeps this rule.
+    Both are powers of the step, as in the released code. `components.scale.follow` limits the size in pixels
+    instead. A target at the limit then ends at another scale, so HCFT keeps the released rule.
 
     Args:
       step: between scales.
@@ -516,11 +518,11 @@ def scale_bounds(step: float, window: Array, target: Array, frame_size: Array) -
       target: [2] (w, h) at scale 1.
       frame_size: [2] int32.
     """
-    unit = jnp.log(step)
-    low = jnp.ceil(jnp.log(jnp.max(5 / window)) / unit)
+    log_step = jnp.log(step)
+    low = jnp.ceil(jnp.log(jnp.max(5 / window)) / log_step)
     extent = motion.extent(frame_size, target.dtype)
-    high = jnp.floor(jnp.log(jnp.maximum(jnp.min(extent / target), 1.0)) / unit)
-    return jnp.exp(low * unit), jnp.exp(high * unit)
+    high = jnp.floor(jnp.log(jnp.maximum(jnp.min(extent / target), 1.0)) / log_step)
+    return jnp.exp(low * log_step), jnp.exp(high * log_step)
 
 
 def _fixed[T](value: T | None) -> T:

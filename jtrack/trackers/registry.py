@@ -20,11 +20,13 @@ class Row(NamedTuple):
     # Its profiles by their names. The first line of a function's docstring says what the profile is.
     profiles: Mapping[str, Callable[[Backbone], Profile[Any, Any]]]
     network: str = "googlenet"  # the default one; "none" for a tracker that learns its own from the video
-    # The names of the response maps that `Output.info` holds with a config, beside `response` and `window`.
+    # config -> the names of the response maps in `Output.info`, which also has `response` and `window`.
     response_maps: Callable[[Any], list[str]] | None = None
-    saliency: Callable[[Any], bool] | None = None  # whether it holds `saliency` and `window` with a config
-    # Whether, with a config, the tracker begins with a network and a head trained for objectness.
+    saliency: Callable[[Any], bool] | None = None  # config -> whether `Output.info` has `saliency`, `window`
+    # config -> whether the tracker begins with a network and a head trained for objectness.
     objectness: Callable[[Any], bool] | None = None
+    # Refuses hyper-parameters that do not fit a config, (config, hyper), by a JtrackError.
+    check: Callable[[Any, Any], None] | None = None
 
     @property
     def own_network(self) -> bool:
@@ -44,7 +46,7 @@ class Row(NamedTuple):
 ROWS = {
     row.name: row
     for row in (
-        Row("hcft", hcft.hcft, hcft.PROFILES, response_maps=hcft.response_maps),
+        Row("hcft", hcft.hcft, hcft.PROFILES, response_maps=hcft.response_maps, check=hcft.check),
         Row("fcnt", fcnt.fcnt, fcnt.PROFILES),
         Row("cnn_svm", cnn_svm.cnn_svm, cnn_svm.PROFILES, saliency=cnn_svm.has_saliency),
         Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, network="none"),

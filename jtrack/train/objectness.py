@@ -143,7 +143,7 @@ def features_of(backbone: str, layers: Layers, images: Array) -> Array:
     """What the head takes [N, D] of a network, of the images of boxes [N, h, w, 3] RGB 0..255."""
     feature = box_feature.feature_of(backbone)
     maps = backbones.get(backbone).apply(layers, images, (feature.tap,))[feature.tap]
-    return fc_head.pool(maps, feature.cells, normalised=not feature.own)
+    return fc_head.pool(maps, box_feature.CELLS, normalised=not feature.own)
 
 
 def multipliers(backbone: str, weights: PyTree) -> PyTree:

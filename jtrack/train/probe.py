@@ -13,21 +13,21 @@ def ridge_accuracy(x: np.ndarray, labels: np.ndarray, test: np.ndarray, test_lab
       test_labels: [m] in {0, 1}.
 
     Returns:
-      The share of `test` that is told right, in 0..1.
+      The share of `test` that is classified rightly, in 0..1.
     """
-    signs = 2.0 * labels - 1
-    middle, offset = x.mean(axis=0), signs.mean()
+    targets = 2.0 * labels - 1
+    middle, offset = x.mean(axis=0), targets.mean()
     centred = (x - middle).astype(np.float64)
     values, vectors = np.linalg.eigh(centred @ centred.T)
     values = np.maximum(values, 0)
-    turned = vectors.T @ (signs - offset)
+    projected = vectors.T @ (targets - offset)
 
     def left_out(strength: float) -> float:
         """The mean square of each sample's error when it is left out, in closed form (Allen's PRESS)."""
         inverse = 1 / (values + strength)
         diagonal = (vectors**2) @ inverse
-        return float(np.mean((vectors @ (inverse * turned) / diagonal) ** 2))
+        return float(np.mean((vectors @ (inverse * projected) / diagonal) ** 2))
 
     best = min(values.max() * 10.0 ** np.arange(-6, 1), key=left_out)
-    weights = centred.T @ (vectors @ (turned / (values + best)))
+    weights = centred.T @ (vectors @ (projected / (values + best)))
     return float(np.mean(((test - middle) @ weights + offset > 0) == (test_labels == 1)))

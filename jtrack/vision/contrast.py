@@ -17,8 +17,8 @@ def smoothing_matrix(length: int, sigma: float) -> np.ndarray:
     The kernel ends at ceil(1.645 sigma) on either side, beyond which a tenth of the Gaussian lies, and sums
     to one, as in the `localnormalize` of MATLAB users (G. Xiong, 2005).
     """
-    reach = math.ceil(1.645 * sigma)
-    offset = np.arange(-reach, reach + 1)
+    radius = math.ceil(1.645 * sigma)
+    offset = np.arange(-radius, radius + 1)
     kernel = np.exp(-(offset**2) / (2 * sigma**2))
     matrix = np.zeros((length, length))
     rows = np.arange(length)[:, None]

@@ -58,15 +58,15 @@ def crop(
     image, weights = frame.pixels, []
     for axis, out in enumerate(size):
         shrink = 2 * image.shape[axis] / out if max_shrink is None else max_shrink
-        reach = resize.reach(method, shrink)
+        radius = resize.radius(method, shrink)
         start, length = window[1 - axis], window[3 - axis]
-        index, weight = resize.taps(start, length, out, reach=reach, method=method, xp=jnp)
+        index, weight = resize.taps(start, length, out, radius=radius, method=method, xp=jnp)
         # The barriers only steer XLA's fusion: taps are computed once, not anew for every pixel they serve.
         index, weight = lax.optimization_barrier((index, weight))
         if border != "edge":
             weight = weight * ((index >= 0) & (index < frame.size[axis])).astype(weight.dtype)
         image = resize.resample(image, axis, jnp.clip(index, 0, frame.size[axis] - 1), weight)
-        if 2 * reach * size[1] > frame.pixels.shape[1]:
+        if 2 * radius * size[1] > frame.pixels.shape[1]:
             # Whole rows are summed once; else again for each column tap, cheaper only when few are read.
             image = lax.optimization_barrier(image)
         weights.append(weight.sum(axis=1))

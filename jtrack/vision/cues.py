@@ -1,4 +1,4 @@
-"""Image cues: what of an image's light and colour a small network is shown, a map each."""
+"""Image cues: maps of an image's brightness, colour and contrast, which are the input of a small network."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from jtrack.types import Array
 from jtrack.vision.colour import grey, hsv
 from jtrack.vision.contrast import gradient_magnitude, local_contrast, stretch
 
-# Cues and the ranges they keep to, those of a quarter of full contrast at most or of three deviations.
+# The range (lowest, highest) of each cue that `Fixed` maps: all values of hue, value and grey; three standard
+# deviations of the contrasts; half of the largest redness, yellowness and a quarter of the largest gradient.
 RANGES = {
     "contrast": (-3.0, 3.0),
     "contrast_wide": (-3.0, 3.0),

@@ -12,8 +12,10 @@ def to_cells(box: Box, window: Box, size: tuple[int, int]) -> Box:
     """Boxes [..., 4] of the frame in the cells of a map of `size` (h, w) over a window [4]."""
     cells = jnp.asarray(size[::-1], window.dtype)
     lead = (1,) * (box.ndim - 1)
-    unit = (cells / window[2:]).reshape(*lead, 2)
-    return jnp.concatenate([(box[..., :2] - window[:2].reshape(*lead, 2)) * unit, box[..., 2:] * unit], -1)
+    cells_per_pixel = (cells / window[2:]).reshape(*lead, 2)
+    return jnp.concatenate(
+        [(box[..., :2] - window[:2].reshape(*lead, 2)) * cells_per_pixel, box[..., 2:] * cells_per_pixel], -1
+    )
 
 
 def centres(window: Box, size: tuple[int, int]) -> tuple[Array, Array]:

@@ -144,9 +144,7 @@ def heat_in_box(heat: Array, box: Box, region: Box) -> Array:
     return mean[0]
 
 
-def label(
-    box: Box, region: Box, size: tuple[int, int], *, edge: float = 0.5, upsampling: int = 8
-) -> tuple[Array, Array]:
+def label(box: Box, region: Box, size: tuple[int, int], *, edge: float = 0.5) -> tuple[Array, Array]:
     """The heat map [h, w] of a target in a region, and 1 in the cells [h, w] it does not touch.
 
     Args:
@@ -154,10 +152,9 @@ def label(
       region: [4] in the frame.
       size: (h, w) of the maps.
       edge: sides from the target's middle at which its Gaussian ends.
-      upsampling: as in `resampled_gaussian`.
     """
     cells = grid.to_cells(box, region, size)
-    target = resampled_gaussian(cells, size, edge=edge, upsampling=upsampling)
+    target = resampled_gaussian(cells, size, edge=edge)
     rows = coverage(cells[1:2], cells[3:4], size[0])[0]
     columns = coverage(cells[0:1], cells[2:3], size[1])[0]
     touched = (rows[:, None] > 0) & (columns[None, :] > 0)

@@ -22,7 +22,7 @@ METHODS = ("bilinear", "imresample", "bicubic")
 IMRESAMPLE_GAIN = 1 / (1 + 1e-6)
 
 
-def reach(method: str, shrink: float) -> int:
+def radius(method: str, shrink: float) -> int:
     """Returns how many pixels on either side a sample reads when `shrink` input pixels make one output."""
     if method == "bilinear":
         return 1
@@ -30,7 +30,7 @@ def reach(method: str, shrink: float) -> int:
     return math.ceil(round(2 * shrink if method == "bicubic" else (shrink + 1) / 2, 6))
 
 
-def taps(start: Any, length: Any, out: int, *, reach: int, method: str, xp: Any) -> tuple[Any, Any]:
+def taps(start: Any, length: Any, out: int, *, radius: int, method: str, xp: Any) -> tuple[Any, Any]:
     """The pixels and weights that resample the window [start, start + length) of an axis to `out` samples.
 
     The window's ends are a border of the resampling, as if the window had been cut out first: "bilinear" and
@@ -40,13 +40,13 @@ def taps(start: Any, length: Any, out: int, *, reach: int, method: str, xp: Any)
       start: where the window begins, a floating scalar; may be fractional and outside the axis.
       length: the window's length in pixels, a floating scalar of the same type.
       out: number of samples.
-      reach: pixels read on either side of a sample's centre, from `reach`. Fewer than the method needs
+      radius: pixels read on either side of a sample's centre, from `radius`. Fewer than the method needs
         truncates its kernel; the weights still sum to one.
       method: "bilinear", "imresample" or "bicubic".
       xp: `numpy` or `jax.numpy`.
 
     Returns:
-      index [out, 2 * reach] int32, not limited to the axis, and weight [out, 2 * reach], each row of which
+      index [out, 2 * radius] int32, not limited to the axis, and weight [out, 2 * radius], each row of which
       sums to one.
     """
     shrink = length / out
@@ -58,7 +58,7 @@ def taps(start: Any, length: Any, out: int, *, reach: int, method: str, xp: Any)
     whole = xp.floor(start)
     position = position + (start - whole)
     first = xp.floor(position)
-    step = xp.arange(1 - reach, reach + 1)
+    step = xp.arange(1 - radius, radius + 1)
     distance = xp.abs(step.astype(length.dtype)[None, :] - (position - first)[:, None])
     index = (first + whole).astype(xp.int32)[:, None] + step.astype(xp.int32)[None, :]
 
@@ -110,7 +110,7 @@ def resample(image: Array, axis: int, index: Any, weight: Any) -> Array:
 def resample_matrix(n: int, out: int, *, method: str) -> np.ndarray:
     """What `resize` does along one axis, as a matrix [out, n] float64: for folding into other linear maps."""
     index, weight = taps(
-        np.float64(0), np.float64(n), out, reach=reach(method, n / out), method=method, xp=np
+        np.float64(0), np.float64(n), out, radius=radius(method, n / out), method=method, xp=np
     )
     matrix = np.zeros((out, n))
     np.add.at(matrix, (np.arange(out)[:, None], np.clip(index, 0, n - 1)), weight)
@@ -153,7 +153,7 @@ def resize(maps: Array, size: tuple[int, int], *, method: str) -> Array:
         n = maps.shape[axis]
         if n != out:
             index, weight = taps(
-                np.float64(0), np.float64(n), out, reach=reach(method, n / out), method=method, xp=np
+                np.float64(0), np.float64(n), out, radius=radius(method, n / out), method=method, xp=np
             )
             maps = resample(maps, axis, np.clip(index, 0, n - 1), weight.astype(maps.dtype))
     return maps * IMRESAMPLE_GAIN if method == "imresample" else maps

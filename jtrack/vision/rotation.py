@@ -1,4 +1,4 @@
-"""Cutting a window out of a frame with what is in it turned about its middle."""
+"""Cutting a window out of a frame rotated about its middle."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jtrack.vision import boxes
 
 
 def crop_rotated(frame: Frame, window: Box, size: tuple[int, int], angle: Array | float) -> Array:
-    """Cuts a window out of a frame, turned, and resamples it to `size` bilinearly.
+    """Cuts a window out of a frame, rotated, and resamples it to `size` bilinearly.
 
     The turn is one of the frame: a window that is resampled to other proportions shows a rigid turn of the
     object in it, not a sheared one. At angle 0 this is `crop`, but at the window's outermost half pixel of
@@ -20,7 +20,7 @@ def crop_rotated(frame: Frame, window: Box, size: tuple[int, int], angle: Array 
       frame: pixels [H, W, 3] 0..255 and the size of their valid part, beyond which the nearest pixel counts.
       window: [4] float32 (x, y, w, h).
       size: (h, w) of the result.
-      angle: () radians; positive turns what is seen clockwise.
+      angle: () radians; positive rotates the content clockwise.
 
     Returns:
       [h, w, 3] float32 0..255. Differentiable with respect to float32 pixels.

@@ -51,7 +51,7 @@ def test_gdts_feature_follows_from_the_stages():
         ("hog", "hog", 4, None, False),
     ):
         feature = box_feature.feature_of(name)
-        assert (feature.tap, feature.stride, feature.pools, feature.own) == (tap, stride, pools, own)
+        assert (feature.tap, feature.stride, feature.pooled_from, feature.own) == (tap, stride, pools, own)
 
 
 def strided():

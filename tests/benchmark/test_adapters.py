@@ -176,7 +176,7 @@ def test_our_label_holds_what_shapes_the_numbers():
     assert {"code", "jtrack", "jax", "jaxlib"} <= set(label)
     assert "device" not in label  # nor anything else of the machine
     about = evaluated("hcft", backbone="hog").about
-    assert about["numbers"]["learning_rate"] == pytest.approx(0.01)
+    assert about["hyper"]["learning_rate"] == pytest.approx(0.01)
 
 
 def test_our_tracker_needs_its_first_frame():

@@ -377,11 +377,11 @@ def test_the_machine_is_told_beside_a_run_and_identifies_nothing(tmp_path, monke
 def test_changed_configurations_never_share_results(tmp_path):
     """Every change that shapes what comes out has a folder of its own."""
     bound = trackers.create(backbone="tiny")
-    numbers = bound.params["tracker"]
+    hyper = bound.params["tracker"]
     variants = {
         "itself": bound,
         "number": bound._replace(
-            params=bound.params | {"tracker": numbers._replace(learning_rate=np.float32(0.5))}
+            params=bound.params | {"tracker": hyper._replace(learning_rate=np.float32(0.5))}
         ),
         "weights": bound._replace(
             params=bound.params | {"backbone": jax.tree.map(lambda x: x * 2, bound.params["backbone"])}

@@ -340,7 +340,7 @@ def test_supervised_runs_are_those_of_the_toolkit(toolkit, monkeypatch):
         sequence = toolkit_sequence(toolkit, annotation)
         runs = [replayed(boxes, annotation) for boxes in repetitions]
         official = [toolkit_run(toolkit, boxes, sequence, monkeypatch).regions() for boxes in repetitions]
-        accuracies, numbers = [], []
+        accuracies, hyper = [], []
         for run, regions in zip(runs, official, strict=True):
             codes = {0: ".", 1: "I", 2: "F"}
             letters = [codes[item.code] if isinstance(item, toolkit.Special) else "T" for item in regions]
@@ -356,7 +356,7 @@ def test_supervised_runs_are_those_of_the_toolkit(toolkit, monkeypatch):
             np.testing.assert_array_equal(np.flatnonzero(np.isfinite(overlaps)), frames)
             np.testing.assert_array_equal(overlaps[frames], gathered)
             accuracies.append(accuracy)
-            numbers.append(mine.failures)
+            hyper.append(mine.failures)
 
             fails, starts = toolkit.supervised.locate_failures_inits(regions)
             overlaps = toolkit.supervised.calculate_overlaps(regions, sequence.groundtruth(), sequence.size)
@@ -365,10 +365,10 @@ def test_supervised_runs_are_those_of_the_toolkit(toolkit, monkeypatch):
                 successes.append(fail is None)
         # The toolkit's accuracy of a sequence is the mean of its repetitions'; one at a time they are equal.
         measures = vot_measures.supervised(runs, annotation)._replace(accuracy=float(np.mean(accuracies)))
-        assert measures.failures == np.mean(numbers)
+        assert measures.failures == np.mean(hyper)
         ours.append(measures)
         length = len(sequence)
-        theirs.append((np.mean(accuracies), np.mean(numbers), None, length))
+        theirs.append((np.mean(accuracies), np.mean(hyper), None, length))
         ours_runs += [(run, annotation) for run in runs]
     assert sum(item.failures for item in ours) >= 5
 

@@ -74,7 +74,7 @@ def test_jtracks_trackers_run(jtrack, otb, tmp_path):
     (run,) = (tmp_path / "out").glob("[!.]*")
     assert run.name.startswith("hcft-default-tiny-")
     label = json.loads((run / "run.json").read_text())
-    assert {"weights", "code", "jax", "numbers", "config", "machines", "sequences", "date"} <= set(label)
+    assert {"weights", "code", "jax", "hyper", "config", "machines", "sequences", "date"} <= set(label)
 
 
 def test_the_protocol_is_the_datasets_own(jtrack, still, tmp_path):

@@ -26,7 +26,7 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
-def numbers(table, *names):
+def hyper(table, *names):
     return np.array([[float(row[name]) for name in names] for row in table])
 
 
@@ -58,11 +58,11 @@ def test_boxes_are_those_of_the_library(jtrack, folder, box, tmp_path):
     result = jtrack("track", folder, "--init", box, *TINY, "--out", out)
     table = rows(out)
     assert list(table[0]) == ["frame", "target", "x", "y", "w", "h", "score", "lost"]
-    np.testing.assert_array_equal(numbers(table, "frame", "target"), [[t, 1] for t in range(FRAMES)])
-    np.testing.assert_allclose(numbers(table, "x", "y", "w", "h"), want.boxes, rtol=0, atol=6e-7)
-    np.testing.assert_allclose(numbers(table, "score")[:, 0], want.scores, rtol=0, atol=6e-7)
-    np.testing.assert_array_equal(numbers(table, "lost")[:, 0], want.lost)
-    assert (numbers(table[1:], "x", "y") % 1).any()  # nothing is rounded to pixels
+    np.testing.assert_array_equal(hyper(table, "frame", "target"), [[t, 1] for t in range(FRAMES)])
+    np.testing.assert_allclose(hyper(table, "x", "y", "w", "h"), want.boxes, rtol=0, atol=6e-7)
+    np.testing.assert_allclose(hyper(table, "score")[:, 0], want.scores, rtol=0, atol=6e-7)
+    np.testing.assert_array_equal(hyper(table, "lost")[:, 0], want.lost)
+    assert (hyper(table[1:], "x", "y") % 1).any()  # nothing is rounded to pixels
     assert f"{FRAMES} frames" in result.stdout and "tiny (float32)" in result.stdout
     assert str(out) in result.stdout and not leftovers(tmp_path)
 
@@ -70,7 +70,7 @@ def test_boxes_are_those_of_the_library(jtrack, folder, box, tmp_path):
 def test_formats_agree(jtrack, folder, box, tmp_path):
     for suffix in ("csv", "txt", "json"):
         jtrack("track", folder, "--init", box, *TINY, "--out", tmp_path / f"b.{suffix}", "--seed", 3)
-    table = numbers(rows(tmp_path / "b.csv"), "x", "y", "w", "h", "score", "lost")
+    table = hyper(rows(tmp_path / "b.csv"), "x", "y", "w", "h", "score", "lost")
     np.testing.assert_array_equal(np.loadtxt(tmp_path / "b.txt", delimiter=","), table[:, :4])
     document = json.loads((tmp_path / "b.json").read_text())
     (target,) = document["targets"]
@@ -99,12 +99,12 @@ def test_several_targets(jtrack, folder, box, tmp_path):
     jtrack("track", folder, "--init", other, *TINY, "--out", tmp_path / "alone.csv")
     table = rows(tmp_path / "both.csv")
     assert [row["target"] for row in table] == ["1", "2"] * FRAMES
-    alone = numbers(rows(tmp_path / "alone.csv"), "x", "y", "w", "h", "score")
-    np.testing.assert_allclose(numbers(table[1::2], "x", "y", "w", "h", "score"), alone, rtol=0, atol=1e-2)
+    alone = hyper(rows(tmp_path / "alone.csv"), "x", "y", "w", "h", "score")
+    np.testing.assert_allclose(hyper(table[1::2], "x", "y", "w", "h", "score"), alone, rtol=0, atol=1e-2)
     assert not (tmp_path / "both.txt").exists()
     for target in (1, 2):
         text = np.loadtxt(tmp_path / f"both.{target}.txt", delimiter=",")
-        np.testing.assert_array_equal(text, numbers(table[target - 1 :: 2], "x", "y", "w", "h"))
+        np.testing.assert_array_equal(text, hyper(table[target - 1 :: 2], "x", "y", "w", "h"))
     jtrack("track", folder, "--init", box, "--init", other, *TINY, "--out", tmp_path / "both.txt", code=2)
 
 
@@ -120,7 +120,7 @@ def test_video_plays_and_shows_the_box(jtrack, folder, box, tmp_path):
     frames = read_video(video)
     zoom = 5
     assert frames.shape == (FRAMES, 96 * zoom, 128 * zoom, 3)
-    for frame, (x, y, w, h) in zip(frames, numbers(rows(out), "x", "y", "w", "h"), strict=True):
+    for frame, (x, y, w, h) in zip(frames, hyper(rows(out), "x", "y", "w", "h"), strict=True):
         bottom, middle = int((y + h) * zoom), slice(int((x + w / 4) * zoom), int((x + w * 3 / 4) * zoom))
         red, green, blue = frame[bottom - 2 : bottom + 2, middle].mean(axis=1).T
         # Amber through a lossy codec; the ground is brown and green.
@@ -180,7 +180,7 @@ def test_boxes_drawn_with_the_mouse(jtrack, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "selectROIs", lambda title, image: np.array(drawn))
     # Drawn boxes count from 0 as pixels of the window do, whatever the files count from.
     jtrack("track", folder, "--one-based", *TINY, "--out", tmp_path / "b.csv", "--end", 2)
-    first = numbers(rows(tmp_path / "b.csv"), "x", "y", "w", "h")[:2]
+    first = hyper(rows(tmp_path / "b.csv"), "x", "y", "w", "h")[:2]
     np.testing.assert_array_equal(first, np.add(drawn, [1, 1, 0, 0]))
     monkeypatch.setattr(cv2, "selectROIs", lambda title, image: ())
     assert "no box was drawn" in jtrack("track", folder, *TINY, code=2).stderr

@@ -14,10 +14,10 @@ from jtrack.errors import JtrackError
 from tests.conftest import ROOT
 
 
-def make(folder, numbers, truth):
+def make(folder, hyper, truth):
     """A sequence whose image n is grey of value n mod 256; `truth` by file name."""
     (folder / "img").mkdir(parents=True)
-    for number in numbers:
+    for number in hyper:
         image = np.full((8, 8, 3), number % 256, np.uint8)
         cv2.imwrite(str(folder / "img" / f"{number:04d}.png"), image)
     for name, rows in truth.items():
@@ -92,8 +92,8 @@ def test_plain_sequence(tmp_path):
 )
 def test_ranges_of_the_benchmark(tmp_path, name, images, rows, frames):
     """Row t of the annotation is that of the t-th frame: here both carry the number of the image."""
-    numbers = range(images[0], images[1] + 1)
-    sequence = otb.load(make(tmp_path / name, numbers, {"groundtruth_rect.txt": rows}))
+    hyper = range(images[0], images[1] + 1)
+    sequence = otb.load(make(tmp_path / name, hyper, {"groundtruth_rect.txt": rows}))
     assert sequence.frames.length == len(sequence.boxes) == len(frames)
     np.testing.assert_array_equal(sequence.boxes[:, 0] + 1, list(frames))
     assert [int(frame[0, 0, 0]) for frame in sequence.frames] == [number % 256 for number in frames]
@@ -202,9 +202,9 @@ def test_the_package_knows_what_the_benchmark_says(data_folder):
         start, end = 6 if name == "Tiger1" else entry["start_frame"], entry["end_frame"]
         assert otb.ranges().get(name, (1, end)) == (start, end)
         raw = folder / "initOmit" / f"{name}.txt"
-        numbers = np.loadtxt(raw, dtype=int, ndmin=2) if raw.is_file() else np.empty((0, 2), int)
-        covered = np.zeros(1000 + numbers.max(initial=end), bool)
-        for first, last in numbers:
+        hyper = np.loadtxt(raw, dtype=int, ndmin=2) if raw.is_file() else np.empty((0, 2), int)
+        covered = np.zeros(1000 + hyper.max(initial=end), bool)
+        for first, last in hyper:
             covered[first : last + 1] = True
         found = np.zeros(end - start + 1, bool)
         for first, last in otb.omitted(name):

@@ -9,7 +9,7 @@ from scipy.signal import correlate
 from jtrack.learning import cue_network
 
 
-def numbers(tree):
+def hyper(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
@@ -59,11 +59,11 @@ def double(tree):
 
 
 def test_counts_are_the_paper_s(network):
-    assert [numbers(cue) for cue in network.cues] == [13244] * 3
+    assert [hyper(cue) for cue in network.cues] == [13244] * 3
     first = network.cues[0]
     layers = (first[:2], first[2:4], first[4:6], first[6:])
-    assert [numbers(layer) for layer in layers] == [2040, 10602, 584, 18]
-    assert numbers((network.fusion, network.fusion_bias)) == 50
+    assert [hyper(layer) for layer in layers] == [2040, 10602, 584, 18]
+    assert hyper((network.fusion, network.fusion_bias)) == 50
 
 
 def test_maps_have_the_paper_s_shapes(network, patches):

@@ -37,12 +37,12 @@ GREY = Frame(jnp.full((*SIZE, 3), 128, jnp.uint8), jnp.asarray(SIZE, jnp.int32))
 
 @functools.cache
 def build(profile="default"):
-    config, numbers = trackers.profile("cnn_svm", profile, "tiny")
+    config, hyper = trackers.profile("cnn_svm", profile, "tiny")
     config = dataclasses.replace(config, **SMALL)
     if config.saliency is not None:
         config = dataclasses.replace(config, saliency=dataclasses.replace(config.saliency, **SMALL_MAPS))
     tracker = cnn_svm.cnn_svm(NET, config)
-    params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
+    params = {"backbone": store.load("tiny"), "tracker": as_arrays(hyper)}
     return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), jax.jit(tracker.learn)
 
 
@@ -201,8 +201,8 @@ def test_half_way_to_the_background_a_candidate_is_followed_but_nothing_is_learn
     following, output = step(params, doubtful, frame())
     assert float(output.info["scores"].max()) < 0 and not bool(output.lost) and float(output.score) < 0.5
     assert not bool(following.due) and int(following.saliency.stored) == int(doubtful.saliency.stored)
-    np.testing.assert_array_equal(following.size, doubtful.size)
-    assert np.abs(np.asarray(following.centre - doubtful.centre)).max() > 0
+    np.testing.assert_array_equal(following.box[2:], doubtful.box[2:])
+    assert np.abs(np.asarray((following.box - doubtful.box)[:2])).max() > 0
 
 
 def test_a_frame_that_scores_less_than_the_average_is_followed_but_not_learnt():
@@ -215,7 +215,7 @@ def test_a_frame_that_scores_less_than_the_average_is_followed_but_not_learnt():
         following, output = step(params, before, frame())
         assert bool(following.due) == learnt and not bool(output.lost)
         assert int(following.saliency.stored) == int(before.saliency.stored) + learnt
-        assert np.any(np.asarray(following.size) != before.size) == learnt
+        assert np.any(np.asarray(following.box[2:]) != before.box[2:]) == learnt
         assert np.any(np.asarray(following.scale.numerator) != before.scale.numerator) == learnt
         assert np.any(np.asarray(following.saliency.posterior) != before.saliency.posterior)
         # The average follows all the same, or a target that has changed for good is never learnt again.
@@ -237,7 +237,7 @@ def test_candidates_are_cut_from_one_pass_over_their_surroundings():
     _, output = step(params, first(), frame())
     size = np.asarray(BOX[2:])
     side = np.sqrt(size.prod())
-    region = boxes.from_centre(first().centre, jnp.asarray(size + 3 * side))
+    region = boxes.from_centre(boxes.centre(first().box), jnp.asarray(size + 3 * side))
     image = crop(frame(), region, config.features.input_size)
     layer = config.features.layer
     whole = np.asarray(NET.apply(params["backbone"], image[None], (layer,))[layer][0], np.float64)
@@ -261,12 +261,12 @@ def test_the_size_follows_a_target_that_grows():
     _, _, params, _, step, _ = build()
     state = first()
     for t in range(1, 7):
-        zoom, centre = 1.03**t, np.asarray(first().centre)
+        zoom, centre = 1.03**t, np.asarray(boxes.centre(first().box))
         window = np.array([*(centre - centre / zoom), SIZE[1] / zoom, SIZE[0] / zoom], np.float32)
         image = Frame(crop(frame(), jnp.asarray(window), SIZE), jnp.asarray(SIZE, jnp.int32))
         state, _ = step(params, state, image)
-    assert 1.1 < float(state.size[0] / BOX[2]) < 1.25
-    assert float(state.size[1] / state.size[0]) == pytest.approx(24 / 30, rel=1e-4)
+    assert 1.1 < float(state.box[2:][0] / BOX[2]) < 1.25
+    assert float(state.box[2:][1] / state.box[2:][0]) == pytest.approx(24 / 30, rel=1e-4)
 
 
 def test_nothing_compiles_after_the_first_frame_that_learns():

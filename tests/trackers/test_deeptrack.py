@@ -63,8 +63,8 @@ def tracker():
 
 
 def params(**changes):
-    numbers = {name: jnp.asarray(value, jnp.float32) for name, value in changes.items()}
-    return {"backbone": {}, "tracker": build().params["tracker"]._replace(**numbers)}
+    hyper = {name: jnp.asarray(value, jnp.float32) for name, value in changes.items()}
+    return {"backbone": {}, "tracker": build().params["tracker"]._replace(**hyper)}
 
 
 def start(box=BOX, first=None, **changes):
@@ -94,16 +94,16 @@ def copied(state):
 
 
 def test_the_paper_s_numbers():
-    config, numbers = trackers.profile("deeptrack", "paper")
+    config, hyper = trackers.profile("deeptrack", "paper")
     assert (config.candidates, config.positives, config.negatives) == (1500, 1000, 500)
     assert (config.positives_per_frame, config.negatives_per_frame) == (1, 150)
     assert config.grey_cues == ("contrast", "contrast_wide", "gradient")
     assert config.colour_cues == ("hue", "value", "gradient")
     assert (config.cue_range, config.localisation) == (Stretched(0, 10), deeptrack.BestCandidate())
-    assert config.schedule == "iterative" and numbers.retrain_above == 2
+    assert config.schedule == "iterative" and hyper.retrain_above == 2
     told = {"beta": 0.0025, "tightening": 3, "decay": 10, "near_best": 0.75, "tolerance": 0.005}
     told |= {"learning_rate": 0.05, "fusion_learning_rate": 0.005, "slope": 1}
-    assert {name: float(getattr(numbers, name)) for name in told} == pytest.approx(told)
+    assert {name: float(getattr(hyper, name)) for name in told} == pytest.approx(told)
 
 
 def test_unknown_profiles_and_networks_are_refused():
@@ -123,10 +123,10 @@ def test_a_moving_target_is_followed():
     assert 0 <= output.score <= 1
 
 
-def candidates(numbers, count, box=BOX):
-    position = jnp.clip(numbers.position_share * box[3], *numbers.position_limit)
-    scale = numbers.scale_deviation
-    return deeptrack.candidates_around(KEY, jnp.asarray(box), count, position, scale, frame().size)
+def candidates(hyper, count, box=BOX):
+    position = jnp.clip(hyper.position_share * box[3], *hyper.position_limit)
+    scale = hyper.scale_deviation
+    return deeptrack.clipped_candidates(KEY, jnp.asarray(box), count, position, scale, frame().size)
 
 
 def cues_of(config, image, box, colour=True):
@@ -220,8 +220,8 @@ def test_background_of_the_first_frame_is_dense_around_the_target():
 
 def test_half_precision_ranks_the_best_candidates_alike():
     _, _, state = start()
-    numbers = params()["tracker"]
-    drawn = candidates(numbers, 500, state.box)
+    hyper = params()["tracker"]
+    drawn = candidates(hyper, 500, state.box)
     patches = cue_patches.patches_of(cues_of(build().config, frame((1, 2)), state.box), drawn, state.box)
     full, half = (
         structural_loss.score(
@@ -234,7 +234,7 @@ def test_half_precision_ranks_the_best_candidates_alike():
     assert np.argmax(half) in order[:3]
     assert len({*order[:20].tolist()} & {*np.argsort(-half)[:20].tolist()}) >= 17
     assert stats.spearmanr(half, full).statistic > 0.999
-    found = [deeptrack.MeanOfBest().box(drawn, scores, numbers.near_best) for scores in (full, half)]
+    found = [deeptrack.MeanOfBest().box(drawn, scores, hyper.near_best) for scores in (full, half)]
     np.testing.assert_allclose(found[1], found[0], atol=0.1)
 
 

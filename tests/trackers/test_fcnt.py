@@ -44,10 +44,10 @@ def frame(*places, size=(20, 24)):
     return Frame(jnp.asarray(image), jnp.asarray(CANVAS, jnp.int32))
 
 
-def make(profile="default", weights=WEIGHTS, numbers=None, **changes):
+def make(profile="default", weights=WEIGHTS, hyper=None, **changes):
     config, chosen = trackers.profile("fcnt", profile, "tiny")
     config = dataclasses.replace(config, **(QUICK | changes))
-    chosen = as_arrays(chosen._replace(**(numbers or {})))
+    chosen = as_arrays(chosen._replace(**(hyper or {})))
     return config, fcnt.fcnt(TINY, config), {"backbone": weights, "tracker": chosen}
 
 
@@ -85,7 +85,7 @@ def test_profiles_say_what_the_paper_and_the_releases_say():
     assert [getattr(early.config, name) for name in structure] == released
     assert [getattr(late.config, name) for name in structure] == [*released[:4], 700, *released[5:]]
     want = {
-        "selection_rate": (1e-9, 1e-10, 1e-10),
+        "selection_learning_rate": (1e-9, 1e-10, 1e-10),
         "selection_decay": ((2.5e-3, 2.5e-3), (5e-4, 0.1), (5e-4, 0.1)),  # of which Caffe takes twice
         "learning_rate": ((1e-7, 1e-7), (1e-7, 8e-7), (1e-7, 8e-7)),
         "decay": (2.5e-3, 5e-4, 5e-4),
@@ -281,8 +281,8 @@ def test_scale_is_searched_from_frame_20_on_if_all_went_well():
     state = init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX))
     early, late = (trackers.profile("fcnt", f"release{year}", "tiny").hyper for year in (2015, 2016))
 
-    def opens(numbers, least, width):
-        return bool(fcnt.scale_opens(jnp.float32(least), jnp.float32(width), numbers.scale_gates))
+    def opens(hyper, least, width):
+        return bool(motion.scale_opens(jnp.float32(least), jnp.float32(width), hyper.scale_gates))
 
     assert opens(early, 0.46, 30.0) and opens(early, 0.495, 30.0)
     assert opens(late, 0.46, 30.0) and not opens(late, 0.495, 30.0)  # never in doubt: never scaled
@@ -319,7 +319,7 @@ def test_the_size_follows_a_target_that_grows_and_keeps_while_it_is_doubtful():
     assert output.box[2] / 24 == pytest.approx(1.012**20, rel=0.1)
     assert output.box[2] / output.box[3] == pytest.approx(24 / 20, rel=1e-4)
     # A threshold no confidence reaches: the same frames leave the size and what is learnt of it.
-    doubtful = params | {"tracker": params["tracker"]._replace(update_threshold=np.float32(2))}
+    doubtful = params | {"tracker": params["tracker"]._replace(learnt_above=np.float32(2))}
     state = init(doubtful, jax.random.key(0), zoomed(1.0), jnp.asarray(BOX))
     before = state.scale
     for t in range(1, 6):

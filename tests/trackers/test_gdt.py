@@ -43,11 +43,11 @@ def frame(seed=0, shift=(0, 0)):
 
 @functools.cache
 def build(profile="default", **changes):
-    config, numbers = trackers.profile("gdt", profile, "tiny")
+    config, hyper = trackers.profile("gdt", profile, "tiny")
     small = {name: min(value, getattr(config, name)) for name, value in SMALL.items()}
     config = dataclasses.replace(config, **small | {"info": True} | changes)
     tracker = gdt.gdt(NET, config)
-    params = {"backbone": store.load("tiny"), "tracker": as_arrays(numbers)}
+    params = {"backbone": store.load("tiny"), "tracker": as_arrays(hyper)}
     learn = jax.jit(tracker.learn) if tracker.learn else None
     return config, tracker, params, jax.jit(tracker.init), jax.jit(tracker.step), learn
 
@@ -62,17 +62,17 @@ def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def drawn(numbers, key, box, positives, negatives):
+def drawn(hyper, key, box, positives, negatives):
     """Boxes on a target and beside it, and their labels."""
     near_key, far_key = jax.random.split(key)
-    near = samples.around(near_key, box, positives, numbers.jitter, numbers.scale_jitter)
-    far = samples.ring(far_key, box, negatives, numbers.ring, frame().size)
-    return samples.labelled(near, far, box, numbers.overlap)
+    near = samples.around(near_key, box, positives, hyper.jitter, hyper.scale_jitter)
+    far = samples.ring(far_key, box, negatives, hyper.ring, frame().size)
+    return samples.labelled(near, far, box, hyper.overlap)
 
 
-def target_of(numbers, state):
+def target_of(hyper, state):
     """The target's Gaussians as candidates are scored with them."""
-    return gaussian_layer.widened(state.target, state.background, numbers.variance_floor)
+    return gaussian_layer.widened(state.target, state.background, hyper.variance_floor)
 
 
 def test_the_first_frame_teaches_the_target_from_its_surroundings():
@@ -100,14 +100,14 @@ def test_phase_2_changes_every_layer_of_the_head_and_its_absence_none():
 
 def test_candidates_are_at_three_scales_of_one_aspect_within_the_radius():
     config, _, params, _, step, _ = build()
-    numbers = params["tracker"]
+    hyper = params["tracker"]
     _, output = step(params, first(), frame())
     found = np.asarray(output.info["candidates"]).reshape(3, config.candidates, 4)
     step_size = max(0.02, 1 / 30)
     for level, scale in enumerate((1 - step_size, 1, 1 + step_size)):
         np.testing.assert_allclose(found[level, :, 2:], np.tile([30 * scale, 24 * scale], (60, 1)), rtol=1e-5)
     distance = np.linalg.norm(np.asarray(boxes.centre(found[1])) - [65, 52], axis=1)
-    radius = max(float(numbers.radius[0]), float(numbers.radius[1]) * 720**0.5)
+    radius = max(float(hyper.radius[0]), float(hyper.radius[1]) * 720**0.5)
     assert distance[0] == pytest.approx(0, abs=1e-4) and distance.max() <= radius + 1e-3
     assert distance.max() > 0.9 * radius
     _, output = step(params, first()._replace(doubtful=jnp.asarray(True)), frame())
@@ -129,9 +129,9 @@ def test_a_scale_step_is_two_percent_or_one_pixel(size, scales):
 
 
 def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
-    numbers = as_arrays(gdt.Hyper())
+    hyper = as_arrays(gdt.Hyper())
     for box in (BOX, jnp.asarray((0.0, 0.0, 20.0, 60.0)), jnp.asarray((120.0, 90.0, 30.0, 30.0))):
-        found, signs = drawn(numbers, KEY, box, 200, 400)
+        found, signs = drawn(hyper, KEY, box, 200, 400)
         overlap = np.asarray(boxes.iou(found, box[None]))
         signs = np.asarray(signs)
         np.testing.assert_array_equal(signs[:200], np.where(overlap[:200] > 0.8, 1, 0))
@@ -142,9 +142,9 @@ def test_samples_are_near_the_target_or_apart_from_it_in_the_frame():
         assert (signs < 0).sum() > 100
 
 
-@pytest.mark.parametrize("view", [Region, Patches])
-def test_a_rotated_target_is_described_as_one_in_a_rotated_frame(view):
-    config, _, params, _, _, _ = build(features=view(box_feature.feature_of("tiny")))
+@pytest.mark.parametrize("kind", [Region, Patches])
+def test_a_rotated_target_is_described_as_one_in_a_rotated_frame(kind):
+    config, _, params, _, _, _ = build(features=kind(box_feature.feature_of("tiny")))
     square = np.asarray(frame().pixels)[:, 15:135]
     size = jnp.asarray((120, 120), jnp.int32)
     box = jnp.asarray((44.0, 44.0, 32.0, 32.0))
@@ -191,7 +191,7 @@ def test_a_box_cut_from_a_regions_map_is_the_box_passed_alone(name):
     image = crop(frame(), BOX, feature.size)[None]
     alone = fc_head.pool(
         net.apply(params["backbone"], image, (feature.tap,))[feature.tap],
-        feature.cells,
+        box_feature.CELLS,
         normalised=not feature.own,
     )
     np.testing.assert_allclose(look(0, BOX[None]), alone, rtol=1e-3, atol=1e-4)
@@ -323,8 +323,8 @@ def test_four_targets_at_once_are_four_runs():
 )
 def test_a_target_costs_what_is_stated_and_no_copy_of_the_network(name, megabytes):
     net = backbones.get(name)
-    config, numbers = trackers.profile("gdt", "default", name)
-    params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
+    config, hyper = trackers.profile("gdt", "default", name)
+    params = {"backbone": net.template(), "tracker": as_arrays(hyper)}
     image = Frame(jax.ShapeDtypeStruct((240, 320, 3), jnp.uint8), jax.ShapeDtypeStruct((2,), jnp.int32))
     box = jax.ShapeDtypeStruct((4,), jnp.float32)
     state = jax.eval_shape(gdt.gdt(net, config).init, params, KEY, image, box)
@@ -341,8 +341,8 @@ def test_pretrained_uses_the_networks_own_layers_or_its_map():
     assert tracker.learn is None and first("pretrained").head is None
     assert first("pretrained").target.mean.shape == (box_feature.width_of("tiny"),)
     net = backbones.get("alexnet")
-    config, numbers = trackers.profile("gdt", "pretrained", "alexnet")
-    params = {"backbone": net.template(), "tracker": as_arrays(numbers)}
+    config, hyper = trackers.profile("gdt", "pretrained", "alexnet")
+    params = {"backbone": net.template(), "tracker": as_arrays(hyper)}
     feature, sizes = config.features.feature, (9216, config.hidden, config.units)
     head, _ = jax.eval_shape(
         lambda given: gdt.first_head(KEY, given, "pretrained", feature, sizes), params["backbone"]

@@ -30,12 +30,12 @@ def frame(pixels):
     return Frame(jnp.asarray(pixels), jnp.asarray(SIZE, jnp.int32))
 
 
-def start(profile, box=BOX, backbone="tiny", changes=None, numbers=None):
+def start(profile, box=BOX, backbone="tiny", changes=None, hyper=None):
     """A tracker after its first frame, changed in its config or numbers."""
     bound = trackers.create("hcft", profile=profile, backbone=backbone)
     config = dataclasses.replace(bound.config, **(changes or {})).for_target(box, SIZE)
     tracker = bound.factory(bound.backbone, config)
-    params = bound.params | {"tracker": bound.params["tracker"]._replace(**(numbers or {}))}
+    params = bound.params | {"tracker": bound.params["tracker"]._replace(**(hyper or {}))}
     state = jax.jit(tracker.init)(params, KEY, frame(image()), jnp.asarray(box))
     return jax.jit(tracker.step), params, state
 
@@ -95,7 +95,7 @@ def test_a_growing_target_grows_the_box():
 
 def test_a_learning_rate_of_zero_freezes_the_model_bitwise():
     zero = {"learning_rate": np.float32(0), "scale_learning_rate": np.float32(0)}
-    step, params, state = start("release2018", numbers=zero)
+    step, params, state = start("release2018", hyper=zero)
     before = jax.tree.map(np.asarray, (state.filters, state.scale_filter))
     state, _ = step(params, state, frame(image((4, 4))))
     for a, b in zip(
@@ -105,7 +105,7 @@ def test_a_learning_rate_of_zero_freezes_the_model_bitwise():
 
 
 def test_a_learning_rate_of_one_equals_training_anew():
-    step, params, state = start("release2016", numbers={"learning_rate": np.float32(1)})
+    step, params, state = start("release2016", hyper={"learning_rate": np.float32(1)})
     moved = image((8, 4))
     state, output = step(params, state, frame(moved))
     bound = trackers.create("hcft", profile="release2016", backbone="tiny")
@@ -119,7 +119,7 @@ def test_what_each_combination_is_invariant_to():
     rng = np.random.default_rng(0)
     responses = jnp.asarray(rng.random((3, 12, 10)).astype(np.float32))
     louder = responses * jnp.asarray([1.0, 50.0, 1.0])[:, None, None]
-    weights = jnp.asarray(hcft.Hyper().layer_weights)
+    weights = jnp.asarray([1.0, 0.5, 0.02])
 
     def read(combination, maps):
         return combination.combine(maps, weights, 1000.0)
@@ -177,8 +177,8 @@ def read_out(tracker, shifts):
     first, rest = smooth((0, 0)), [smooth(shift) for shift in shifts]
 
     @jax.jit
-    def run(backbone, numbers):
-        params = {"backbone": backbone, "tracker": numbers}
+    def run(backbone, hyper):
+        params = {"backbone": backbone, "tracker": hyper}
         state = tracker.init(params, KEY, first, jnp.asarray(BOX))
         for seen in rest:
             state, output = tracker.step(params, state, seen)
@@ -206,21 +206,21 @@ def test_gradients_through_init_and_steps_agree_with_finite_differences():
     )
     run = read_out(bound.factory(bound.backbone, config), [(3, -4), (5, -6), (7, -9)])
     weights = bound.params["backbone"]
-    numbers = as_arrays(
+    hyper = as_arrays(
         hcft.Hyper(layer_weights=(1.0, 0.5, 0.25), regularisation=0.1, learning_rate=0.1, temperature=0.2)
     )
-    gradient, gradient_of_numbers = jax.grad(run, argnums=(0, 1))(weights, numbers)
+    gradient, gradient_of_numbers = jax.grad(run, argnums=(0, 1))(weights, hyper)
     directions = {
         "layer_weights": np.array([0, 1, 0], np.float32),
-        "regularisation": numbers.regularisation,
-        "label_width": numbers.label_width,
-        "learning_rate": numbers.learning_rate,
+        "regularisation": hyper.regularisation,
+        "label_width": hyper.label_width,
+        "learning_rate": hyper.learning_rate,
     }
     for name, direction in directions.items():
 
         def along_number(t, *, name=name, direction=direction):
-            moved = getattr(numbers, name) + np.float32(t) * direction
-            return run(weights, numbers._replace(**{name: moved}))
+            moved = getattr(hyper, name) + np.float32(t) * direction
+            return run(weights, hyper._replace(**{name: moved}))
 
         slope = float(np.sum(getattr(gradient_of_numbers, name) * direction))
         assert_slope(slope, along_number, 3e-3, 0.02)
@@ -232,7 +232,7 @@ def test_gradients_through_init_and_steps_agree_with_finite_differences():
 
         def along_kernel(t, *, layer=layer, kernel=kernel, direction=direction):
             moved = kernel + np.float32(t) * direction
-            return run(weights | {layer: weights[layer] | {"kernel": moved}}, numbers)
+            return run(weights | {layer: weights[layer] | {"kernel": moved}}, hyper)
 
         assert_slope(float(np.sum(slopes * direction)), along_kernel, 1e-3, 0.05)
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import jtrack
 from jtrack import backbones, trackers
 from jtrack.backbones import box_feature
 from jtrack.components import features, motion, salience
@@ -55,8 +56,16 @@ def test_a_profile_is_changed_by_names():
         ("hcft", {"update": True}, r"update of hcft is True: it must be one of EveryFrame\(\), ByScore"),
         ("hcft", {"learning_rate": "0.02"}, "learning_rate is '0.02': it must be a number"),
         ("hcft", {"learning_rate": None}, "learning_rate is None: it must be a number"),
-        ("fcnt", {"learning_rate": 1e-7}, "learning_rate is 1e-07: it must be several numbers"),
-        ("fcnt", {"scale": "gated"}, "scale of fcnt is 'gated': it must be one of ScaledCandidates"),
+        ("fcnt", {"learning_rate": 1e-7}, "learning_rate is 1e-07: it must be 2 numbers"),
+        ("fcnt", {"scale_gates": (0.4, 0.3)}, r"scale_gates is \(0.4, 0.3\): it must be 4 numbers"),
+        ("gdt", {"rotations": 0.5}, "rotations is 0.5: it must be several numbers"),
+        ("hcft", {"layer_weights": (1.0, 0.5)}, "hcft has 3 filters but 2 layer_weights: give one weight a"),
+        ("hcft", {"layers": (("relu5_4",),)}, "hcft has 1 filters but 3 layer_weights"),
+        (
+            "fcnt",
+            {"candidate_scales": "gated"},
+            "candidate_scales of fcnt is 'gated': it must be one of Same",
+        ),
         ("hcft", {"learning_rate": "fast"}, "learning_rate is 'fast': it must be a number"),
         ("hcft", {"regularisation": float("nan")}, "regularisation is nan: it must not be NaN"),
         ("fcnt", {"input_size": 220}, "input_size of fcnt is 220: it must be a multiple of 8"),
@@ -79,19 +88,19 @@ def test_what_cannot_work_is_refused_when_the_tracker_is_made(name, changes, sai
         make(name, **changes)
 
 
-def test_hcft_needs_a_weight_a_filter():
-    bound = make("hcft", layer_weights=(1.0, 0.5))
-    tracker = bound.functions((10, 10, 20, 20), (64, 64))
-    frame = {
-        "pixels": jax.ShapeDtypeStruct((64, 64, 3), np.uint8),
-        "size": jax.ShapeDtypeStruct((2,), np.int32),
+def test_hcft_refuses_the_wrong_number_of_weights_when_it_begins_too():
+    bound = make("hcft")
+    params = bound.params | {
+        "tracker": bound.params["tracker"]._replace(layer_weights=np.ones(2, np.float32))
     }
+    frame = jtrack.to_frame(np.zeros((64, 64, 3), np.uint8))
+    tracker = bound.functions((10, 10, 20, 20), (64, 64))
     with pytest.raises(JtrackError, match="hcft has 3 filters but 2 layer_weights"):
-        jax.eval_shape(tracker.init, bound.params, jax.random.key(0), frame, np.ones(4, np.float32))
+        jax.eval_shape(tracker.init, params, jax.random.key(0), frame, np.ones(4, np.float32))
 
 
 def test_arrays_of_arrays_are_taken_as_they_are():
-    made = as_arrays(hcft.Hyper())
+    made = as_arrays(gdt.Hyper(rotations=(0.5, -0.5)))
     again = as_arrays(made)
     assert all(np.array_equal(one, other) for one, other in zip(made, again, strict=True))
 
@@ -101,10 +110,8 @@ def test_a_part_is_refused_like_a_config():
         hcft.CentredWindow(padding=0.5)
     with pytest.raises(JtrackError, match=r"step between scales is 1\.0: it must be above 1"):
         hcft.ReleasedScales(step=1.0)
-    with pytest.raises(JtrackError, match="context of a patch is 80: twice that must be less than"):
-        salience.Patches("relu6", None, (64, 64), context=80)
-    with pytest.raises(JtrackError, match=r"cells of Region is 0: it must be a whole number of at least 1"):
-        salience.Region("relu5", 0, (64, 64))
+    with pytest.raises(JtrackError, match=r"cells of ProjectedRegion is 0: it must be a whole number"):
+        salience.ProjectedRegion("relu5", 0, (64, 64))
     with pytest.raises(JtrackError, match="unknown border of a region 'zeros'"):
         motion.DiagonalRegion(border="zeros")
     with pytest.raises(JtrackError, match=r"size 1.0 and first_size 5.0 must be above 1"):

@@ -115,8 +115,8 @@ def write_matconvnet(path, net):
     scipy.io.savemat(path, {"layers": cell(layers)})
 
 
-def write_torch(path, net, numbers, *, zipped):
-    names = dict(zip(net, numbers, strict=True))
+def write_torch(path, net, hyper, *, zipped):
+    names = dict(zip(net, hyper, strict=True))
     state = {
         f"{names[name]}.{part}": tensor
         for name, pair in tensors(net).items()
@@ -158,8 +158,8 @@ def test_vgg16_from_matconvnet(tmp_path):
 
 def test_alexnet_from_torchvision(tmp_path):
     net, image = weights(TORCHVISION_ALEXNET, seed=1), image_of(224)
-    numbers = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
-    write_torch(tmp_path / "x.pth", net, numbers, zipped=True)
+    hyper = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
+    write_torch(tmp_path / "x.pth", net, hyper, zipped=True)
     wanted = torchvision_alexnet_in_torch(net, planes(image, MEAN, STD))
     assert_equal("alexnet_torchvision", tmp_path / "x.pth", image, wanted)
 
