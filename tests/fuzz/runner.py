@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LONGEST = 1300  # characters of a message
-HANG = 30.0  # seconds without a word of a child, which stops a reader by itself after ten
+HANG = 90.0  # seconds without a word of a child, which stops a reader by itself after sixty
 ROOT = Path(__file__).resolve().parents[2]
 
 
