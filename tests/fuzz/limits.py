@@ -8,7 +8,6 @@ from pathlib import Path
 from jtrack import untrusted
 from jtrack.errors import JtrackError
 
-
 BUSY = 6  # times as long by the clock, for what only waits: other processes may be at work
 
 
