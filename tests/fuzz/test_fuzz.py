@@ -13,7 +13,7 @@ SECONDS = 30.0  # in all
 
 def test_no_damaged_input_is_more_than_refused(tmp_path):
     found = fuzz(list(READERS), inputs=1000, seconds=SECONDS / len(READERS), keep=tmp_path / "failures")
-    failures = [failure for each in found.values() for failure in each.failures]
+    failures = [failure for each in found.values() for failure in each.failures[:3]]
     assert not failures, "\n".join(failures)
     unread = [name for name, each in found.items() if not each.inputs]
     assert not unread, unread
