@@ -7,15 +7,24 @@ A reader checks the sizes that a file declares against these limits before it al
 """
 
 import contextlib
+import fnmatch
+import gc
+import json
+import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jtrack.errors import JtrackError, printable
 
 MEMORY = 1 << 30  # bytes a reader may take above what was there before
 SECONDS = 10.0  # that a reader may take for one file of ordinary size
 PIXELS = 1 << 27  # of one image or mask, declared or stored
+# Of JSON: a value in a list takes up to 64 bytes, an entry of an object four times as much.
+MOST_PARTS = 1 << 23
+_WEIGHTS = {b",": 1, b"[": 1, b"{": 1, b":": 4}
 
 
 def regular_file(path: str | Path, *, largest: int | None = None) -> Path:
@@ -85,7 +94,7 @@ def true_file(path: str | Path, *, largest: int | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def reading(what: str, hint: str = "") -> Iterator[None]:
+def reading(what: str, hint: str = "", *, fault: str = "cannot be read") -> Iterator[None]:
     """Turns whatever a parser raises into one sentence.
 
     A parser of a format meets inputs that nobody thought of: besides its own errors it raises TokenError,
@@ -94,6 +103,7 @@ def reading(what: str, hint: str = "") -> Iterator[None]:
     Args:
       what: the file, as the sentence should begin (`"weights /tmp/a.npz"`).
       hint: what to do, as the sentence should end; "" for nothing.
+      fault: what is wrong with the file, as the sentence should go on.
 
     Raises:
       JtrackError: the body raised an `Exception`. One that is a `JtrackError` already passes as it is.
@@ -104,7 +114,7 @@ def reading(what: str, hint: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         advice = f": {hint}" if hint else ""
-        raise JtrackError(f"{what} cannot be read ({reason(error)}){advice}") from error
+        raise JtrackError(f"{what} {fault} ({reason(error)}){advice}") from error
 
 
 def reason(error: BaseException) -> str:
@@ -117,3 +127,74 @@ def reason(error: BaseException) -> str:
         return error.strerror
     said = printable(error, 160)
     return said if said else type(error).__name__
+
+
+def bounded_bytes(path: str | Path, largest: int) -> bytes:
+    """Reads a plain file of at most so many bytes, though it may grow meanwhile.
+
+    Raises:
+      JtrackError: it cannot be read, is larger, or is no plain file.
+    """
+    path = regular_file(path, largest=largest)
+    with reading(str(path)), path.open("rb") as stream:
+        data = stream.read(largest + 1)
+    if len(data) > largest:
+        raise JtrackError(f"{path} has more than {largest} bytes, the most that are read of such a file")
+    return data
+
+
+def hidden(path: Path) -> bool:
+    """Whether an entry of a folder is not the user's own: `.NAME`, a Mac's `._NAME` and its `__MACOSX`."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def listed(folder: str | Path, pattern: str = "*") -> list[Path]:
+    """What a folder holds, sorted by name, without what is hidden.
+
+    Args:
+      folder: the folder; of one that is not there nothing is listed.
+      pattern: of the names, for one folder (`*.txt`).
+
+    Raises:
+      JtrackError: it cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        found = [folder / name for name in fnmatch.filter(os.listdir(folder), pattern)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
+    return sorted(path for path in found if not hidden(path))
+
+
+def json_of(data: bytes) -> Any:
+    """What JSON in UTF-8 says.
+
+    Raises:
+      ValueError: it says something twice, holds half a character (a lone surrogate) that stands for no byte
+        of a file's name, or would take too much memory; json's own errors. To be used within `reading`.
+    """
+    if len(data) > MOST_PARTS // max(_WEIGHTS.values()):
+        parts = sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items())
+        if parts > MOST_PARTS:
+            raise ValueError(f"it has some {parts} values: at most {MOST_PARTS} are read")
+    collects = gc.isenabled()
+    gc.disable()  # else it looks through what is being made again and again, for half of the time
+    try:
+        found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
+    finally:
+        if collects:
+            gc.enable()
+    if re.search(rb"\\u[dD][89a-fA-F]", data):  # pairs of them are whole characters
+        json.dumps(found, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"it says {printable(twice, 60)!r} twice")
+    return found

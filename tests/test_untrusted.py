@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import bounded_bytes, json_of, listed, reading, regular_file
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,36 @@ def test_only_plain_files_are_read(tmp_path):
             regular_file(path)
     with pytest.raises(JtrackError, match="has 5 bytes: at most 4"):
         regular_file(plain, largest=4)
+
+
+def test_hidden_entries_are_not_listed(tmp_path):
+    for name in ("b.txt", "a.txt", "._a.txt", ".a.txt", "__MACOSX", "c.csv"):
+        (tmp_path / name).touch()
+    assert [path.name for path in listed(tmp_path)] == ["a.txt", "b.txt", "c.csv"]
+    assert [path.name for path in listed(tmp_path, "*.txt")] == ["a.txt", "b.txt"]
+    assert listed(tmp_path / "nowhere") == []
+    with pytest.raises(JtrackError, match=r"cannot open folder .*a\.txt: Not a directory"):
+        listed(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    "data, why",
+    [
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "it says 'c' twice"),
+        (rb'{"a": ["\ud800"]}', "surrogates not allowed"),
+        (rb'{"\uDFFF": 1}', "surrogates not allowed"),
+        (b'["\xed\xa0\x80"]', "invalid continuation byte"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_json_that_is_ambiguous_or_cannot_be_written_again_is_refused(data, why):
+    with pytest.raises(JtrackError, match=why), reading("a.json"):
+        json_of(data)
+    assert json_of(rb'{"a": "\ud83d\ude00", "b": 1}') == {"a": "\U0001f600", "b": 1}
+
+
+def test_no_more_is_read_than_allowed(tmp_path):
+    (tmp_path / "a").write_bytes(b"1234")
+    assert bounded_bytes(tmp_path / "a", 4) == b"1234"
+    with pytest.raises(JtrackError, match="has 4 bytes: at most 3 are read"):
+        bounded_bytes(tmp_path / "a", 3)

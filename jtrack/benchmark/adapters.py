@@ -42,6 +42,7 @@ import numpy as np
 import jtrack
 from jtrack import trackers
 from jtrack.benchmark import machine
+from jtrack.data.text import FARTHEST
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.names import match
 from jtrack.run.inputs import canvas_of, check_boxes, to_frame
@@ -404,10 +405,12 @@ class _Adapted:
             return Prediction(np.full(4, np.nan), lost=True)
         try:
             said = np.asarray(box, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             said = np.empty(0)
         if said.shape != (4,):
             raise JtrackError(f"the tracker's update returned {box!r}: needed is a box x, y, w, h, or None")
+        if not (np.abs(said) <= FARTHEST).all():  # no box: it would not be read back either
+            return Prediction(np.full(4, np.nan), lost=True)
         return Prediction(said, lost=False)
 
 

@@ -21,6 +21,7 @@ from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Subset, Weights, either
+from jtrack.cli.printing import tell
 from jtrack.cli.track import Rate, prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
@@ -113,7 +114,7 @@ def run(
     say(done, opened, rules)
     for name, path in done.failures.items():
         reason = path.read_text("utf-8").rstrip().rpartition("\n")[2]
-        typer.echo(f"jtrack: {name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}", err=True)
+        tell(f"{name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}")
     if done.failures:
         folder = next(iter(done.failures.values())).parent
         typer.echo(f"jtrack: {len(done.failures)} of {len(opened.names)} sequences failed", err=True)

@@ -15,7 +15,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Column, Table
+from rich.text import Text
 
+from jtrack.errors import LONGEST_MESSAGE, printable
 from jtrack.weights import store
 
 app = typer.Typer(
@@ -43,7 +45,8 @@ def list_networks() -> None:
     console = Console()
     console.print(table)
     for name, path in found.items():  # under the table, where a long path stays whole
-        console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+        line = Text(printable(f"{name}: {path}", LONGEST_MESSAGE))  # brackets in a path are no markup
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -22,6 +22,7 @@ from jtrack.data.sequence import Annotation, FrameSource, Sequence
 from jtrack.data.text import check_name, parse_row, read_lines
 from jtrack.data.video import open_video
 from jtrack.errors import JtrackError
+from jtrack.untrusted import hidden
 
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 TRUTH = ("groundtruth.txt", "groundtruth.csv")
@@ -105,6 +106,8 @@ def _annotation(name: str, truth: Path) -> Annotation:
     lines = read_lines(truth)
     header = [word.strip().lower() for word in lines[0][1].split(",")] if lines else []
     if set(COLUMNS) <= set(header):
+        if len(set(header)) < len(header):
+            raise JtrackError(f"{truth} has two columns of one name: {lines[0][1][:60]!r}")
         return Annotation(name, _read_table(truth, header, lines[1:]))
     boxes, polygons, polygonal = read_regions(truth)
     return Annotation(name, boxes, polygons if polygonal else None)
@@ -130,7 +133,7 @@ def _sequences(root: Path) -> dict[str, _Found]:
     """The sequences in a folder, by their names in natural order."""
     found: dict[str, _Found] = {}
     for path in sorted(root.iterdir(), key=natural_key):
-        if path.name.startswith(".") or (one := _find(path)) is None:
+        if hidden(path) or (one := _find(path)) is None:
             continue
         name = check_name(_name(path), root)
         if name in found:
