@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from jtrack.errors import missing_extra
+from jtrack.hdf5 import array_bytes
+from jtrack.untrusted import reason
 
 _INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -21,7 +23,10 @@ _CELL, _STRUCT, _CHAR = 1, 2, 4
 _NUMERIC = range(6, 16)  # mxDOUBLE_CLASS .. mxUINT64_CLASS
 _MOST_AXES = 8
 _DEEPEST = 8  # matrices within matrices
-_MOST_ITEMS = 1 << 20  # matrices in all: references of HDF5 may name one again and again
+_MOST_ITEMS = 1 << 16  # matrices in all, some seconds: references of HDF5 may name one again and again
+_MOST_FIELDS = 1 << 10  # of a struct
+_PIECE = 1 << 15  # packed bytes, which unpack to a thousand times as many at most
+_LONGEST_TEXT = 1 << 20  # bytes of a text or a name
 
 
 class Damaged(Exception):
@@ -53,22 +58,14 @@ def variables(path: Path, limit: int) -> Iterator[tuple[str, Any]]:
     if len(header) < 128 or header[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
         raise Damaged("it has no MATLAB header")
     order = "<" if header[126:128] == b"IM" else ">"
+    reader = _Level5(order, limit)
     for kind, element in _elements(memoryview(np.memmap(path, np.uint8, "r"))[128:], order):
         if kind == _COMPRESSED:
-            yield _matrix(_next(_elements(_inflated(element, limit), order), _MATRIX), order, 0)
+            yield reader.matrix(_next(_elements(reader.inflated(element), order), _MATRIX), 0)
         elif kind == _MATRIX:
-            yield _matrix(element, order, 0)
-
-
-def _inflated(element: memoryview, limit: int) -> memoryview:
-    inflater = zlib.decompressobj()
-    try:
-        data = inflater.decompress(element, limit)
-    except zlib.error as error:
-        raise Damaged(str(error)) from None
-    if not inflater.eof:
-        raise Damaged(f"a variable that ends early or unpacks to more than {limit} bytes")
-    return memoryview(data)
+            yield reader.matrix(element, 0)
+        else:
+            raise Damaged(f"an element of type {kind} where a variable belongs")
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
@@ -90,52 +87,87 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         at = end if kind == _COMPRESSED else end + -end % 8
 
 
-def _matrix(data: memoryview, order: str, depth: int) -> tuple[str, Any]:
-    """A matrix as (name, value): an array, str, list (a cell), dict or list of dicts (a struct), or None."""
-    if depth > _DEEPEST:
-        raise Damaged(f"matrices within matrices, more than {_DEEPEST} deep")
-    parts = _elements(data, order)
-    flags = _integers(parts, _UINT32, order)
-    shape = _integers(parts, _INT32, order)
-    name = bytes(_next(parts, _INT8)).decode("latin-1")
-    if not flags or any(side < 0 for side in shape):
-        raise Damaged(f"a matrix of shape {tuple(shape)}")
-    kind, complex_numbers = flags[0] & 0xFF, flags[0] & 0x800
-    if kind in _NUMERIC and not complex_numbers:
-        return name, _numbers(parts, shape, order)
-    if kind == _CHAR:
-        return name, _text(_numbers(parts, shape, order))
-    if kind == _CELL:
-        return name, [_matrix(element, order, depth + 1)[1] for element in _only_matrices(parts)]
-    if kind == _STRUCT:
-        width = _integers(parts, _INT32, order)
+class _Level5:
+    """Turns elements into values as long as there is room for them."""
+
+    def __init__(self, order: str, limit: int):
+        self.order, self.limit, self.bytes_left, self.items_left = order, limit, limit, _MOST_ITEMS
+
+    def inflated(self, element: memoryview) -> memoryview:
+        inflater, data = zlib.decompressobj(), bytearray()
+        for at in range(0, len(element), _PIECE):  # all at once would be in memory twice
+            try:
+                piece = inflater.decompress(element[at : at + _PIECE])
+            except zlib.error as error:
+                raise Damaged(str(error)) from None
+            self.bytes_left -= len(piece)
+            if self.bytes_left < 0:
+                raise Damaged(f"its variables unpack to more than {self.limit} bytes")
+            data += piece
+        if not inflater.eof:
+            raise Damaged("a variable ends early")
+        return memoryview(data)
+
+    def matrix(self, data: memoryview, depth: int) -> tuple[str, Any]:
+        """A matrix as (name, value), which is what the module's head says, or None."""
+        self.items_left -= 1
+        if depth > _DEEPEST or self.items_left < 0:
+            raise Damaged(f"matrices within matrices, more than {_DEEPEST} deep or {_MOST_ITEMS} in all")
+        parts = _elements(data, self.order)
+        flags = _integers(parts, _UINT32, self.order)
+        shape = _integers(parts, _INT32, self.order)
+        name = _latin(_next(parts, _INT8))
+        if not flags or any(side < 0 for side in shape):
+            raise Damaged(f"a matrix of shape {tuple(shape)}")
+        kind, complex_numbers = flags[0] & 0xFF, flags[0] & 0x800
+        if kind in _NUMERIC and not complex_numbers:
+            return name, _numbers(parts, shape, self.order)
+        if kind == _CHAR:
+            return name, _text(_numbers(parts, shape, self.order))
+        if kind == _CELL:
+            return name, self._within(parts, depth)
+        if kind == _STRUCT:
+            return name, self._struct(parts, depth)
+        return name, None  # objects, functions, sparse and complex matrices: left out
+
+    def _within(self, parts: Iterator[tuple[int, memoryview]], depth: int) -> list[Any]:
+        values = []
+        for kind, element in parts:
+            if kind != _MATRIX:
+                raise Damaged(f"an element of type {kind} within a matrix")
+            values.append(self.matrix(element, depth + 1)[1])
+        return values
+
+    def _struct(self, parts: Iterator[tuple[int, memoryview]], depth: int) -> Any:
+        width = _integers(parts, _INT32, self.order)
         if len(width) != 1 or width[0] < 1:
             raise Damaged("a struct without a field length")
-        text = bytes(_next(parts, _INT8))
-        fields = [
-            text[i : i + width[0]].split(b"\0")[0].decode("latin-1") for i in range(0, len(text), width[0])
-        ]
-        values = [_matrix(element, order, depth + 1)[1] for element in _only_matrices(parts)]
+        text = _next(parts, _INT8)
+        if len(text) > width[0] * _MOST_FIELDS:
+            raise Damaged(f"a struct of more than {_MOST_FIELDS} fields")
+        fields = [_latin(text[i : i + width[0]]).split("\0")[0] for i in range(0, len(text), width[0])]
+        values = self._within(parts, depth)
         if not fields:
-            return name, None
+            return None
         structs = [
             dict(zip(fields, values[i : i + len(fields)], strict=False))
             for i in range(0, len(values), len(fields))
         ]
-        return name, structs[0] if len(structs) == 1 else structs
-    return name, None  # objects, functions, sparse and complex matrices: left out
+        return structs[0] if len(structs) == 1 else structs
+
+
+def _latin(text: memoryview) -> str:
+    if len(text) > _LONGEST_TEXT:
+        raise Damaged(f"a name of {len(text)} bytes")
+    return str(text, "latin-1")
 
 
 def _text(codes: np.ndarray) -> str:
+    if codes.nbytes > _LONGEST_TEXT:
+        raise Damaged(f"a text of {codes.nbytes} bytes: at most {_LONGEST_TEXT} are read")
     if codes.dtype.kind not in "iu" or not np.all((codes >= 0) & (codes < 0x110000)):
         raise Damaged("a text of other things than characters")
     return "".join(map(chr, codes.reshape(-1, order="F").tolist()))
-
-
-def _only_matrices(parts: Iterator[tuple[int, memoryview]]) -> Iterator[memoryview]:
-    for kind, element in parts:
-        if kind == _MATRIX:
-            yield element
 
 
 def _next(parts: Iterator[tuple[int, memoryview]], wanted: int) -> memoryview:
@@ -147,8 +179,8 @@ def _next(parts: Iterator[tuple[int, memoryview]], wanted: int) -> memoryview:
 
 def _integers(parts: Iterator[tuple[int, memoryview]], wanted: int, order: str) -> list[int]:
     element = _next(parts, wanted)
-    if len(element) % 4:
-        raise Damaged("a list of numbers with a broken end")
+    if len(element) % 4 or len(element) > 4 * _MOST_AXES:
+        raise Damaged(f"a list of numbers of {len(element)} bytes: at most {_MOST_AXES} of four are read")
     return np.frombuffer(element, order + _NUMBERS[wanted]).tolist()
 
 
@@ -163,8 +195,6 @@ def _numbers(parts: Iterator[tuple[int, memoryview]], shape: list[int], order: s
     dtype = np.dtype(order + _NUMBERS[kind])
     if math.prod(shape) * dtype.itemsize != len(element):
         raise Damaged(f"a matrix of shape {tuple(shape)} with {len(element)} bytes of {dtype}")
-    if len(shape) > _MOST_AXES:
-        raise Damaged(f"a matrix of {len(shape)} axes")
     return np.frombuffer(element, dtype).reshape(shape, order="F")
 
 
@@ -194,8 +224,10 @@ def hdf5_variable(path: Path, name: str, limit: int) -> Any:
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                 return None
             return _Hdf5(h5py, file, limit).value(file[name], 0)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise Damaged(str(error)) from None
+    except Damaged:
+        raise
+    except Exception as error:  # h5py has errors of many kinds
+        raise Damaged(reason(error)) from error
 
 
 class _Hdf5:
@@ -219,6 +251,8 @@ class _Hdf5:
         return _text(array) if kind == b"char" else array
 
     def _struct(self, group: Any, depth: int) -> Any:
+        if len(group) > _MOST_FIELDS:
+            raise Damaged(f"{group.name} has {len(group)} fields: at most {_MOST_FIELDS} are read")
         if any(not isinstance(group.get(name, getlink=True), self.h5py.HardLink) for name in group):
             raise Damaged(f"{group.name} holds a link")
         fields = {name: group[name] for name in group}
@@ -244,9 +278,7 @@ class _Hdf5:
         return self._plain(item).T  # MATLAB counts the first axis fastest
 
     def _plain(self, item: Any) -> np.ndarray:
-        if item.external or item.is_virtual or item.shape is None:
-            raise Damaged(f"{item.name} is not an array within the file")
-        self.bytes_left -= math.prod(item.shape) * item.dtype.itemsize
+        self.bytes_left -= array_bytes(item)
         if self.bytes_left < 0:
             raise Damaged("its arrays take more room than is allowed")
         array: np.ndarray = item[()]

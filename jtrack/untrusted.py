@@ -87,6 +87,36 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 
+def stand_in(start: bytes) -> str | None:
+    """What a file is that stands in the place of another, as failed downloads leave them.
+
+    Args:
+      start: the first bytes of the file, some hundred.
+
+    Returns:
+      A sentence's end that says what it is and what to do, or None.
+    """
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"version https://git-lfs."):
+        return "a pointer of Git LFS and not the file itself: run `git lfs pull` where it came from"
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return "a web page and not the file itself: download the file that the page is about"
+    return None
+
+
+def true_file(path: str | Path, *, largest: int | None = None) -> Path:
+    """As `regular_file`, and refuses what only stands in the place of a file.
+
+    Raises:
+      JtrackError: see `regular_file`; or it is a pointer of Git LFS or a web page.
+    """
+    path = regular_file(path, largest=largest)
+    with reading(str(path)), path.open("rb") as stream:
+        if found := stand_in(stream.read(256)):
+            raise JtrackError(f"{path} is {found}")
+    return path
+
+
 @contextlib.contextmanager
 def reading(what: str, hint: str = "", *, fault: str = "cannot be read") -> Iterator[None]:
     """Turns whatever a parser raises into one sentence.

@@ -56,7 +56,10 @@ _RUNNING = (
     *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot_measures")),
 )
 # The rest of the package counts for our trackers, new folders too, but for these: they change no box.
-_APART = ("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*", "draw.py", "matlab.py")
+_APART = (
+    *("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*"),
+    *("archives.py", "draw.py", "hdf5.py", "matlab.py"),
+)
 
 
 class Prediction(NamedTuple):

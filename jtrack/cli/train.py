@@ -18,6 +18,7 @@ from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.train import objectness as training
 from jtrack.train.descent import CAFFE, Descent
+from jtrack.untrusted import reading
 from jtrack.weights import checkpoints as entries
 from jtrack.weights import store
 
@@ -103,8 +104,9 @@ def objectness(
         keep_every=keep_every,
     )
     if overwrite:
-        for name in (training.CHECKPOINT, training.LOG):
-            (folder / name).unlink(missing_ok=True)
+        for earlier in (folder / training.CHECKPOINT, folder / training.LOG):
+            with reading(f"the earlier training's {earlier}", "remove it"):
+                earlier.unlink(missing_ok=True)
     elif path.exists() and not (folder / training.CHECKPOINT).exists():
         raise JtrackError(f"{path} exists: give another --out, or --overwrite")
     images = joined([open_detection(one, split=split, root=data_dir) for one in data])

@@ -30,6 +30,7 @@ from jtrack.data.dataset import open_dataset
 from jtrack.data.folder import decode_image, is_image, natural_key, read_image
 from jtrack.data.text import parse_row, read_text
 from jtrack.errors import JtrackError, missing_extra, unknown_name
+from jtrack.untrusted import reading, regular_file
 
 SEQUENCES = ("otb", "vot", "got")  # kinds of `jtrack.data` whose frames are taken as images
 KINDS = ("tfds", "folder", *SEQUENCES, "scenes")
@@ -116,14 +117,12 @@ def _tfds(name: str, split: str, root: str | Path | None) -> DetectionDataset:
         raise missing_extra(f"reading tfds:{name}", "tfds", error) from None
     where = Path(constants.DATA_DIR if root is None else root).expanduser()
     place = _prepared(name, where)
-    try:
+    with reading(f"the prepared set {place}", f"prepare tfds:{name} again"):
+        for file in place.iterdir():
+            regular_file(file)
         builder = read_only_builder.builder_from_directory(str(place))
         features, splits = builder.info.features, builder.info.splits
         form = builder.info.file_format.value
-    except Exception as error:
-        raise JtrackError(
-            f"{place} is no prepared set ({_reason(error)}): prepare tfds:{name} again"
-        ) from None
     if form != "array_record":
         raise JtrackError(
             f"{place} is kept as {form}, which only TensorFlow reads: where that is installed, prepare it "
@@ -137,11 +136,9 @@ def _tfds(name: str, split: str, root: str | Path | None) -> DetectionDataset:
         )
     if unknown := [part for part in re.split(r"\+|\[[^]]*\]", split) if part and part.strip() not in splits]:
         raise unknown_name(f"split of tfds:{name}", unknown[0], splits)
-    try:
+    with reading(f"split {split!r} of {place}", f"prepare tfds:{name} again, or name another"):
         source = builder.as_data_source(split=split, decoders={"image": decode.SkipDecoding()})
         length = len(source)
-    except Exception as error:
-        raise JtrackError(f"cannot read split {split!r} of {place}: {_reason(error)}") from None
     if not length:
         raise JtrackError(f"split {split!r} of {place} is empty: name another of {', '.join(splits)}")
     version = f"{place.parent.relative_to(where)}:{place.name}"
@@ -149,14 +146,14 @@ def _tfds(name: str, split: str, root: str | Path | None) -> DetectionDataset:
 
     def read(index: int) -> Example:
         what = f"record {index} of {identity}"
-        try:
+        with reading(what, "prepare the set again"):
             record = source[index]
             objects = record["objects"]
             boxes = np.asarray(objects["bbox"], np.float64).reshape(-1, 4)
+            if not np.isfinite(boxes).all():
+                raise ValueError("a box of it is not finite")
             crowds = np.asarray(objects.get("is_crowd", np.zeros(len(boxes))), bool)
             data = bytes(record["image"])
-        except Exception as error:
-            raise JtrackError(f"cannot read {what}: {_reason(error)}: prepare the set again") from None
         image = decode_image(data, what)
         # Of unit height and width: ymin, xmin, ymax, xmax.
         low, high = (boxes[:, side] * image.shape[1::-1] for side in ((1, 0), (3, 2)))
@@ -273,7 +270,3 @@ def _sequences(kind: str, root: Path) -> DetectionDataset:
 
 def _digest(parts: Any) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

@@ -110,6 +110,9 @@ def _repeated(names: list[str]) -> Iterator[str]:
         seen.add(composed(name))
 
 
+_LONGEST_NAME = 255  # bytes, in the file systems there are
+
+
 def check_name(name: str, where: str | Path) -> str:
     """Returns the name of a sequence that will be a part of a path; refuses one that would leave its folder.
 
@@ -119,4 +122,6 @@ def check_name(name: str, where: str | Path) -> str:
     """
     if not name or name.startswith(".") or re.search(r"[/\\:\x00-\x1f\x7f\ud800-\udfff]", name):
         raise JtrackError(f"{where} names {name[:60]!r}, which is not the plain name of a folder")
+    if (size := len(name.encode("utf-8", "surrogatepass"))) > _LONGEST_NAME:
+        raise JtrackError(f"{where} names {name[:60]!r}..., which has {size} bytes: no folder is called so")
     return name

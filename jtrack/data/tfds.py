@@ -17,6 +17,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from jtrack.data.dataset import Dataset
 from jtrack.data.folder import decode_image
 from jtrack.data.image_header import is_truncated
 from jtrack.data.sequence import Annotation, FrameError, FrameSource, Sequence, check_size
+from jtrack.data.text import LARGEST as LARGEST_TEXT
 from jtrack.data.text import check_name
 from jtrack.errors import JtrackError, missing_extra, unknown_name
+from jtrack.untrusted import reading, regular_file
 
 try:
     import tensorflow_datasets as tfds
@@ -178,19 +181,22 @@ def dataset(root: Path, subset: str | None) -> Dataset:
     place = root / NAME / VERSION
     if not (place / "dataset_info.json").is_file():
         raise JtrackError(f"{root} holds no pack: expected {place}, as jtrack pack writes it")
-    builder = _reading(place, lambda: JtrackSot(data_dir=str(root)))
-    splits = _reading(place, lambda: list(builder.info.splits))
-    if len(splits) != 1 or subset not in (None, *splits):
-        raise unknown_name(f"split of {place}", str(subset), splits)
-    source = _reading(place, lambda: builder.as_data_source(split=splits[0]))
-    names = tuple(check_name(str(name), place) for name in builder.info.metadata.get("names", ()))
+    with _reading(place):
+        for file in place.iterdir():
+            regular_file(file, largest=LARGEST_TEXT if file.suffix == ".json" else None)
+        builder = JtrackSot(data_dir=str(root))
+        splits = list(builder.info.splits)
+        if len(splits) != 1 or subset not in (None, *splits):
+            raise unknown_name(f"split of {place}", str(subset), splits)
+        source = builder.as_data_source(split=splits[0])
+        names = tuple(check_name(_text(name), place) for name in builder.info.metadata["names"])
     if len(set(names)) != len(source):
         raise JtrackError(f"{place} is damaged: it names {len(names)} sequences but holds {len(source)}")
     numbers = {name: number for number, name in enumerate(names)}
 
     def sequence(name: str) -> Sequence:
-        record = _reading(f"{name} in {place}", lambda: source[numbers[name]])
-        return _reading(f"{name} in {place}", lambda: _sequence(name, record))
+        with _reading(f"{name} in {place}"):
+            return _sequence(name, source[numbers[name]])
 
     def annotation(name: str) -> Annotation:
         whole = sequence(name)
@@ -200,15 +206,16 @@ def dataset(root: Path, subset: str | None) -> Dataset:
     return Dataset("tfds", root, subset, names, annotation, sequence)
 
 
-def _reading[T](what: str | Path, read: Callable[[], T]) -> T:
-    """Calls a reader of a file from elsewhere, which may fail in any way."""
-    try:
-        return read()
-    except JtrackError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0][:200]
-        raise JtrackError(f"cannot read {what}: {reason or type(error).__name__}: pack it again") from error
+def _reading(what: str | Path) -> AbstractContextManager[None]:
+    return reading(f"the pack {what}", "pack it again")
+
+
+def _text(name: Any) -> str:
+    """A name of JSON, which may be anything there, even text that cannot be written."""
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is not a name")
+    name.encode()
+    return name
 
 
 def _split(dataset: Dataset) -> str:
@@ -268,6 +275,8 @@ def _sequence(name: str, record: Mapping[str, Any]) -> Sequence:
     rows = len(boxes)
     if len(corners) % rows or len(marks) != rows * len(events) or rows not in (1, len(files)):
         raise JtrackError(f"the record of {name} is damaged: its parts do not belong together: pack it again")
+    if np.isinf(corners).any() or np.isinf(boxes).any():
+        raise JtrackError(f"the record of {name} is damaged: it has infinite numbers: pack it again")
     height, width = (int(side) for side in record["size"])
     fps = float(record["fps"][0])
     columns = marks.reshape(rows, len(events)).T

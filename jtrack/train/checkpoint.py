@@ -7,12 +7,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from jtrack.errors import JtrackError
 from jtrack.types import PyTree
+from jtrack.untrusted import json_of
 from jtrack.weights.store import replacing
+from jtrack.weights.tensors import opened
+
+_REMEDY = "delete it"
 
 
 def save(path: Path, tree: PyTree, about: Mapping[str, Any]) -> None:
@@ -45,14 +49,11 @@ def about(path: Path) -> dict[str, Any]:
     Raises:
       JtrackError: the file is damaged.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            found = json.loads((file.metadata() or {})["about"])
-            if not isinstance(found, dict):
-                raise ValueError("what stands beside the arrays is no table")
-            return found
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise _damaged(path, error) from None
+    with opened(path, _REMEDY) as file:
+        found = json_of((file.metadata() or {})["about"].encode())
+        if not isinstance(found, dict):
+            raise ValueError("what stands beside the arrays is no table")
+        return found
 
 
 def load(path: Path, like: PyTree) -> PyTree:
@@ -63,21 +64,18 @@ def load(path: Path, like: PyTree) -> PyTree:
       like: a tree of the same structure, shapes and dtypes, of arrays or `jax.ShapeDtypeStruct`.
 
     Raises:
-      JtrackError: the file is damaged, or holds another tree.
+      JtrackError: the file is damaged, or holds another tree, or a value that is not finite.
     """
     leaves, form = jax.tree_util.tree_flatten_with_path(like)
+    size = sum(leaf.size * leaf.dtype.itemsize for _, leaf in leaves)
     found = []
-    try:
-        with safe_open(path, framework="numpy") as file:
-            for key, leaf in leaves:
-                array = file.get_tensor(jax.tree_util.keystr(key))
-                if array.shape != leaf.shape or array.dtype != leaf.dtype:
-                    raise ValueError(f"{jax.tree_util.keystr(key)} is {array.dtype} {list(array.shape)}")
-                found.append(array)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from None
+    with opened(path, _REMEDY, largest=size) as file:
+        for key, leaf in leaves:
+            name = jax.tree_util.keystr(key)
+            array = file.get_tensor(name)
+            if array.shape != leaf.shape or array.dtype != leaf.dtype:
+                raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} is not finite")
+            found.append(array)
     return jax.tree.unflatten(form, found)
-
-
-def _damaged(path: Path, error: Exception) -> JtrackError:
-    return JtrackError(f"the checkpoint {path} is damaged or another training's ({error}): delete it")

@@ -17,11 +17,12 @@ training runs, its folder holds `checkpoint.safetensors`, from which it goes on,
 import csv
 import functools
 import importlib.metadata
+import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ from jtrack import __version__, backbones
 from jtrack.backbones import box_feature
 from jtrack.data.detection import DetectionDataset
 from jtrack.data.sequence import prefetch
+from jtrack.data.text import read_text
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head
 from jtrack.learning.fc_head import NEW, TRAINED, Dense
@@ -43,6 +45,7 @@ from jtrack.train.descent import CAFFE, Descent, caffe_sgd
 from jtrack.train.patches import PER_IMAGE, Batch, Patches, in_order, split, stream
 from jtrack.train.probe import ridge_accuracy
 from jtrack.types import Array, PyTree
+from jtrack.untrusted import reading
 from jtrack.weights import checkpoints, store
 from jtrack.weights.convert import Layers
 
@@ -218,8 +221,9 @@ def train(
         _check_loss(score.loss, step, folder, settings)
         seconds = at.seconds + time.perf_counter() - begun
         about = {"identity": identity, "step": step, "probe": at.probe, "history": history}
-        checkpoint.save(folder / CHECKPOINT, state, about | {"seconds": seconds})
+        # The log first: a row too many is dropped by whoever goes on, one too few would be lost.
         log.write(step, score, settings.descent.rate_at(step), seconds)
+        checkpoint.save(folder / CHECKPOINT, state, about | {"seconds": seconds})
         return score
 
     state, step, key = at.state, at.step, jax.random.key(settings.seed + 1)
@@ -245,12 +249,14 @@ def train(
 
 def _resumed(path: Path, like: _State, identity: dict[str, Any], settings: Settings) -> _At | None:
     """A training as its checkpoint has it; None where there is none."""
-    if not path.is_file():
+    if not path.exists():
         return None
     about = checkpoint.about(path)
     if missing := {"identity", "step", "probe", "history", "seconds"} - about.keys():
         raise JtrackError(f"the checkpoint {path} does not say its {', '.join(sorted(missing))}: delete it")
     found = about["identity"]
+    if not isinstance(found, dict) or not _is_progress(about):
+        raise JtrackError(f"the checkpoint {path} says something else than how far it came: delete it")
     other = [name for name in identity if found.get(name) != identity[name]]
     if other:
         raise JtrackError(
@@ -264,6 +270,19 @@ def _resumed(path: Path, like: _State, identity: dict[str, Any], settings: Setti
         )
     state = jax.tree.map(jnp.array, checkpoint.load(path, like))
     return _At(state, about["step"], about["probe"], about["history"], about["seconds"])
+
+
+def _is_progress(about: dict[str, Any]) -> bool:
+    """Whether steps, times and rates are such; a bool is no number of steps."""
+    rows = about["history"]
+    numbers = [about["probe"], about["seconds"]]
+    return (
+        type(about["step"]) is int
+        and about["step"] >= 0
+        and isinstance(rows, list)
+        and all(isinstance(row, list) and len(row) == 3 for row in rows)
+        and all(type(value) in (int, float) for value in itertools.chain(numbers, *rows))
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(4,))
@@ -375,9 +394,11 @@ class _Log:
         self.batches: list[tuple[float, float]] = []
         rows = []
         if step and path.is_file():  # what came after the checkpoint is done again
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if row and row[0].isdecimal() and int(row[0]) <= step]
-        self._put([list(COLUMNS), *rows], "w")
+            with reading(f"the log {path}", "delete it"):
+                found = csv.reader(read_text(path).splitlines())
+                rows = [row for row in found if row and row[0].isdecimal() and int(row[0]) <= step]
+        with self._writing(), store.replacing(path) as unfinished:
+            self._put(unfinished, [list(COLUMNS), *rows])
 
     def add(self, loss: float, accuracy: float) -> None:
         self.batches.append((loss, accuracy))
@@ -385,13 +406,18 @@ class _Log:
     def write(self, step: int, score: Score, rate: float, seconds: float) -> None:
         means = np.mean(self.batches, axis=0) if self.batches else (math.nan, math.nan)
         self.batches = []
-        self._put([[str(step), *(f"{value:.6g}" for value in (*means, *score, rate)), f"{seconds:.1f}"]], "a")
+        with self._writing():
+            values = (f"{value:.6g}" for value in (*means, *score, rate))
+            self._put(self.path, [[str(step), *values, f"{seconds:.1f}"]])
 
-    def _put(self, rows: list[list[str]], mode: str) -> None:
+    def _put(self, path: Path, rows: list[list[str]]) -> None:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open(mode, newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(rows)
+            yield
         except OSError as error:
             raise JtrackError(
                 f"cannot write {self.path}: {error.strerror or error}; the last checkpoint is kept: make "

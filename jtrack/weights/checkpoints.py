@@ -17,8 +17,9 @@ from typing import NamedTuple
 from jtrack import backbones
 from jtrack.backbones import box_feature
 from jtrack.errors import JtrackError
+from jtrack.untrusted import MEMORY
 from jtrack.weights import store
-from jtrack.weights.convert import Layers, check
+from jtrack.weights.convert import Layers, check, unusable
 
 HEAD = ("fc6", "fc7", "objectness")
 PREFIX = "head/"  # begins the names of the head's layers among the network's
@@ -74,13 +75,13 @@ def load(name: str | Path) -> Checkpoint:
       JtrackError: there is none, it is damaged, or not a checkpoint of a known network on the same feature.
     """
     path = Path(name) if str(name).endswith(store.SUFFIX) else find(str(name))
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         where = ", ".join(map(str, store.folders()))
         raise JtrackError(
             f"no weights {str(name)!r} trained for objectness in {where}: train them with "
             "`jtrack train objectness`, or give the path of a .safetensors file"
         )
-    found, header = store.read_layers(path, "train or fetch it again")
+    found, header = store.read_layers(path, "train or fetch it again", largest=MEMORY)
     backbone = header.get("backbone", "")
     if backbone not in box_feature.networks() or any(PREFIX + layer not in found for layer in HEAD):
         raise JtrackError(
@@ -100,13 +101,19 @@ def load(name: str | Path) -> Checkpoint:
 
 
 def _check_head(backbone: str, head: Layers, path: Path) -> None:
-    """Refuses layers that do not follow upon each other."""
+    """Refuses layers that do not follow upon each other, and values that are not of finite float32."""
     inputs = box_feature.width_of(backbone)
     for layer in HEAD:
         shapes = {part: array.shape for part, array in head[layer].items()}
         outputs = 2 if layer == HEAD[-1] else (shapes.get("kernel") or (0,))[-1]
-        if shapes != {"kernel": (inputs, outputs), "bias": (outputs,)}:
+        if not outputs or shapes != {"kernel": (inputs, outputs), "bias": (outputs,)}:
             raise JtrackError(
                 f"{path} has a head whose {layer} does not take {inputs} numbers ({shapes}): train it again"
             )
         inputs = outputs
+    arrays = {f"{PREFIX}{layer}/{part}": array for layer in HEAD for part, array in head[layer].items()}
+    for problem, layers in unusable(arrays).items():
+        if layers:
+            raise JtrackError(
+                f"{path} has a head whose values are {problem}: {', '.join(layers)}: train it again"
+            )

@@ -5,21 +5,21 @@ where it ended. Only when its size and checksum are right and it has been conver
 under its final name, and the download is deleted.
 """
 
+import itertools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
-import requests
-
 from jtrack.errors import JtrackError
-from jtrack.weights import store
+from jtrack.untrusted import regular_file, stand_in
+from jtrack.weights import download, store
 from jtrack.weights.convert import Layers, Source
 
-TIMEOUT = (10, 60)  # seconds: to connect, and between two pieces of data
+_START = 64  # bytes by which a web page is told
 _ATTEMPTS = 5  # connections to one address, as long as each brings something
-_CHUNK = 2**18
 _MOST_BYTES = 2**31  # of a file whose size the manifest does not know
 
 Progress = Callable[[str, int, int | None], None]  # (file, bytes so far, bytes in all or None)
@@ -59,10 +59,9 @@ def fetch(name: str, *, progress: Progress = lambda file, done, total: None) -> 
                 _make_folder(folder)
                 checksum = _obtained(address, source, part, progress)
                 layers, header = _converted(part, name, source)
-            except requests.RequestException as error:
-                failures.append(f"{address}: {_reason(error)}")
-                if isinstance(error, requests.ConnectionError | requests.Timeout):
-                    silent.append(_reason(error))
+            except download.Broken as error:
+                failures.append(f"{address}: {error}")
+                silent += [str(error)] if error.silent else []
                 continue
             except _Wrong as error:
                 failures.append(f"{address}: {error}")
@@ -103,7 +102,8 @@ def _obtained(address: str, source: Source, part: Path, progress: Progress) -> s
     """Downloads and verifies one file; says what is known of its checksum."""
     if source.checksum == "unverified":
         part.unlink(missing_ok=True)  # two halves from two places could not be told from the file
-    resumed = part.exists()
+    if resumed := part.exists():
+        regular_file(part)
     try:
         _download(address, source, part, progress)
         return _verified(part, source)
@@ -131,40 +131,42 @@ def _download(address: str, source: Source, part: Path, progress: Progress) -> N
         try:
             _receive(address, source, part, progress)
             return
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+        except download.Broken as error:
             gained = part.exists() and part.stat().st_size > before
-            if attempt == _ATTEMPTS or not gained:
+            if attempt == _ATTEMPTS or error.slow or not gained:
                 raise
 
 
 def _receive(address: str, source: Source, part: Path, progress: Progress) -> None:
     done = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable and done:
+    with download.asked(address, headers) as (answer, sent):
+        if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and done:
             raise _Wrong(f"what had been fetched before ({done} bytes) is not a part of the file")
-        response.raise_for_status()
-        begins = response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
-        resumed = response.status_code == requests.codes.partial_content and begins
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            raise download.Broken(f"the server answers {answer.status}")
+        if (packed := answer.headers.get("Content-Encoding", "identity")) != "identity":
+            raise download.Broken(f"it sends the file packed ({packed})")
+        begins = answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+        resumed = answer.status == HTTPStatus.PARTIAL_CONTENT and begins
         if not resumed:
             done = 0  # the server sends everything again
-        length = response.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdigit() else source.size
+        pieces = sent if resumed else _not_a_stand_in(sent)
+        length = answer.headers.get("Content-Length", "")
+        total = done + int(length) if re.fullmatch("[0-9]{1,15}", length) else source.size
         if source.size is not None and total != source.size:
             raise _Wrong(f"it offers {total} bytes, the file has {source.size}")
         most = source.size or _MOST_BYTES
         try:
             with part.open("ab" if resumed else "wb") as file:
-                for chunk in response.iter_content(_CHUNK):
-                    done += len(chunk)
+                for piece in pieces:
+                    done += len(piece)
                     if done > most:
                         raise _Wrong(f"it sends more than the {most} bytes of the file")
-                    file.write(chunk)
+                    file.write(piece)
                     progress(source.file, done, total)
                 file.flush()
                 os.fsync(file.fileno())
-        except requests.RequestException:
-            raise
         except OSError as error:
             part.unlink(missing_ok=True)
             raise JtrackError(
@@ -172,7 +174,17 @@ def _receive(address: str, source: Source, part: Path, progress: Progress) -> No
                 "another folder in JTRACK_WEIGHTS"
             ) from None
     if total is not None and done < total:
-        raise requests.exceptions.ChunkedEncodingError(f"{done} of {total} bytes")
+        raise download.Broken(f"the connection was cut after {done} of {total} bytes")
+
+
+def _not_a_stand_in(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same data; refuses a web page or a pointer by its first bytes, before its length is looked at."""
+    start = b""
+    while len(start) < _START and (piece := next(pieces, b"")):
+        start += piece
+    if found := stand_in(start):
+        raise download.Broken(f"it is {found}")
+    return itertools.chain([start] if start else [], pieces)
 
 
 def _verified(part: Path, source: Source) -> str:
@@ -183,15 +195,3 @@ def _verified(part: Path, source: Source) -> str:
     if state.startswith("differs"):
         raise _Wrong(f"wrong checksum, {state}")
     return state
-
-
-def _reason(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"the server answers {error.response.status_code}"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut"
-    # The last part of urllib3's chain of words: "Connection refused", "Name or service not known".
-    words = str(error).rsplit(": ", 1)[-1]
-    return re.sub(r"""\[Errno -?\d+\] |["']\)+$""", "", words)

@@ -24,15 +24,14 @@ from typing import Any
 
 import numpy as np
 import platformdirs
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from jtrack import __version__, backbones
 from jtrack.errors import JtrackError
 from jtrack.names import match
-from jtrack.weights.convert import FORMATS, Layers, Source, check, convert
-
-SUFFIX = ".safetensors"
+from jtrack.weights.convert import FORMATS, Layers, Source, check, convert, limit_of
+from jtrack.weights.tensors import SUFFIX, opened
 
 
 @dataclass(frozen=True)
@@ -169,25 +168,23 @@ def _absent(name: str) -> JtrackError:
     return JtrackError(f"no weights of {name} in {', '.join(map(str, folders()))}: {ways}")
 
 
-def read_layers(path: Path, remedy: str) -> tuple[Layers, dict[str, str]]:
+def read_layers(path: Path, remedy: str, *, largest: int) -> tuple[Layers, dict[str, str]]:
     """All layers of a file, whatever they are of, and its header.
 
     Args:
       path: a .safetensors file.
       remedy: what to do about a damaged one, as the message says it.
+      largest: the most bytes its layers may take.
 
     Raises:
-      JtrackError: the file is damaged.
+      JtrackError: the file is damaged, or larger.
     """
     layers: Layers = {}
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            for key in file.keys():  # noqa: SIM118
-                layer, _, part = key.rpartition("/")
-                layers.setdefault(layer, {})[part] = file.get_tensor(key)
-    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
-        raise JtrackError(f"{path} is damaged or not a stored network ({error}): {remedy}") from None
+    with opened(path, remedy, largest=largest) as file:
+        header = file.metadata() or {}
+        for key in file.keys():  # noqa: SIM118
+            layer, _, part = key.rpartition("/")
+            layers.setdefault(layer, {})[part] = file.get_tensor(key)
     return layers, header
 
 
@@ -204,10 +201,12 @@ def read(path: Path, name: str) -> tuple[Layers, dict[str, str]]:
     Raises:
       JtrackError: the file is damaged, or holds another network.
     """
-    layers, header = read_layers(path, f"delete it, fetch or convert {name} again")
+    template = backbones.get(name).template()
+    remedy = f"delete it, fetch or convert {name} again"
+    layers, header = read_layers(path, remedy, largest=limit_of(template))
     if header.get("name", name) != name:
         raise JtrackError(f"{path} holds {header['name']}, not {name}: rename it or convert {name} again")
-    check(layers, backbones.get(name).template(), name=name, path=path)
+    check(layers, template, name=name, path=path)
     return layers, header
 
 

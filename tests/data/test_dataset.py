@@ -50,6 +50,12 @@ def test_no_name_leaves_the_folder(root, name):
         otb.dataset(root, None).annotation(name)
 
 
+def test_a_name_that_no_folder_can_have():
+    assert check_name("é" * 127, "list.txt") == "é" * 127
+    with pytest.raises(JtrackError, match=r"list\.txt names 'ééé.*, which has 256 bytes"):
+        check_name("é" * 128, "list.txt")
+
+
 def test_made_up_clips_lie_in_no_folder():
     with pytest.raises(JtrackError, match="unknown sequence of the made-up clips 'ladybird-'"):
         open_dataset("synthetic", sequences=["ladybird-"])

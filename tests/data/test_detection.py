@@ -102,7 +102,11 @@ def test_a_set_that_cannot_be_used_is_refused(prepared, tmp_path):
         "tfds:scenes/boxed", r"is kept as tfrecord, which only TensorFlow reads: .*tfds build", root=tmp_path
     )
     info.write_text("{")
-    refused("tfds:scenes/boxed", r"is no prepared set \(.*\): prepare tfds:scenes/boxed again", root=tmp_path)
+    refused(
+        "tfds:scenes/boxed",
+        r"the prepared set .* cannot be read .*: prepare tfds:scenes/boxed again",
+        root=tmp_path,
+    )
 
 
 def test_without_the_extra_it_says_so(monkeypatch):
@@ -124,7 +128,7 @@ def test_a_damaged_record_is_named(prepared, tmp_path):
     data = bytearray(shard.read_bytes())
     data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
     shard.write_bytes(data)
-    with pytest.raises(JtrackError, match=r"cannot read|is truncated|not a readable image"):
+    with pytest.raises(JtrackError, match=r"cannot be read|is truncated|not a readable image"):
         opened = open_detection("tfds:scenes/boxed", root=tmp_path)
         for index in range(opened.length):
             opened.read(index)

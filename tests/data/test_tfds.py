@@ -1,6 +1,7 @@
 """Packs: what comes out is what went in, to the last bit."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from jtrack.data import Annotation, FrameError, Sequence, from_arrays, open_dataset, otb
 from jtrack.data.dataset import Dataset
 from jtrack.errors import JtrackError
+from tests.fuzz.limits import limited
 
 pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
 tfds = pytest.importorskip("jtrack.data.tfds")
@@ -236,8 +238,40 @@ def test_damaged_packs(folder, tmp_path):
     (place / "metadata.json").write_text(json.dumps(metadata))
     (shard,) = place.glob("*array_record*")
     shard.write_bytes(shard.read_bytes()[:5000])
-    with pytest.raises(JtrackError, match=r"cannot read .*: pack it again"):
+    with pytest.raises(JtrackError, match=r"Walk in .* cannot be read .*: pack it again"):
         open_dataset("tfds", out).sequence("Walk")
     (place / "dataset_info.json").write_text("{")
-    with pytest.raises(JtrackError, match=r"cannot read .*1\.1\.0: "):
+    with pytest.raises(JtrackError, match=r"1\.1\.0 cannot be read .*: pack it again"):
+        open_dataset("tfds", out)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        '{"kind": "otb"}',
+        '{"kind": "otb", "names": null}',
+        '{"kind": "otb", "names": 3}',
+        '{"kind": "otb", "names": [1, 2, 3]}',
+        '{"kind": "otb", "names": ["Bolt", "Run", "\\ud800"]}',
+        '["names"]',
+        "[" * 100_000,
+        '{"names": ["Bolt", ',
+        "\x00",
+    ],
+)
+def test_a_damaged_list_of_names(folder, tmp_path, metadata):
+    out = tmp_path / "packed"
+    place = tfds.pack(open_dataset("otb", folder, sequences=["Bolt"]), out)
+    (place / "metadata.json").write_text(metadata)
+    with limited(), pytest.raises(JtrackError, match=r"the pack .*1\.1\.0 cannot be read .*: pack it again"):
+        open_dataset("tfds", out)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "dataset_info.json", "features.json"])
+def test_a_pipe_in_a_pack(folder, tmp_path, name):
+    out = tmp_path / "packed"
+    place = tfds.pack(open_dataset("otb", folder, sequences=["Bolt"]), out)
+    (place / name).unlink()
+    os.mkfifo(place / name)
+    with limited(), pytest.raises(JtrackError, match=r"it is a pipe|holds no pack"):
         open_dataset("tfds", out)

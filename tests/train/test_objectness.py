@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from jtrack import backbones
 from jtrack.data.detection import joined, open_detection
@@ -223,6 +225,31 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, scenes, weights, monk
         of(train(SMALL, scenes, weights, tmp_path)),
         of(train(SMALL, scenes, weights, tmp_path / "never_full")),
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identity": 3},
+        {"step": "3"},
+        {"step": True},
+        {"step": -1},
+        {"probe": None},
+        {"seconds": []},
+        {"history": [1]},
+        {"history": [[1, 2]]},
+        {"history": [[1, None, 3]]},
+    ],
+)
+def test_a_checkpoint_that_says_nonsense(tmp_path, scenes, weights, change):
+    path = tmp_path / objectness.CHECKPOINT
+    train(SMALL, scenes, weights, tmp_path, stop=lambda: True)
+    about = checkpoint.about(path)
+    with safe_open(path, framework="numpy") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(arrays, path, {"about": json.dumps(about | change)})
+    with pytest.raises(JtrackError, match=r"checkpoint\.safetensors says something else .*: delete it"):
+        train(SMALL, scenes, weights, tmp_path)
 
 
 def test_a_log_that_cannot_be_written_is_said(tmp_path, scenes, weights):

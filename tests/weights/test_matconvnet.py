@@ -86,7 +86,7 @@ def test_a_bomb_is_not_unpacked(tmp_path):
     path = tmp_path / "net.mat"
     scipy.io.savemat(path, {"layers": np.zeros(2**21)}, do_compression=True)
     assert path.stat().st_size < 2**16
-    with pytest.raises(JtrackError, match="unpacks to more than 65536 bytes"):
+    with pytest.raises(JtrackError, match="unpack to more than 65536 bytes"):
         matconvnet.read(path, 2**16)
 
 

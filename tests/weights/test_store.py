@@ -265,7 +265,7 @@ def test_an_interruption_leaves_the_old_file(source_folder, user_folder, monkeyp
 
 
 def test_files_that_cannot_be_converted(user_folder, tmp_path):
-    with pytest.raises(JtrackError, match="no such file"):
+    with pytest.raises(JtrackError, match="No such file"):
         store.convert_file(tmp_path / "absent.npz", NET)
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(JtrackError, match=r"'\.bin'; caffenet_conv is made from \.npz"):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtrack.errors import JtrackError
+from jtrack.untrusted import true_file
 from jtrack.weights.convert import caffemodel, keras_h5, matconvnet, npz, torch_pickle
 
 Layers = dict[str, dict[str, np.ndarray]]
@@ -78,18 +79,7 @@ def convert(
       JtrackError: the file is unreadable, or holds another net; the sentence lists every mismatch.
     """
     reader = FORMATS[source.format]
-    # Twice the net and room for what else such files hold: any larger array is an attack or another net.
-    limit = (
-        2 * sum(4 * math.prod(leaf.shape) for layer in template.values() for leaf in layer.values()) + 2**26
-    )
-    try:
-        found = reader.read(path, limit)
-    except FileNotFoundError:
-        raise JtrackError(f"cannot convert {path}: there is no such file") from None
-    except OSError as error:
-        raise JtrackError(f"cannot read {path}: {error.strerror or error}") from None
-
-    layers = _named(found, source)
+    layers = _named(reader.read(true_file(path), limit_of(template)), source)
     if source.channels != channels:
         layers = {layer: _reversed_input(arrays) for layer, arrays in layers.items()}
     if reader.dense_order == "CHW":
@@ -102,6 +92,16 @@ def convert(
     }
     check(layers, template, name=name, path=path)
     return layers
+
+
+def limit_of(template: Mapping[str, Mapping[str, Any]]) -> int:
+    """The most bytes a file of a net may take.
+
+    Twice the net, or a large one and 128 MiB, and room for what else such files hold: any larger file is an
+    attack or another net.
+    """
+    net = sum(4 * math.prod(leaf.shape) for layer in template.values() for leaf in layer.values())
+    return net + min(net, 2**27) + 2**26
 
 
 def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, path: Path) -> None:
@@ -117,12 +117,19 @@ def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, 
         "unexpected": [layer for layer in layers if layer not in template]
         + [k for k in have if k not in want],
         "of the wrong shape": [f"{k} {_sizes(a.shape)} for {_sizes(s)}" for k, a, s in pairs if a.shape != s],
-        "not float32": [key for key, array, _ in pairs if array.dtype != np.float32],
-        "not finite": [key for key, array, _ in pairs if not np.isfinite(array).all()],
+        **unusable({key: array for key, array, _ in pairs}),
     }
     if any(problems.values()):
         found = "; ".join(f"{problem}: {_first(which)}" for problem, which in problems.items() if which)
         raise JtrackError(f"{path} does not hold {name} (weights of the wrong net or shape): {found}")
+
+
+def unusable(arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """The arrays that are not of finite float32, by what is wrong with them."""
+    return {
+        "not float32": [f"{key} ({a.dtype})" for key, a in arrays.items() if a.dtype != np.float32],
+        "not finite": [key for key, a in arrays.items() if a.dtype.kind == "f" and not np.isfinite(a).all()],
+    }
 
 
 def _first(names: list[str], most: int = 5) -> str:
@@ -167,9 +174,14 @@ def _height_first(arrays: dict[str, np.ndarray], shape: tuple[int, int, int]) ->
 
 
 def _fitted(array: np.ndarray, leaf: Any) -> np.ndarray:
-    """Float32, contiguous; a dense layer written as a convolution (or the other way) in the wanted rank."""
-    if leaf is not None and array.ndim != len(leaf.shape):
-        same_outputs = array.shape[-1:] == tuple(leaf.shape[-1:])
-        if same_outputs and array.size == math.prod(leaf.shape):
-            array = array.reshape(leaf.shape)
-    return np.ascontiguousarray(array, np.float32)
+    """Float32, contiguous; a dense layer written as a convolution (or the other way) in the wanted rank.
+
+    What the net has no place for stays as it is, to be refused: a file may hold one large array under many
+    names, each of which would be copied. So do whole numbers, which are no weights.
+    """
+    if leaf is None or array.size != math.prod(leaf.shape) or array.dtype.kind != "f":
+        return array
+    if array.ndim != len(leaf.shape) and array.shape[-1:] == tuple(leaf.shape[-1:]):
+        array = array.reshape(leaf.shape)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+        return np.ascontiguousarray(array, np.float32)

@@ -4,15 +4,13 @@ Kernels are stored [h, w, in, out] for RGB images, fully connected layers as con
 A layer keeps its arrays in `weights` (a cell of two) or, in older files, in `filters` and `biases`.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jtrack import matlab
-from jtrack.errors import JtrackError
-from jtrack.matlab import Damaged
+from jtrack.untrusted import reading, regular_file
 
 
 def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
@@ -28,26 +26,21 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       JtrackError: the file is of another level, not a network, truncated, or larger than `limit`.
     """
-    size = os.path.getsize(path)
-    if size > limit:
-        raise JtrackError(f"{path} is refused: it has {size} bytes, this net can need {limit} at most")
-    if matlab.is_hdf5(path):
-        raise JtrackError(
-            f"{path} is a MATLAB 7.3 file, which is not read: save it in MATLAB with the option -v7"
-        )
+    regular_file(path, largest=limit)
+    with reading(f"the MatConvNet file {path}", "fetch it again"):
+        if matlab.is_hdf5(path):
+            raise ValueError("MATLAB 7.3 wrote it, which is not read here; save it in MATLAB with -v7")
+        return _layers(_net_layers(path, limit))
+
+
+def _layers(net: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
     layers: dict[str, dict[str, np.ndarray]] = {}
-    try:
-        for layer in _net_layers(path, limit):
-            arrays = _parameters(layer)
-            if arrays:
-                name = layer.get("name")
-                if not isinstance(name, str) or name in layers:
-                    raise Damaged(f"a layer with parameters is called {name!r}")
-                layers[name] = arrays
-    except Damaged as problem:
-        raise JtrackError(
-            f"{path} is not a readable MatConvNet file (truncated or damaged?): {problem}"
-        ) from None
+    for layer in net:
+        if arrays := _parameters(layer):
+            name = layer.get("name")
+            if not isinstance(name, str) or name in layers:
+                raise ValueError(f"a layer with parameters is called {name!r}")
+            layers[name] = arrays
     return layers
 
 
@@ -55,7 +48,7 @@ def _net_layers(path: Path, limit: int) -> list[dict[str, Any]]:
     for name, value in matlab.variables(path, limit):
         if name == "layers" and isinstance(value, list):
             return [layer for layer in value if isinstance(layer, dict)]
-    raise Damaged("it has no variable `layers` that is a cell of layers")
+    raise ValueError("it has no variable `layers` that is a cell of layers")
 
 
 def _parameters(layer: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -1,24 +1,16 @@
 """NumPy archives: NAME_W and NAME_b, kernels OIHW, dense layers [out, in]."""
 
 import math
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from jtrack.errors import JtrackError
+from jtrack.archives import zip_archive
+from jtrack.untrusted import reading
 
 _PARTS = {"_W": "kernel", "_b": "bias"}
-
-# What zipfile and NumPy raise when a file is not what it says.
-_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OverflowError, RuntimeError)
-
-
-class _Refused(Exception):
-    pass
 
 
 def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
@@ -35,27 +27,17 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
       JtrackError: not such an archive, truncated, with objects in it, or larger than `limit`.
     """
     layers: dict[str, dict[str, np.ndarray]] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if size > limit:
-                raise _Refused(f"it unpacks to {size} bytes, this net can need {limit} at most")
-            for member in members:
-                key = member.filename.removesuffix(".npy")
-                name, part = key[:-2], _PARTS.get(key[-2:])
-                if part is None:
-                    raise _Refused(f"it holds {key!r}; allowed are NAME_W and NAME_b")
-                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise _Refused(f"{key} is compressed in a way that NumPy does not use")
-                with archive.open(member) as stream:
-                    layers.setdefault(name, {})[part] = _inputs_before_outputs(
-                        _array(stream, member.file_size)
-                    )
-    except _Refused as problem:
-        raise JtrackError(f"{path} is refused: {problem}") from None
-    except _BROKEN as error:
-        raise JtrackError(f"{path} is not a readable .npz archive (truncated or damaged?): {error}") from None
+    with reading(f"the .npz archive {path}", "fetch it again"), zip_archive(path, limit) as archive:
+        for member in archive.infolist():
+            key = member.filename.removesuffix(".npy")
+            name, part = key[:-2], _PARTS.get(key[-2:])
+            if part is None:
+                raise ValueError(f"it holds {key!r}; allowed are NAME_W and NAME_b")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{key} is compressed in a way that NumPy does not use")
+            with archive.open(member) as stream:
+                array = _array(stream, member.file_size)
+            layers.setdefault(name, {})[part] = _inputs_before_outputs(array)
     return layers
 
 

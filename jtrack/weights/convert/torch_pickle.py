@@ -5,10 +5,10 @@ of the functions a pickle may name it knows six by name, does their work itself 
 layouts are read: the older sequence of pickles followed by raw storages, and the zip archive.
 """
 
+import functools
 import io
 import math
 import pickletools
-import struct
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,11 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtrack.errors import JtrackError
+from jtrack.archives import zip_archive
+from jtrack.untrusted import reading, regular_file
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_MOST_PICKLE_BYTES = 2**24  # names and shapes; the values are not in the pickle
+_MOST_PICKLE_BYTES = 2**21  # names and shapes, some seconds; the values are not in the pickle
+_MOST_AXES = 8
+_LARGEST_KEY = 2**32  # of a dict: the hash of a larger number can be that of any other
 _DTYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -37,10 +40,6 @@ _NAMES = {
     "torch.nn.parameter Parameter": "parameter",
     **{f"torch {storage}": storage for storage in _DTYPES},
 }
-
-
-class _Refused(Exception):
-    pass
 
 
 class _Name(NamedTuple):
@@ -82,20 +81,14 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       JtrackError: the file is damaged, larger than `limit`, or names anything but tensors.
     """
-    size = path.stat().st_size
-    if size > limit:
-        raise JtrackError(f"{path} is refused: it has {size} bytes, this net can need {limit} at most")
-    try:
+    regular_file(path, largest=limit)
+    with reading(f"the PyTorch file {path}", "fetch it again"):
         with path.open("rb") as stream:
             zipped = stream.read(4) == b"PK\x03\x04"
-        if zipped:
-            with zipfile.ZipFile(path) as archive:
-                return _layers(*_from_zip(archive))
-        return _layers(*_from_legacy(np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)))
-    except _Refused as problem:
-        raise JtrackError(f"{path} is not a file of tensors that jtrack reads: {problem}") from None
-    except (zipfile.BadZipFile, struct.error, ValueError, EOFError, OverflowError, RuntimeError) as error:
-        raise JtrackError(f"{path} is not a readable PyTorch file (truncated or damaged?): {error}") from None
+        if not zipped:
+            return _layers(*_from_legacy(np.memmap(path, np.uint8, "r")))
+        with zip_archive(path, limit) as archive:
+            return _layers(*_from_zip(archive))
 
 
 # --- the two layouts --------------------------------------------------------------------------------------
@@ -106,34 +99,34 @@ Values = Callable[[_Storage], np.ndarray]
 def _from_legacy(data: np.ndarray) -> tuple[Any, Values]:
     stream = io.BytesIO(data[:_MOST_PICKLE_BYTES].tobytes())
     if _run(stream) != _MAGIC or _run(stream) != _PROTOCOL:
-        raise _Refused("it does not begin as such files do")
+        raise ValueError("it does not begin as such files do")
     system = _run(stream)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise _Refused("it was written on a big-endian machine")
+        raise ValueError("it was written on a big-endian machine")
     content = _run(stream)
     keys = _run(stream)
     used = {tensor.storage.key: tensor.storage for tensor in _tensors(content).values()}
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise _Refused("it has no list of storages")
+        raise ValueError("it has no list of storages")
     begins: dict[str, int] = {}
     at = stream.tell()
     # Each storage is its count of values and the values; the type of those not used is not known, so that the
     # list must be one that the tensors account for.
     for key in keys:
         if key not in used:
-            raise _Refused(f"the storage {key!r} belongs to no parameter")
+            raise ValueError(f"the storage {key!r} belongs to no parameter")
         itemsize = np.dtype(used[key].dtype).itemsize
         count = int.from_bytes(data[at : at + 8].tobytes(), "little", signed=True)
         if count < 0 or at + 8 + count * itemsize > len(data):
-            raise _Refused("it ends within its values (truncated?)")
+            raise ValueError("it ends within its values (truncated?)")
         if count != used[key].length:
-            raise _Refused(f"the storage {key!r} has {count} values, {used[key].length} are announced")
+            raise ValueError(f"the storage {key!r} has {count} values, {used[key].length} are announced")
         begins[key] = at + 8
         at += 8 + count * itemsize
 
     def values(storage: _Storage) -> np.ndarray:
         if storage.key not in begins:
-            raise _Refused(f"the storage {storage.key!r} is missing")
+            raise ValueError(f"the storage {storage.key!r} is missing")
         return np.frombuffer(data, storage.dtype, storage.length, begins[storage.key])
 
     return content, values
@@ -143,29 +136,31 @@ def _from_zip(archive: zipfile.ZipFile) -> tuple[Any, Values]:
     members = {member.filename: member for member in archive.infolist()}
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise _Refused("it has no data.pkl (a TorchScript file or another archive?)")
+        raise ValueError("it has no data.pkl (a TorchScript file or another archive?)")
     root = pickles[0].removesuffix("data.pkl")
 
     def stored(name: str, most: int) -> bytes:
         # torch.save never compresses: a compressed member is not its work and may be a bomb.
         member = members.get(name)
         if member is None:
-            raise _Refused(f"{name} is missing")
+            raise ValueError(f"{name} is missing")
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-            raise _Refused(f"{name} is compressed")
+            raise ValueError(f"{name} is compressed")
         if member.file_size > most:
-            raise _Refused(f"{name} has {member.file_size} bytes, more than the {most} that belong there")
+            raise ValueError(f"{name} has {member.file_size} bytes, more than the {most} that belong there")
         return archive.read(member)
 
     if root + "byteorder" in members and stored(root + "byteorder", 16) != b"little":
-        raise _Refused("it was written on a big-endian machine")
+        raise ValueError("it was written on a big-endian machine")
     content = _run(io.BytesIO(stored(pickles[0], _MOST_PICKLE_BYTES)))
+
+    raw_values = functools.cache(stored)  # tensors may share a storage
 
     def values(storage: _Storage) -> np.ndarray:
         wanted = storage.length * np.dtype(storage.dtype).itemsize
-        raw = stored(f"{root}data/{storage.key}", wanted)
+        raw = raw_values(f"{root}data/{storage.key}", wanted)
         if len(raw) != wanted:
-            raise _Refused(f"the storage {storage.key!r} has {len(raw)} bytes, {wanted} are announced")
+            raise ValueError(f"the storage {storage.key!r} has {len(raw)} bytes, {wanted} are announced")
         return np.frombuffer(raw, storage.dtype)
 
     return content, values
@@ -182,7 +177,7 @@ def _tensors(content: Any) -> dict[str, _Tensor]:
                 found = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, _Tensor)}
                 if found:
                     return found
-    raise _Refused("it holds no dict of tensors")
+    raise ValueError("it holds no dict of tensors")
 
 
 def _layers(content: Any, values: Values) -> dict[str, dict[str, np.ndarray]]:
@@ -202,7 +197,9 @@ def _array(tensor: _Tensor, values: Values) -> np.ndarray:
     first = tensor.storage.start + tensor.offset
     # Within its storage, and no value read twice: a stride of 0 would make any size out of nothing.
     if count and (first + span >= tensor.storage.length or count > tensor.storage.length):
-        raise _Refused(f"a tensor of shape {tensor.shape} reaches beyond its {tensor.storage.length} values")
+        raise ValueError(
+            f"a tensor of shape {tensor.shape} reaches beyond its {tensor.storage.length} values"
+        )
     data = values(tensor.storage)[first:]
     if not count:
         return np.empty(tensor.shape, data.dtype)
@@ -217,26 +214,13 @@ def _run(stream: io.BytesIO) -> Any:
     """Executes one pickle, knowing nothing but containers, numbers, text and tensors."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return stack.pop()
-            if opcode.name not in _INSTRUCTIONS:
-                raise _Refused(f"its pickle uses {opcode.name}, which files of tensors do not need")
-            _INSTRUCTIONS[opcode.name](stack, memo, argument)
-    except _Refused:
-        raise
-    except (
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        UnicodeError,
-    ) as error:
-        raise _Refused(f"its pickle is damaged or truncated ({error})") from None
-    raise _Refused("its pickle does not end")
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "STOP":
+            return stack.pop()
+        if opcode.name not in _INSTRUCTIONS:
+            raise ValueError(f"its pickle uses {opcode.name}, which files of tensors do not need")
+        _INSTRUCTIONS[opcode.name](stack, memo, argument)
+    raise ValueError("its pickle does not end")
 
 
 def _literal(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
@@ -278,7 +262,7 @@ def _put(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 def _stack_global(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     attribute, module = stack.pop(), stack.pop()
     if not isinstance(attribute, str) or not isinstance(module, str):
-        raise _Refused("it names something that is not a name")
+        raise ValueError("it names something that is not a name")
     stack.append(_known(f"{module} {attribute}"))
 
 
@@ -290,7 +274,7 @@ def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 def _build(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     stack.pop()  # the module versions beside a state dict, or the flags of a parameter
     if not isinstance(stack[-1], dict | _Tensor):
-        raise _Refused("it sets the attributes of something that is not a tensor")
+        raise ValueError("it sets the attributes of something that is not a tensor")
 
 
 _Instruction = Callable[[list[Any], dict[int, Any], Any], None]
@@ -332,21 +316,33 @@ def _since_mark(stack: list[Any]) -> list[Any]:
 
 def _container(stack: list[Any], kind: type) -> Any:
     if not isinstance(stack[-1], kind):
-        raise _Refused("its pickle is damaged")
+        raise ValueError("its pickle is damaged")
     return stack[-1]
 
 
 def _dict(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     pairs = list(pairs)
-    # Plain keys only: the hash of tuples within tuples within tuples would exhaust the C stack.
-    if not all(isinstance(key, str | int) for key, _ in pairs):
-        raise _Refused("it holds a dict whose keys are neither text nor numbers")
+    # Plain keys only: the hash of tuples within tuples within tuples would exhaust the C stack, and those of
+    # large numbers can be made equal, which makes a dict slow without end.
+    for key, _ in pairs:
+        if not isinstance(key, str | int) or (isinstance(key, int) and abs(key) > _LARGEST_KEY):
+            raise ValueError("it holds a dict whose keys are neither text nor small numbers")
     return dict(pairs)
+
+
+def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    if not arguments:
+        return {}
+    if not isinstance(arguments[0], list):
+        raise ValueError("its pickle is damaged")
+    made = _dict(arguments[0])
+    arguments[0].clear()  # one list becomes one dict: again and again it would take time without end
+    return made
 
 
 def _known(name: str) -> _Name:
     if name not in _NAMES:
-        raise _Refused(
+        raise ValueError(
             f"it names {name.replace(' ', '.')!r}, which no file of tensors needs and nobody calls"
         )
     return _Name(_NAMES[name])
@@ -356,31 +352,31 @@ def _called(function: Any, arguments: Any) -> Any:
     """What calling an allowed function gives; nothing is called."""
     meaning = function.meaning if isinstance(function, _Name) else None
     if meaning == "dict" and isinstance(arguments, tuple):
-        return _dict(arguments[0] if arguments else [])
+        return _ordered_dict(arguments)
     if meaning == "parameter" and isinstance(arguments[0], _Tensor):
         return arguments[0]
     if meaning == "tensor":
         storage, offset, shape, strides = arguments[:4]
-        numbers = (offset, *shape, *strides)
         if (
             not isinstance(storage, _Storage)
             or len(shape) != len(strides)
-            or not all(map(_is_count, numbers))
+            or len(shape) > _MOST_AXES
+            or not all(map(_is_count, (offset, *shape, *strides)))
         ):
-            raise _Refused("a tensor is described by something else than counts")
+            raise ValueError("a tensor is described by something else than counts")
         return _Tensor(storage, offset, tuple(shape), tuple(strides))
-    raise _Refused("it calls something that is not a function")
+    raise ValueError("it calls something that is not a function")
 
 
 def _storage(identity: Any) -> _Storage:
-    kind, storage_type, key, _, count, *view = identity
+    kind, storage_type, key, _, count, *view = identity[:6]
     if kind != "storage" or not isinstance(storage_type, _Name) or storage_type.meaning not in _DTYPES:
-        raise _Refused("a storage is described by something else")
+        raise ValueError("a storage is described by something else")
     if not isinstance(key, str) or not _is_count(count):
-        raise _Refused("a storage without a key and a count")
+        raise ValueError("a storage without a key and a count")
     start = view[0][1] if view and view[0] is not None else 0
     if not _is_count(start):
-        raise _Refused("a view of a storage that begins nowhere")
+        raise ValueError("a view of a storage that begins nowhere")
     return _Storage(_DTYPES[storage_type.meaning], key, count, start)
 
 
