@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo quick test ci lint accuracy bench clean
+.PHONY: demo quick test ci lint accuracy bench fuzz clean
 
 demo: .venv/demo.done
 	$(BIN)/jtrack demo --out demo --overwrite
@@ -37,6 +37,10 @@ lint: .venv/test.done
 # Whole real sequences and the 400 validation images: slow.
 accuracy: .venv/test.done
 	$(BIN)/python -m pytest -m accuracy
+
+# An hour at most: a thousand damaged inputs for each reader of files from elsewhere; what fails is kept.
+fuzz: .venv/test.done
+	$(BIN)/python -m tests.fuzz --keep fuzz-failures
 
 # The tables of README.md, on a quiet machine; the comparison with PyTorch needs the extra `bench`.
 bench: .venv/test.done

@@ -25,6 +25,7 @@ _MOST_AXES = 8
 _DEEPEST = 8  # matrices within matrices
 _MOST_ITEMS = 1 << 16  # matrices in all, some seconds: references of HDF5 may name one again and again
 _MOST_FIELDS = 1 << 10  # of a struct
+_PIECE = 1 << 15  # packed bytes, which unpack to a thousand times as many at most
 _LONGEST_TEXT = 1 << 20  # bytes of a text or a name
 
 
@@ -93,15 +94,16 @@ class _Level5:
         self.order, self.limit, self.bytes_left, self.items_left = order, limit, limit, _MOST_ITEMS
 
     def inflated(self, element: memoryview) -> memoryview:
-        inflater = zlib.decompressobj()
-        try:
-            # One byte more than there is room for: a limit of 0 would mean none.
-            data = inflater.decompress(element, self.bytes_left + 1)
-        except zlib.error as error:
-            raise Damaged(str(error)) from None
-        self.bytes_left -= len(data)
-        if self.bytes_left < 0:
-            raise Damaged(f"its variables unpack to more than {self.limit} bytes")
+        inflater, data = zlib.decompressobj(), bytearray()
+        for at in range(0, len(element), _PIECE):  # all at once would be in memory twice
+            try:
+                piece = inflater.decompress(element[at : at + _PIECE])
+            except zlib.error as error:
+                raise Damaged(str(error)) from None
+            self.bytes_left -= len(piece)
+            if self.bytes_left < 0:
+                raise Damaged(f"its variables unpack to more than {self.limit} bytes")
+            data += piece
         if not inflater.eof:
             raise Damaged("a variable ends early")
         return memoryview(data)

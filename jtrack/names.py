@@ -1,5 +1,6 @@
 """Names that users give: of trackers, profiles, networks, protocols and kinds of datasets."""
 
+import unicodedata
 from collections.abc import Iterable
 
 from jtrack.errors import JtrackError, unknown_name
@@ -35,5 +36,10 @@ def match(kind: str, name: str, known: Iterable[str]) -> str:
     return found
 
 
+def composed(name: str) -> str:
+    """A name in the one Unicode form (NFC) that names are compared in: a Mac writes `é` as two characters."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _form(name: str) -> str:
-    return name.casefold().replace("-", "_")
+    return composed(name.casefold()).replace("-", "_")

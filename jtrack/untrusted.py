@@ -7,19 +7,24 @@ A reader checks the sizes that a file declares against these limits before it al
 """
 
 import contextlib
-import io
+import fnmatch
+import gc
+import json
+import os
+import re
 import stat
-import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jtrack.errors import JtrackError, printable
 
 MEMORY = 1 << 30  # bytes a reader may take above what was there before
 SECONDS = 10.0  # that a reader may take for one file of ordinary size
 PIXELS = 1 << 27  # of one image or mask, declared or stored
-DIRECTORY = 1 << 22  # bytes of an archive's list of members: tens of thousands
+# Of JSON: a value in a list takes up to 64 bytes, an entry of an object four times as much.
+MOST_PARTS = 1 << 23
+_WEIGHTS = {b",": 1, b"[": 1, b"{": 1, b":": 4}
 
 
 def regular_file(path: str | Path, *, largest: int | None = None) -> Path:
@@ -47,6 +52,30 @@ def regular_file(path: str | Path, *, largest: int | None = None) -> Path:
     return path
 
 
+def read_file(path: str | Path, *, largest: int) -> bytes:
+    """All bytes of a plain file; see `regular_file`. By as few system calls as can be: frames are read so.
+
+    Raises:
+      JtrackError: nothing is there, it is no plain file, it is larger, or it cannot be read.
+    """
+    try:
+        # Opened without waiting: a FIFO would until somebody writes.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(handle)
+            if stat.S_ISREG(found.st_mode) and found.st_size <= largest:
+                data = os.read(handle, found.st_size)
+                if len(data) == found.st_size:
+                    return data
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:
+        regular_file(path, largest=largest)  # says of what is no file that it is none
+        raise JtrackError(f"cannot read {path}: {reason(error)}") from error
+    regular_file(path, largest=largest)
+    raise JtrackError(f"cannot read {path}: it has changed meanwhile")
+
+
 def _kind(mode: int) -> str:
     kinds = {
         stat.S_IFDIR: "a folder",
@@ -56,41 +85,6 @@ def _kind(mode: int) -> str:
         stat.S_IFBLK: "a device",
     }
     return kinds.get(stat.S_IFMT(mode), "something else")
-
-
-@contextlib.contextmanager
-def reading(what: str, hint: str = "") -> Iterator[None]:
-    """Turns whatever a parser raises into one sentence.
-
-    A parser of a format meets inputs that nobody thought of: besides its own errors it raises TokenError,
-    SyntaxError, MemoryError, RecursionError, OverflowError and others. An interrupt passes through.
-
-    Args:
-      what: the file, as the sentence should begin (`"weights /tmp/a.npz"`).
-      hint: what to do, as the sentence should end; "" for nothing.
-
-    Raises:
-      JtrackError: the body raised an `Exception`. One that is a `JtrackError` already passes as it is.
-    """
-    try:
-        yield
-    except JtrackError:
-        raise
-    except Exception as error:
-        advice = f": {hint}" if hint else ""
-        raise JtrackError(f"{what} cannot be read ({reason(error)}){advice}") from error
-
-
-def reason(error: BaseException) -> str:
-    """What an exception says, in a few printable words."""
-    if isinstance(error, MemoryError):
-        return "it asks for more memory than there is"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    said = printable(error, 160)
-    return said if said else type(error).__name__
 
 
 def stand_in(start: bytes) -> str | None:
@@ -123,35 +117,94 @@ def true_file(path: str | Path, *, largest: int | None = None) -> Path:
     return path
 
 
-class _Sparing(io.FileIO):
-    """A file that is read in pieces of limited size: zipfile takes an archive's whole directory in one."""
-
-    most = DIRECTORY
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > self.most:
-            raise ValueError(f"an archive's directory of {size} bytes: at most {self.most} are read")
-        return super().read(size)
-
-
 @contextlib.contextmanager
-def zip_archive(path: Path, largest: int) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip archive whose members are small enough and not there twice.
+def reading(what: str, hint: str = "", *, fault: str = "cannot be read") -> Iterator[None]:
+    """Turns whatever a parser raises into one sentence.
+
+    A parser of a format meets inputs that nobody thought of: besides its own errors it raises TokenError,
+    SyntaxError, MemoryError, RecursionError, OverflowError and others. An interrupt passes through.
 
     Args:
-      path: the archive.
-      largest: the most bytes that its members may unpack to, together.
+      what: the file, as the sentence should begin (`"weights /tmp/a.npz"`).
+      hint: what to do, as the sentence should end; "" for nothing.
+      fault: what is wrong with the file, as the sentence should go on.
 
     Raises:
-      ValueError: it has more, or a member twice; zipfile's own errors for what is no archive. To be used
-        within `reading`.
+      JtrackError: the body raised an `Exception`. One that is a `JtrackError` already passes as it is.
     """
-    with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
-        file.most = sys.maxsize
-        members = archive.infolist()
-        size = sum(member.file_size for member in members)
-        if size > largest:
-            raise ValueError(f"it unpacks to {size} bytes: at most {largest} are read of such a file")
-        if len({member.filename for member in members}) < len(members):
-            raise ValueError("a member is in it twice")
-        yield archive
+    try:
+        yield
+    except JtrackError:
+        raise
+    except Exception as error:
+        advice = f": {hint}" if hint else ""
+        raise JtrackError(f"{what} {fault} ({reason(error)}){advice}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in a few printable words."""
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = printable(error, 160)
+    return said if said else type(error).__name__
+
+
+def hidden(path: Path) -> bool:
+    """Whether an entry of a folder is not the user's own: `.NAME`, a Mac's `._NAME` and its `__MACOSX`."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def listed(folder: str | Path, pattern: str = "*") -> list[Path]:
+    """What a folder holds, sorted by name, without what is hidden.
+
+    Args:
+      folder: the folder; of one that is not there nothing is listed.
+      pattern: of the names, for one folder (`*.txt`).
+
+    Raises:
+      JtrackError: it cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        found = [folder / name for name in fnmatch.filter(os.listdir(folder), pattern)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
+    return sorted(path for path in found if not hidden(path))
+
+
+def json_of(data: bytes) -> Any:
+    """What JSON in UTF-8 says.
+
+    Raises:
+      ValueError: it says something twice, holds half a character (a lone surrogate) that stands for no byte
+        of a file's name, or would take too much memory; json's own errors. To be used within `reading`.
+    """
+    if len(data) > MOST_PARTS // max(_WEIGHTS.values()):
+        parts = sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items())
+        if parts > MOST_PARTS:
+            raise ValueError(f"it has some {parts} values: at most {MOST_PARTS} are read")
+    collects = gc.isenabled()
+    gc.disable()  # else it looks through what is being made again and again, for half of the time
+    try:
+        found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
+    finally:
+        if collects:
+            gc.enable()
+    if re.search(rb"\\u[dD][89a-fA-F]", data):  # pairs of them are whole characters
+        json.dumps(found, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"it says {printable(twice, 60)!r} twice")
+    return found

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import json_of, listed, read_file, reading, regular_file
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,47 @@ def test_only_plain_files_are_read(tmp_path):
             regular_file(path)
     with pytest.raises(JtrackError, match="has 5 bytes: at most 4"):
         regular_file(plain, largest=4)
+
+
+def test_hidden_entries_are_not_listed(tmp_path):
+    for name in ("b.txt", "a.txt", "._a.txt", ".a.txt", "__MACOSX", "c.csv"):
+        (tmp_path / name).touch()
+    assert [path.name for path in listed(tmp_path)] == ["a.txt", "b.txt", "c.csv"]
+    assert [path.name for path in listed(tmp_path, "*.txt")] == ["a.txt", "b.txt"]
+    assert listed(tmp_path / "nowhere") == []
+    with pytest.raises(JtrackError, match=r"cannot open folder .*a\.txt: Not a directory"):
+        listed(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    "data, why",
+    [
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "it says 'c' twice"),
+        (rb'{"a": ["\ud800"]}', "surrogates not allowed"),
+        (rb'{"\uDFFF": 1}', "surrogates not allowed"),
+        (b'["\xed\xa0\x80"]', "invalid continuation byte"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_json_that_is_ambiguous_or_cannot_be_written_again_is_refused(data, why):
+    with pytest.raises(JtrackError, match=why), reading("a.json"):
+        json_of(data)
+    assert json_of(rb'{"a": "\ud83d\ude00", "b": 1}') == {"a": "\U0001f600", "b": 1}
+
+
+def test_a_file_is_read_whole_or_refused(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_file(path, largest=5) == b"12345"
+    with pytest.raises(JtrackError, match="a has 5 bytes: at most 4 are read"):
+        read_file(path, largest=4)
+    for make, words in (
+        (os.mkfifo, "it is a pipe, not a file"),
+        (os.mkdir, "it is a folder, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+    ):
+        other = tmp_path / str(len(list(tmp_path.iterdir())))
+        make(other)
+        with pytest.raises(JtrackError, match=f"cannot read {other}: {words}"):
+            read_file(other, largest=100)

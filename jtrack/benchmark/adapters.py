@@ -42,6 +42,7 @@ import numpy as np
 import jtrack
 from jtrack import trackers
 from jtrack.benchmark import machine
+from jtrack.data.text import FARTHEST
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.names import match
 from jtrack.run.inputs import canvas_of, check_boxes, to_frame
@@ -55,7 +56,10 @@ _RUNNING = (
     *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot_measures")),
 )
 # The rest of the package counts for our trackers, new folders too, but for these: they change no box.
-_APART = ("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*", "draw.py", "matlab.py")
+_APART = (
+    *("benchmark/**/*", "cli/**/*", "integrations/**/*", "train/**/*"),
+    *("archives.py", "draw.py", "hdf5.py", "matlab.py"),
+)
 
 
 class Prediction(NamedTuple):
@@ -401,10 +405,12 @@ class _Adapted:
             return Prediction(np.full(4, np.nan), lost=True)
         try:
             said = np.asarray(box, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             said = np.empty(0)
         if said.shape != (4,):
             raise JtrackError(f"the tracker's update returned {box!r}: needed is a box x, y, w, h, or None")
+        if not (np.abs(said) <= FARTHEST).all():  # no box: it would not be read back either
+            return Prediction(np.full(4, np.nan), lost=True)
         return Prediction(said, lost=False)
 
 

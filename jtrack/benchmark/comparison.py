@@ -2,6 +2,9 @@
 
     scored = comparison.compare([score.score(...), ...], truth)     # of one protocol on the same sequences
 
+Only what was measured on the same frames is compared: `comparable` says which results are, and why others are
+not, of some frames of each trial or of few sequences.
+
 Both join the measures of each tracker:
   * `behind`: its first measure (AUC, average overlap or accuracy) less the best tracker's. Its interval is of
     the paired difference, so one that does not hold 0 tells the two apart where the intervals of the measures
@@ -10,17 +13,60 @@ Both join the measures of each tracker:
     the attributes of frames, or over sequences where no frame has one.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from jtrack.benchmark import bootstrap, protocol, vot_measures
-from jtrack.benchmark.results import Trajectory
+from jtrack.benchmark.results import Results, Trajectory
 from jtrack.benchmark.scoring import Scored, linearised
 from jtrack.data import Annotation
 
 PRIMARY = ("auc", "ao", "accuracy")  # what trackers are compared by, the first that there is
+
+
+class Comparable(NamedTuple):
+    """What can be compared."""
+
+    truth: dict[str, Annotation]  # the annotations of the sequences on which
+    unranked: list[str]  # of each of the results why it cannot, as `Scored.unranked` says it
+
+
+def comparable(found: Sequence[Results], truths: Sequence[Mapping[str, Annotation]]) -> Comparable:
+    """Finds which results of one protocol can be compared, on the sequences that all these have.
+
+    Results of whole trials are, if there are any, else those of the same number of frames that are the most.
+    Of these as many are as leave the most to compare, results times sequences: so one that was hardly begun
+    does not shrink the comparison of all others, and one that failed on a sequence does not leave it.
+
+    Args:
+      found: the results, one at least.
+      truths: of each the annotations of the sequences that it has.
+    """
+    limits = [_limit(each, truth) for each, truth in zip(found, truths, strict=True)]
+    chosen = None if None in limits else max(Counter(limits).items(), key=lambda item: (item[1], item[0]))[0]
+    whole = [place for place, limit in enumerate(limits) if limit == chosen]
+    fullest = sorted(whole, key=lambda place: -len(truths[place]))
+    shared = [set(truths[fullest[0]])]
+    for place in fullest[1:]:
+        shared.append(shared[-1] & truths[place].keys())
+    most = max(range(len(fullest)), key=lambda last: ((last + 1) * len(shared[last]), last))
+    common = {name: truth for name, truth in truths[fullest[0]].items() if name in shared[most]}
+    unranked = []
+    for truth, limit in zip(truths, limits, strict=True):
+        lacking = common.keys() - truth.keys()
+        some = f"{len(common) - len(lacking)} of {len(common)} sequences" if lacking else ""
+        unranked.append(some if limit == chosen else f"first {limit} frames")
+    return Comparable(common, unranked)
+
+
+def _limit(results: Results, truth: Mapping[str, Annotation]) -> int | None:
+    """How many frames of a trial were run; None if all were."""
+    limit = results.label.get("limit_frames")
+    return limit if limit and any(limit < len(annotation.boxes) for annotation in truth.values()) else None
 
 
 def compare(scored: Sequence[Scored], truth: Mapping[str, Annotation]) -> list[Scored]:

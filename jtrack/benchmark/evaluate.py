@@ -97,6 +97,8 @@ def evaluate(
     for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
         if number is not None and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
+    if not 0 <= seed < 2**31:
+        raise JtrackError(f"the seed is {seed}: give 0 to {2**31 - 1}")
     if lanes > 1:
         _check_lanes(evaluated, protocol)
     if repeats is None and evaluated.deterministic and not protocol.noise:
@@ -234,10 +236,10 @@ class _Work:
             annotation = self._annotation(name)
             away = omitted(name) if self.dataset.kind in ("otb", "tfds") else ()  # packed or not
             found = trials(self.protocol, annotation, repeats=repeats, seed=seed, limit=limit, omitted=away)
+            missing = [trial for trial in found if self.store.read(self.protocol, trial) is None]
         except Exception:
             self._fail(name)
             return None
-        missing = [trial for trial in found if self.store.read(self.protocol, trial) is None]
         return _Plan(name, len(found), missing, canvas_of(annotation.size or (0, 0)))
 
     def run(self, plans: list[_Plan], meter: _Meter, *, wait: bool) -> list[_Plan]:

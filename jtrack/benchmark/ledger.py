@@ -23,7 +23,9 @@ from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.results import Results, Store, Trajectory
+from jtrack.benchmark.whole import write_whole
 from jtrack.errors import JtrackError
+from jtrack.untrusted import json_of, reading, regular_file
 
 SUFFIX = ".run.json.gz"
 _DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float64": np.float64}
@@ -56,7 +58,7 @@ def keep(run: str | Path, folder: str | Path, *, commit: str, command: str) -> P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Without a time in its head, the same run gives the same file.
-        results.write_whole(path, gzip.compress(json.dumps(content).encode(), 9, mtime=0))
+        write_whole(path, gzip.compress(json.dumps(content).encode(), 9, mtime=0))
     except OSError as error:
         raise JtrackError(f"cannot write {path}: {error.strerror or error}") from None
     return path
@@ -72,19 +74,20 @@ def read(path: str | Path) -> list[Results]:
       JtrackError: it is damaged, too large, or something else.
     """
     path = Path(path)
-    try:
-        with gzip.open(path) as file:
+    with reading(str(path), "get it again", fault="is not a run of a ledger"):
+        with gzip.open(regular_file(path)) as file:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise ValueError(f"it has more than {_LARGEST >> 20} MiB")
-        label = results.check_label(json.loads(data))
+        label = results.check_label(json_of(data))
         trials = label.pop("trials")
         if not re.fullmatch("[0-9a-f]{12}", label["digest"]):
             raise ValueError("it has no digest")
-        return [_results(label, protocol, of) for protocol, of in trials.items()]
-    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        reason = str(error).splitlines() or [type(error).__name__]
-        raise JtrackError(f"{path} is not a run of a ledger ({reason[0][:200]}): get it again") from None
+        try:
+            found = [_results(label, protocol, of) for protocol, of in trials.items()]
+        except JtrackError as error:
+            raise ValueError(str(error)) from error  # it does not name the file
+    return found
 
 
 def restore(path: str | Path, folder: str | Path) -> Path:
@@ -106,7 +109,7 @@ def restore(path: str | Path, folder: str | Path) -> Path:
     try:
         run.mkdir(parents=True, exist_ok=True)
         if kept and not results.is_run(run):
-            results.write_whole(run / "run.json", json.dumps(kept[0].label, indent=1) + "\n")
+            write_whole(run / "run.json", json.dumps(kept[0].label, indent=1) + "\n")
     except OSError as error:
         raise JtrackError(f"cannot write {run}: {error.strerror or error}") from None
     for found in kept:
@@ -168,7 +171,7 @@ def _unpacked(trial: Mapping[str, Any]) -> Trajectory:
         raise ValueError("a trial's columns do not belong together")
     if machine is not None and not (type(machine) is int and 0 <= machine < 2**31):
         raise ValueError(f"a trial's machine is {str(machine)[:40]!r}")
-    return Trajectory(
+    done = Trajectory(
         boxes,
         status,
         trial["start"],
@@ -177,6 +180,7 @@ def _unpacked(trial: Mapping[str, Any]) -> Trajectory:
         None if lost is None else np.array(list(lost)) == "1",
         machine=machine,
     )
+    return results.possible(done, "a trial")
 
 
 def _array(values: Iterable[float | None], kind: type[np.floating] = np.float64) -> np.ndarray:

@@ -5,17 +5,22 @@ Hong et al., "Online Tracking by Learning Discriminative Saliency Map with Convo
 the overlap of masks for that of boxes.
 """
 
+import io
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jtrack.benchmark import metrics
-from jtrack.data.folder import is_truncated, natural_key
+from jtrack.data.folder import natural_key
+from jtrack.data.image_header import is_truncated
 from jtrack.errors import JtrackError, missing_extra
+from jtrack.untrusted import PIXELS, listed, read_file, reading
 
 SUFFIXES = frozenset({".png", ".bmp", ".pgm", ".pbm", ".tif", ".tiff"})  # none that loses what it stores
-_LARGEST = 1 << 26  # pixels
+_LARGEST = PIXELS // 2  # pixels: decoding takes up to eight bytes for each
+_LARGEST_FILE = 1 << 28  # bytes
 
 
 class Agreement(NamedTuple):
@@ -118,9 +123,11 @@ def files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise JtrackError(f"there is no folder {folder} to read masks from")
-    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    found = [path for path in listed(folder) if path.suffix.lower() in SUFFIXES]
     if not found:
         raise JtrackError(f"there are no masks in {folder}: they are images {', '.join(sorted(SUFFIXES))}")
+    if twice := [stem for stem, count in Counter(path.stem for path in found).items() if count > 1]:
+        raise JtrackError(f"{folder} has several masks called {twice[0]}: keep one of them")
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
@@ -141,7 +148,7 @@ def read(path: str | Path, *, label: int | None = None) -> np.ndarray:
     values = _values(Path(path))
     if label is not None:
         return values == label
-    found = np.unique(values[values > 0])
+    found = np.unique(values[values > 0]) if values.dtype != bool else np.ones(1)
     if len(found) > 1:
         shown = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
         raise JtrackError(f"mask {path} has the labels {shown}: say which is the target by its label")
@@ -154,26 +161,20 @@ def _values(path: Path) -> np.ndarray:
         from PIL import Image
     except ImportError as error:
         raise missing_extra(f"reading mask {path}", "masks", error) from None
-    try:
-        data = path.read_bytes()
-        if is_truncated(data):
-            raise JtrackError(f"mask {path} is truncated ({len(data)} bytes): copy it again")
-        with Image.open(path) as image:
-            if image.width * image.height > _LARGEST:
-                raise JtrackError(
-                    f"mask {path} is {image.width}x{image.height}: it is not an image of a video"
-                )
-            values = np.asarray(image)
-    except JtrackError:
-        raise
-    except Exception as error:  # whatever a decoder makes of a damaged file
-        raise JtrackError(f"{path} is not a readable mask ({error}): remove or replace it") from error
+    data = read_file(path, largest=_LARGEST_FILE)
+    if is_truncated(data):
+        raise JtrackError(f"mask {path} is truncated ({len(data)} bytes): copy it again")
+    wrong = reading(str(path), "remove or replace it", fault="is not a readable mask")
+    with wrong, Image.open(io.BytesIO(data)) as image:
+        if image.width * image.height > _LARGEST:
+            raise JtrackError(f"mask {path} is {image.width}x{image.height}: it is not an image of a video")
+        values = np.asarray(image)
     if values.ndim == 3:
         colours = values[..., :3] if values.shape[2] > 2 else values[..., :1]
         if np.any(colours != colours[..., :1]):
             raise JtrackError(f"mask {path} is in colours: needed is a grey image, or one with a palette")
         values = colours[..., 0]
-    return values.astype(np.int64)
+    return values
 
 
 def _overlaps(mask: Path, truth: Path, label: int | None, true_label: int | None) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import numpy as np
 from jtrack.errors import JtrackError
 
 _CELLS = 1 << 18  # rows of regions rasterised at once, which bounds the memory
+_FARTHEST = 1e9  # pixels: what lies further off is so far out of every image that it may lie there
 _TALLEST = 1 << 16  # rows of two regions where no image bounds them
 
 
@@ -35,7 +36,8 @@ def pixel_overlap(regions: np.ndarray, truth: np.ndarray, size: tuple[int, int] 
     result = np.full(len(pair[0]), np.nan)
     finite = np.flatnonzero(_finite(pair[0]) & _finite(pair[1]))
     # The toolkit keeps coordinates in single precision: a half may become one only there.
-    first, second = (np.rint(region[finite].astype(np.float32)).astype(np.float64) for region in pair)
+    near = (np.clip(region[finite], -_FARTHEST, _FARTHEST) for region in pair)
+    first, second = (np.rint(region.astype(np.float32)).astype(np.float64) for region in near)
     both = _union(_pixel_bounds(first), _pixel_bounds(second))  # [N, 4]: left, top, right, bottom, inclusive
     seen = both
     if size is not None:

@@ -17,10 +17,23 @@ import numpy as np
 
 from jtrack.data import Annotation, Sequence
 from jtrack.data.otb import ORIGIN
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError, printable, unknown_name
 from jtrack.names import match
+from jtrack.untrusted import reading
 
 _SHORTEST = 20  # frames of a segment, as the OTB toolkit has it
+# The range of every number, ends included. More starts than these are a mistake: each is a trial to be run.
+_RANGES: dict[str, tuple[float, float]] = {
+    "segments": (1, 1000),
+    "shifts": (-1, 1),  # of the box's size: further off a tracker sees nothing of its target
+    "corners": (-1, 1),
+    "scales": (0.1, 10),
+    "noise": (0, 0.9),
+    "restart_after": (1, 1000),
+    "burn_in": (0, 10_000),
+    "repetitions": (1, 1000),
+}
+_MOST_BOXES = 1000  # to start from in a frame
 
 
 @dataclass(frozen=True)
@@ -78,12 +91,10 @@ def parse(name: str, text: str) -> Protocol:
     """Reads a protocol from the text of its file.
 
     Raises:
-      JtrackError: an unknown or missing key, or a value of another type than the field's.
+      JtrackError: an unknown or missing key, or a value of another type than the field's or out of its range.
     """
-    try:
+    with reading(f"protocol {name}", fault="is not TOML"):
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise JtrackError(f"protocol {name} is not TOML: {error}") from None
     hints = typing.get_type_hints(Protocol)
     known = {field.name: field for field in fields(Protocol) if field.name != "name"}
     for key, value in table.items():
@@ -91,10 +102,27 @@ def parse(name: str, text: str) -> Protocol:
             raise unknown_name(f"key of protocol {name}", key, known)
         if not _fits(value, hints[key]):
             raise JtrackError(f"{key} of protocol {name} is {value!r}: needed is {_said(hints[key])}")
+        _check_range(name, key, value)
     for key, field in known.items():
         if field.default is MISSING and key not in table:
             raise JtrackError(f"protocol {name} lacks {key}: needed is {_said(hints[key])}")
     return Protocol(name=name, **{key: _frozen(value) for key, value in table.items()})
+
+
+def _check_range(name: str, key: str, value: Any) -> None:
+    """Refuses numbers out of the field's range; NaN is in none."""
+    if key not in _RANGES:
+        return
+    low, high = _RANGES[key]
+    if outside := [number for number in _flat(value) if not low <= number <= high]:
+        shown = printable(outside[0], 40)
+        raise JtrackError(f"{key} of protocol {name} has {shown}: allowed is {low:g} to {high:g}")
+    if isinstance(value, list) and len(value) > _MOST_BOXES:
+        raise JtrackError(f"{key} of protocol {name} are {len(value)}: at most {_MOST_BOXES} are allowed")
+
+
+def _flat(value: Any) -> list[float]:
+    return [number for part in value for number in _flat(part)] if isinstance(value, list) else [value]
 
 
 def trials(

@@ -13,9 +13,8 @@ and, of affine regions, `tmplsize`; `len`, `fps`, `shiftType`. Coordinates count
 """
 
 import gzip
-import json
 import re
-import zlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,29 +24,24 @@ import numpy as np
 
 from jtrack import matlab
 from jtrack.benchmark import layouts, region_types
-from jtrack.benchmark.results import Results, Trajectory
+from jtrack.benchmark.results import Results, Trajectory, possible
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import check_name
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError, printable, unknown_name
+from jtrack.untrusted import json_of, listed, reading, regular_file
 
 _SUFFIX = "_OPE.json.gz"
-_LARGEST = 64 << 20  # bytes, unpacked: ten times the largest such file
-_MALFORMED = (
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-)
+_LARGEST = 32 << 20  # bytes, unpacked: five times the largest such file
+_MOST_SEQUENCES = 1 << 16  # the largest benchmark has some ten thousand
+_MOST_SAID = 4  # sentences about files that are left out
 _DEEPEST = 2  # folders above those of trackers
 _PROTOCOLS = ("ope", "tre", "sre")
 
 
 def read(path: str | Path) -> list[Results]:
     """Reads all results of a file or a folder.
+
+    A file of a folder that cannot be read costs what is in it alone, and a warning says so.
 
     Args:
       path: a file of one of the forms above, a folder of such files, a tracker's folder of text files, or a
@@ -57,22 +51,31 @@ def read(path: str | Path) -> list[Results]:
       One `Results` a tracker and protocol, by name.
 
     Raises:
-      JtrackError: if there is nothing to read, or a file is damaged, too large or something else.
+      JtrackError: if there is nothing to read, or nothing but files that are damaged, too large or something
+        else; or two files hold the same sequence of a tracker.
     """
     path = Path(path)
     if not path.exists():
         raise JtrackError(f"there are no results {path}: give a file or a folder of boxes")
-    found = [_file(path)] if path.is_file() else list(_folder(path, 0))
+    refused: list[JtrackError] = []
+    found = list(_folder(path, 0, refused)) if path.is_dir() else [_file(path)]
+    if not found and refused:
+        raise refused[0]
     if not found:
         raise JtrackError(
             f"{path} holds no results: wanted are .json, .json.gz or .mat files, or a text file a sequence"
         )
+    for error in refused[:_MOST_SAID]:
+        warnings.warn(f"left out: {error}", stacklevel=2)
+    if len(refused) > _MOST_SAID:
+        more = len(refused) - _MOST_SAID
+        warnings.warn(f"left out: {more} more of {printable(path)}", stacklevel=2)
     return sorted(found, key=lambda results: (results.tracker.lower(), results.protocol))
 
 
 def trackers(folder: str | Path) -> list[str]:
     """Names of the trackers whose boxes a results folder holds as `NAME_OPE.json.gz`."""
-    return sorted(path.name.removesuffix(_SUFFIX) for path in Path(folder).glob("*" + _SUFFIX))
+    return [path.name.removesuffix(_SUFFIX) for path in listed(folder, "*" + _SUFFIX)]
 
 
 def load(folder: str | Path, tracker: str) -> dict[str, np.ndarray]:
@@ -107,17 +110,28 @@ def boxes(folder: str | Path, tracker: str, sequence: str) -> np.ndarray:
     return results[sequence]
 
 
-def _folder(folder: Path, depth: int) -> Iterable[Results]:
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    tables = [path for path in files if path.name.endswith((".mat", ".json", ".json.gz"))]
-    if tables:
-        yield from _merged(map(_file, tables))
+def _folder(folder: Path, depth: int, refused: list[JtrackError]) -> Iterable[Results]:
+    entries = listed(folder)
+    tables = [
+        path for path in entries if path.name.endswith((".mat", ".json", ".json.gz")) and path.is_file()
+    ]
+    if found := _merged(_files(tables, refused)):
+        yield from found
         return
-    found = layouts.read(folder)
+    found = layouts.read(folder, refused)
     yield from found
     if not found and depth < _DEEPEST:
-        for child in sorted(path for path in folder.iterdir() if path.is_dir()):
-            yield from _folder(child, depth + 1)
+        for child in entries:
+            if child.is_dir() and child.name not in layouts.EXPERIMENTS:  # those have been looked at
+                yield from _folder(child, depth + 1, refused)
+
+
+def _files(paths: Iterable[Path], refused: list[JtrackError]) -> Iterable[Results]:
+    for path in paths:
+        try:
+            yield _file(path)
+        except JtrackError as error:
+            refused.append(error)
 
 
 def _merged(parts: Iterable[Results]) -> list[Results]:
@@ -146,40 +160,51 @@ def _union(one: Results, other: Results) -> Results:
 def _file(path: Path) -> Results:
     what = "the OTB toolkit's results" if path.suffix == ".mat" else "one list of boxes a sequence"
     try:
-        if path.suffix == ".mat":
-            sequence, _, tracker = path.stem.partition("_")
-            entries = {sequence: _mat(path)}
-        else:
-            tracker = path.name.removesuffix(".gz").removesuffix(".json")
-            entries = _by_sequence(_json(path), tracker)
-            if tracker in entries and len(entries) == 1:  # a file a sequence, in the folder of a tracker
-                tracker = path.resolve().parent.name
-        return _results(re.sub(r"_(OPE|TRE|SRE)$", "", tracker) or "unnamed", entries, path)
+        with reading(str(path), fault=f"does not hold {what}"):
+            tracker, entries = _content(path)
+            found = _results(re.sub(r"_(OPE|TRE|SRE)$", "", tracker) or "unnamed", entries, path)
     except JtrackError as error:
-        raise error if str(path) in str(error) else JtrackError(f"{path}: {error}") from error
-    except (*_MALFORMED, matlab.Damaged) as error:
-        raise JtrackError(f"{path} does not hold {what} ({error or type(error).__name__})") from error
+        raise (
+            error if printable(path, len(str(error))) in str(error) else JtrackError(f"{path}: {error}")
+        ) from error
+    return found
+
+
+def _content(path: Path) -> tuple[str, dict[str, Any]]:
+    """The tracker, as the names of file and folder say, and sequence -> entries."""
+    if path.suffix == ".mat":
+        sequence, _, tracker = path.stem.partition("_")
+        return tracker, {sequence: _mat(path)}
+    stem = path.name.removesuffix(".gz").removesuffix(".json")
+    entries = _by_sequence(_json(path), stem)
+    if stem in entries and len(entries) == 1:  # a file a sequence, in the folder of a tracker
+        return path.resolve().parent.name, entries
+    return stem, entries
 
 
 def _json(path: Path) -> Any:
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
+    with opened(regular_file(path), "rb") as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise JtrackError(f"{path} unpacks to more than {_LARGEST >> 20} MiB: it is not a file of boxes")
-    return json.loads(data)
+    return json_of(data)
 
 
 def _by_sequence(content: Any, stem: str) -> dict[str, Any]:
     """{sequence: entries} of both forms of JSON."""
-    if isinstance(content, list):
-        return {content[0].get("seqName", stem): content}
-    return dict(content.items())
+    if not isinstance(content, list):
+        return dict(content.items())
+    found: dict[str, list[Any]] = {}
+    for entry in content:
+        found.setdefault(entry.get("seqName", stem), []).append(entry)
+    if len(found) != 1 and (twice := [name for name, entries in found.items() if len(entries) > 1]):
+        raise ValueError(f"it has several entries of {twice[0]} among other sequences")
+    return dict(found) if found else {stem: content}
 
 
 def _mat(path: Path) -> Any:
-    if path.stat().st_size > _LARGEST:
-        raise JtrackError(f"{path} has more than {_LARGEST >> 20} MiB: it is not a file of boxes")
+    regular_file(path, largest=_LARGEST)
     if matlab.is_hdf5(path):
         found = matlab.hdf5_variable(path, "results", _LARGEST)
     else:
@@ -190,6 +215,8 @@ def _mat(path: Path) -> Any:
 
 
 def _results(tracker: str, entries: Mapping[str, Any], path: Path) -> Results:
+    if len(entries) > _MOST_SEQUENCES:
+        raise ValueError(f"it has {len(entries)} sequences: at most {_MOST_SEQUENCES} are read")
     lists = {check_name(name, path): _entries(trials) for name, trials in entries.items()}
     protocols = {_protocol(trials) for trials in lists.values()}
     if len(protocols) != 1:
@@ -199,7 +226,9 @@ def _results(tracker: str, entries: Mapping[str, Any], path: Path) -> Results:
 
 
 def _entries(trials: Any) -> list[Mapping[str, Any]]:
-    entries = [trials] if isinstance(trials, Mapping) else list(trials)
+    entries = [trials] if isinstance(trials, Mapping) else trials
+    if not isinstance(entries, list):
+        raise ValueError("a sequence has no boxes")
     entries = [entry for entry in entries if not isinstance(entry, np.ndarray)]  # trials that were not run
     if not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise ValueError("a sequence has no boxes")
@@ -221,23 +250,41 @@ def _trajectories(entries: Sequence[Mapping[str, Any]], name: str) -> list[Traje
         found = [_boxes(entry) for entry in entries]
     except JtrackError as error:
         raise JtrackError(f"{name}: {error}") from error
+    kind, lengths = _protocol(entries), {len(rows) for rows in found}
+    told = str(entries[0].get("evalType")).lower() in _PROTOCOLS
+    if len(entries) > 1 and (kind == "ope" or (kind == "tre" and not told and len(lengths) == 1)):
+        raise JtrackError(f"{name}: it has {len(entries)} entries of one pass: keep one of them")
     # Every segment of TRE runs to the end of the sequence, and the first has all of it.
-    longest = max(map(len, found)) if _protocol(entries) == "tre" else 0
-    return [
+    longest = max(lengths) if kind == "tre" else 0
+    done = [
         layouts.tracked(rows, _seconds(entry, rows), start=max(0, longest - len(rows)))
         for entry, rows in zip(entries, found, strict=True)
     ]
+    return [possible(each, name) for each in done]
 
 
 def _boxes(entry: Mapping[str, Any]) -> np.ndarray:
-    kind, rows = entry.get("type") or entry.get("resType"), np.array(entry["res"], np.float64)
+    kind, rows = entry.get("type") or entry.get("resType"), _numbers(entry["res"])
     if not kind and "transformType" in entry:  # an older form, transposed
         kind, rows = entry["transformType"], rows.T
-    found = region_types.boxes(str(kind or "rect"), rows, entry.get("tmplsize")) - ORIGIN
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is refused later
+        found = region_types.boxes(str(kind or "rect"), rows, entry.get("tmplsize")) - ORIGIN
     length = _number(entry.get("len"))
     if length and length > len(found):
         raise JtrackError(f"it shall have {length:.0f} boxes (len) but has {len(found)}: it is cut short")
     return found[: int(length)] if length else found
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Numbers as float64; None is NaN. NumPy would also take strings, with the digits of all scripts."""
+    rows = np.array(values)
+    if rows.dtype.kind not in "fiuO" or any(isinstance(value, str | bool) for value in _objects(rows)):
+        raise ValueError("its boxes are not numbers")
+    return rows.astype(np.float64)
+
+
+def _objects(rows: np.ndarray) -> Iterable[Any]:
+    return rows.flat if rows.dtype.kind == "O" else ()
 
 
 def _seconds(entry: Mapping[str, Any], rows: np.ndarray) -> np.ndarray | None:

@@ -15,9 +15,9 @@ A results folder holds a folder a run: one tracker in one configuration, named b
 
 import hashlib
 import json
-import os
 import re
 import tempfile
+import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,9 +27,12 @@ from typing import Any
 import numpy as np
 
 from jtrack.benchmark.protocol import Protocol, Trial
+from jtrack.benchmark.whole import check_unlinked, remove_dead_parts, write_whole
+from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
-from jtrack.data.text import check_name
+from jtrack.data.text import FARTHEST, MOST_LINES, check_name
 from jtrack.errors import JtrackError
+from jtrack.untrusted import hidden, json_of, listed, read_file, reading
 
 VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
@@ -38,7 +41,7 @@ TRACKED, INITIALISED, FAILED, SKIPPED = range(4)
 # Of a trial's file. Boxes are 0-based; `machine` counts in run.json's `machines`, from 0; NaN: not known.
 _COLUMNS = "frame,status,x,y,w,h,score,lost,seconds,machine"
 _BEFORE = _COLUMNS.removesuffix(",machine")  # of layout 1
-_LARGEST = 1 << 28  # bytes of a trial's file
+_LARGEST = 1 << 26  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
 # What is used of run.json: key -> type.
 _TYPES: dict[str, type] = dict.fromkeys(
@@ -93,7 +96,8 @@ def load(folder: str | Path) -> list[Results]:
       One `Results` a run and protocol.
 
     Raises:
-      JtrackError: there are none, they are damaged, or of a newer version of jtrack.
+      JtrackError: there are none, or all are damaged or of a newer version of jtrack; one among others costs
+        a warning.
     """
     folder = Path(folder)
     runs = [folder] if is_run(folder) else sorted(filter(is_run, _children(folder)))
@@ -101,7 +105,37 @@ def load(folder: str | Path) -> list[Results]:
         raise JtrackError(
             f"{folder} holds no results: there is no run.json, neither in it nor in its folders"
         )
-    return [results for run in runs for results in _load_run(run)]
+    found: list[Results] = []
+    refused = []
+    for run in runs:
+        try:
+            found += _load_run(run)
+        except JtrackError as error:
+            refused.append(error)
+    if len(refused) == len(runs):
+        raise refused[0]
+    for why in refused:
+        warnings.warn(f"left out: {why}", stacklevel=2)
+    return found
+
+
+def possible(done: Trajectory, where: str | Path) -> Trajectory:
+    """Returns a trajectory that was read; refuses one with numbers that no tracker has.
+
+    Raises:
+      JtrackError: a box is infinite, or a time is infinite or negative. NaN says that there is none.
+    """
+    regions = [done.boxes] if done.polygons is None else [done.boxes, done.polygons]
+    for rows in regions:
+        if (far := np.abs(rows) > FARTHEST).any():
+            row, shown = np.argwhere(far)[0][0] + 1, rows[far][0]
+            raise JtrackError(
+                f"{where} has a box of {shown:g} pixels in row {row}: a box is finite, or NaN for none"
+            )
+    if done.seconds is not None and (np.isinf(done.seconds) | (done.seconds < 0)).any():
+        shown = done.seconds[np.isinf(done.seconds) | (done.seconds < 0)][0]
+        raise JtrackError(f"{where} has a frame that took {shown:g} seconds: a time is 0 or more")
+    return done
 
 
 def is_run(folder: Path) -> bool:
@@ -148,6 +182,7 @@ def open_store(
         results.mkdir(parents=True, exist_ok=True)
         with FileLock(results / ".runs.lock"):
             folder, content = _begun(results, name, label, sequences)
+            check_unlinked(folder)
             if not content:
                 content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
             content["digest"] = folder.name.rpartition("-")[2]
@@ -157,6 +192,9 @@ def open_store(
                 machines.append(dict(machine))
             (folder / ".locks").mkdir(parents=True, exist_ok=True)
             write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
+        protocols = _children(folder)
+        for place in (results, folder, *protocols, *(each for one in protocols for each in _children(one))):
+            remove_dead_parts(place)
         with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
     return Store(folder, None if machine is None else machines.index(machine))
@@ -204,6 +242,7 @@ class Store:
         from filelock import FileLock, Timeout
 
         path = self.folder / ".locks" / f"{protocol.name}-{check_name(sequence, 'the dataset')}.lock"
+        self._check_there(path.parent)
         lock = FileLock(path)
         with _writing(path), suppress(Timeout):
             lock.acquire(blocking=wait)
@@ -221,6 +260,7 @@ class Store:
         path = self._file(protocol, trial, ".csv")
         if not path.is_file():
             return None
+        check_unlinked(self.folder, path)
         found = read_trajectory(path)
         length = trial.end - trial.start
         if (
@@ -248,6 +288,7 @@ class Store:
           JtrackError: it cannot be written.
         """
         path = self._file(protocol, trial, ".csv")
+        self._check_there(path.parent)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             for suffix, text in _official(protocol, done).items():
@@ -259,10 +300,17 @@ class Store:
     def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
         """Keeps why a sequence could not be run, the reason in the last line. Returns the file."""
         path = self._error(protocol, sequence)
+        self._check_there(path.parent)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, traceback.rstrip() + "\n")
         return path
+
+    def _check_there(self, place: Path) -> None:
+        """Refuses to write into a run that was removed meanwhile, or through a link in it."""
+        if not is_run(self.folder):
+            raise JtrackError(f"{self.folder} was removed while it was in use: run again")
+        check_unlinked(self.folder, place)
 
     def _error(self, protocol: Protocol, sequence: str) -> Path:
         return self.folder / protocol.name / f"{check_name(sequence, 'the dataset')}.error"
@@ -296,12 +344,8 @@ def read_label(run: Path) -> dict[str, Any]:
       JtrackError: it is missing, damaged, or of a newer version.
     """
     path = run / "run.json"
-    try:
-        if path.stat().st_size > _LARGEST_RUN:
-            raise ValueError(f"it has more than {_LARGEST_RUN >> 20} MiB")
-        label = check_label(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise JtrackError(f"{path} does not say what was run ({error}): remove its folder") from None
+    with reading(str(path), "remove its folder", fault="does not say what was run"):
+        label = check_label(json_of(read_file(path, largest=_LARGEST_RUN)))
     if label["version"] > VERSION:
         raise JtrackError(
             f"{run} was written by a newer jtrack (layout {label['version']}, this one knows {VERSION}):"
@@ -324,28 +368,21 @@ def check_label(label: Any) -> dict[str, Any]:
     return label
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all, whoever else writes it at the same time."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(part, path)
-
-
 def read_trajectory(path: Path) -> Trajectory:
     """Reads a trial's own file, with a row a frame and the columns of `_COLUMNS`.
 
     Raises:
       JtrackError: it holds something else.
     """
-    try:
-        if (size := path.stat().st_size) > _LARGEST:
-            raise ValueError(f"{size} bytes are too many for a trial")
-        with path.open(encoding="utf-8") as file:
-            first = file.readline().rstrip("\n")
-            if first not in (_COLUMNS, _BEFORE):
-                raise ValueError(f"its first line is not {_COLUMNS}")
-            lines = file.readlines()
-        rows = np.loadtxt(lines or ["nothing"], delimiter=",", ndmin=2, comments=None)
+    with reading(str(path), "remove it, and it is run again", fault="is not a trial's file"):
+        text = read_file(path, largest=_LARGEST).decode("ascii")
+        if text.count("\n") > MOST_LINES:
+            raise ValueError(f"it has more than {MOST_LINES} lines")
+        first, _, rest = text.partition("\n")
+        lines = rest.split("\n")
+        if first not in (_COLUMNS, _BEFORE):
+            raise ValueError(f"its first line is not {_COLUMNS}")
+        rows = np.loadtxt(lines if any(lines) else ["nothing"], delimiter=",", ndmin=2, comments=None)
         if rows.shape[1:] != (first.count(",") + 1,) or not len(rows):
             raise ValueError(f"it has not {first.count(',') + 1} numbers in every line")
         frames, status = rows[:, 0], rows[:, 1]
@@ -356,10 +393,8 @@ def read_trajectory(path: Path) -> Trajectory:
         machine = rows[0, 9] if first == _COLUMNS else np.nan
         if not (np.isnan(machine) or (0 <= machine < 2**31 and (rows[:, 9] == machine).all())):
             raise ValueError("its machine is not one number")
-    except (OSError, ValueError) as error:
-        raise JtrackError(f"{path} is not a trial's file ({error}): remove it, and it is run again") from None
     scores, lost, seconds = (None if np.isnan(column).all() else column for column in rows[:, 6:9].T)
-    return Trajectory(
+    done = Trajectory(
         rows[:, 2:6],
         status.astype(np.uint8),
         int(frames[0]),
@@ -368,19 +403,14 @@ def read_trajectory(path: Path) -> Trajectory:
         None if lost is None else lost > 0,
         machine=None if np.isnan(machine) else int(machine),
     )
+    return possible(done, path)
 
 
 def _load_run(run: Path) -> list[Results]:
     label = read_label(run)
     found = []
     for folder in _children(run):
-        files = sorted(path for path in folder.glob("*.csv")) + sorted(folder.glob("*/*.csv"))
-        trials: dict[str, list[Trajectory]] = {}
-        for path in filter(_is_plain, files):
-            trials.setdefault(path.stem if path.parent == folder else path.parent.name, []).append(
-                read_trajectory(path)
-            )
-        failures = {path.stem: _last_line(path) for path in filter(_is_plain, sorted(folder.glob("*.error")))}
+        trials, failures = _load_protocol(folder)
         if trials or failures:
             name, profile = str(label.get("tracker", run.name)), label.get("profile")
             found.append(
@@ -389,22 +419,44 @@ def _load_run(run: Path) -> list[Results]:
     return found
 
 
+def _load_protocol(folder: Path) -> tuple[dict[str, list[Trajectory]], dict[str, str]]:
+    """The trials of each sequence; of those that have none, or whose files are damaged, why."""
+    failures = {path.stem: _last_line(path) for path in _files(folder, "*.error")}
+    found = {path.stem: [path] for path in _files(folder, "*.csv")}
+    for child in _children(folder):
+        numbered = re.compile(re.escape(child.name) + r"_[0-9]{3,}\.csv")
+        if several := [path for path in _files(child, "*.csv") if numbered.fullmatch(path.name)]:
+            found[child.name] = found.get(child.name, []) + sorted(several, key=natural_key)
+    trials = {}
+    for name, files in found.items():
+        try:
+            if {path.name for path in files} >= {f"{name}.csv", f"{name}_001.csv"}:
+                raise JtrackError(f"{files[0]} and {files[1]} both hold {name}'s first trial: remove one")
+            trials[name] = [read_trajectory(path) for path in files]
+        except JtrackError as error:
+            failures[name] = str(error)
+    return trials, failures
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder, hidden ones and links excepted."""
+    return [path for path in listed(folder, pattern) if path.is_file() and not path.is_symlink()]
+
+
 def _children(folder: Path) -> list[Path]:
     """The folders in a folder, hidden ones and links excepted."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and _is_plain(path))
+        return sorted(
+            path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and not hidden(path)
+        )
     except OSError as error:
         raise JtrackError(f"cannot open results {folder}: {error.strerror}") from None
 
 
-def _is_plain(path: Path) -> bool:
-    return not path.name.startswith(".") and not path.is_symlink()
-
-
 def _last_line(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading(str(path)), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
-        return (file.read().decode("utf-8", "replace").strip().splitlines() or ["unknown"])[-1]
+        return (file.read(4096).decode("utf-8", "replace").strip().splitlines() or ["unknown"])[-1]
 
 
 def _lines(done: Trajectory) -> Iterable[str]:

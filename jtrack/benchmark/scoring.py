@@ -27,6 +27,7 @@ from jtrack.benchmark.results import Results, Trajectory
 from jtrack.data import Annotation, otb
 from jtrack.data.dataset import Dataset
 from jtrack.errors import LONGEST_LIST, JtrackError
+from jtrack.names import composed
 
 # Some results were published when the annotation had another length: (sequence, rows of the results, rows of
 # the annotation) -> rows to leave out at the start of each; both are then cut to what they share. The
@@ -66,6 +67,7 @@ class Scored:
     attributes: Mapping[str, tuple[str, ...]]  # attribute -> the sequences that have it
     speeds: Mapping[str, float] = field(default_factory=dict)  # machine -> frames a second, of those timed
     by_attribute: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # attribute -> measures
+    unranked: str = ""  # why it cannot be compared with the others: "first 10 frames"; empty if it can
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -96,11 +98,12 @@ def shared(results: Results, truth: Mapping[str, Annotation]) -> dict[str, Annot
     """The annotations of the sequences that there are results of.
 
     Raises:
-      JtrackError: if there are none: these are results of another dataset.
+      JtrackError: if there are none: these are results of another dataset; or names that only differ in how
+        they are written, so that it is not known which is meant.
     """
-    found = _by_name(results)
-    both = {name: annotation for name, annotation in truth.items() if _key(name) in found}
-    if not both and results.failures and not found:
+    found = _by_name(results, truth)
+    both = {name: annotation for name, annotation in truth.items() if name in found}
+    if not both and results.failures and not results.trajectories:
         name, why = next(iter(results.failures.items()))
         raise JtrackError(
             f"{results.tracker} has no results, it failed on {len(results.failures)} sequences "
@@ -125,8 +128,8 @@ def score(
     """Scores the results of one tracker on every annotated sequence.
 
     Args:
-      results: of the tracker. Names of sequences may differ from the annotation's in case and in what stands
-        before the number of a target (`jogging.1` for `Jogging-1`).
+      results: of the tracker. Where a name is not the annotation's own, it may differ in case and in what
+        stands before the number of a target (`jogging.1` for `Jogging-1`).
       truth: sequence -> annotation, those that shall count; see `annotations` and `shared`.
       protocol: the one of `results` if None.
       subset: what the list of sequences is called.
@@ -354,8 +357,8 @@ def _until(end: int, annotation: Annotation) -> Annotation:
 
 def _fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list[Trajectory]]:
     """The trials of every annotated sequence, which have a row for each frame they should have."""
-    found = _by_name(results)
-    if missing := [name for name in truth if not found.get(_key(name))]:
+    found = _by_name(results, truth)
+    if missing := [name for name in truth if not found.get(name)]:
         why = next(
             (f" ({name}: {results.failures[name]})" for name in missing if name in results.failures), ""
         )
@@ -364,7 +367,7 @@ def _fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list
             f"{_listed(missing)}{why}: run it on them, or name the others with --sequences"
         )
     return {
-        name: [_fit(results, trial, name, len(annotation.boxes)) for trial in found[_key(name)]]
+        name: [_fit(results, trial, name, len(annotation.boxes)) for trial in found[name]]
         for name, annotation in truth.items()
     }
 
@@ -408,13 +411,37 @@ def _part(trial: Trajectory, rows: slice, start: int) -> Trajectory:
     return replace(trial, start=start, **cut)
 
 
-def _by_name(results: Results) -> dict[str, Sequence[Trajectory]]:
-    return {_key(name): trials for name, trials in results.trajectories.items()}
+def _by_name(results: Results, truth: Iterable[str]) -> dict[str, Sequence[Trajectory]]:
+    """The trials of annotated sequences by the annotations' names: of the same name, or else one like it."""
+    exact = _grouped(results.trajectories, composed)
+    names = {name: exact[form] for name in truth if (form := composed(name)) in exact}
+    taken = {each for same in names.values() for each in same}
+    others = _grouped((name for name in results.trajectories if name not in taken), _key)
+    alike = _grouped((name for name in truth if name not in names), _key)
+    for key, wanted in alike.items():
+        if key in others:
+            _check_one(wanted, f"the annotations {' and '.join(map(ascii, wanted))}")
+            names[wanted[0]] = others[key]
+    for name, same in names.items():
+        _check_one(same, f"{results.tracker}'s results of {' and '.join(map(ascii, same))}, for {name!r},")
+    return {name: results.trajectories[same[0]] for name, same in names.items()}
+
+
+def _check_one(names: Sequence[str], which: str) -> None:
+    if len(names) > 1:
+        raise JtrackError(f"{which} only differ in how their names are written: rename or remove one")
+
+
+def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name), []).append(name)
+    return groups
 
 
 def _key(name: str) -> str:
     """What the ways to write the name of a sequence have in common."""
-    return re.sub(r"[._](?=[0-9]$)", "-", name.lower())
+    return re.sub(r"[._](?=[0-9]$)", "-", composed(name.casefold()))
 
 
 def _listed(names: Iterable[str]) -> str:

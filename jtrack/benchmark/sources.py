@@ -1,10 +1,14 @@
 """Results of any origin: runs of jtrack's own and published ones."""
 
+import warnings
 from pathlib import Path
 
 from jtrack.benchmark import ledger, published, results
 from jtrack.benchmark.results import Results
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, printable
+from jtrack.untrusted import listed
+
+FEW = 5  # names in a warning
 
 
 def open_results(path: str | Path) -> list[Results]:
@@ -25,7 +29,14 @@ def open_results(path: str | Path) -> list[Results]:
     if path.name.endswith(ledger.SUFFIX) and path.is_file():
         return ledger.read(path)
     try:
-        own = path.is_dir() and any(map(results.is_run, [path, *path.iterdir()]))
-        return results.load(path) if own else published.read(path)
+        folders = [child for child in listed(path) if child.is_dir()] if path.is_dir() else []
+        runs = [folder for folder in (path, *folders) if results.is_run(folder)]
+        if not runs:
+            return published.read(path)
+        if path not in runs and (others := [folder.name for folder in folders if folder not in runs]):
+            few = ", ".join(map(printable, others[:FEW])) + ", ..." * (len(others) > FEW)
+            why = "no run of jtrack, give it alone"
+            warnings.warn(f"left out of {printable(path)}: {few}: {why}", stacklevel=2)
+        return results.load(path)
     except OSError as error:
         raise JtrackError(f"cannot read results {path}: {error.strerror or error}") from error

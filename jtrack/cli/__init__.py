@@ -4,16 +4,20 @@ Exit codes: 0 done; 1 done in part, or a check failed; 2 a wrong input, said in 
 interrupted.
 """
 
+import contextlib
+import errno
+import io
 import os
+import sys
 import warnings
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from jtrack import __version__
-from jtrack.errors import JtrackError, unknown_name
+from jtrack.errors import JtrackError, printable, unknown_name
 
 COMMANDS = {
     "track": "Track targets through a video, an image folder or a camera's pictures.",
@@ -89,9 +93,44 @@ def jtrack(
 
 
 def main() -> None:
-    """Runs the command line of this process."""
-    # A decoder's own complaints would stand beside the one sentence that says what is wrong.
+    """Runs the command line of this process. Whatever stdout is, it ends in a code and at most a sentence."""
+    _quieten()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the terminal has not
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:  # as it is where it was closed
+                sys.stdout.flush()
+    except OSError as error:  # of stdout: what files cannot be read or written is said where that is known
+        _let_go(sys.stdout)
+        if error.errno == errno.EPIPE:  # the reader has what it wanted, as `head` does
+            sys.exit(1)
+        with contextlib.suppress(OSError):
+            typer.echo(f"jtrack: cannot write the output: {error.strerror or error}", err=True)
+        _let_go(sys.stderr)
+        sys.exit(2)
+
+
+def _quieten() -> None:
+    """Keeps other libraries' own words from stderr, where one sentence says what is wrong."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    warnings.showwarning = lambda message, *_, **__: typer.echo(f"jtrack: {message}", err=True)
-    app()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's, such as its alarm that compiling is slow
+    warnings.showwarning = lambda message, *_, **__: typer.echo(
+        f"jtrack: {printable(message, 600)}", err=True
+    )
+    # A number out of range is refused or carried on as what it is; NumPy's word for it helps no user.
+    warnings.filterwarnings("ignore", "(overflow|underflow|invalid value|divide by zero) enc", RuntimeWarning)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """What is still in a stream's buffer goes nowhere: Python would try again at the end, and complain."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -12,7 +12,7 @@ from jtrack import draw, run, trackers
 from jtrack.benchmark import metrics
 from jtrack.cli import outputs
 from jtrack.cli.options import Backbone, Profile, Tracker
-from jtrack.cli.track import prepare, progress, summary
+from jtrack.cli.track import RATE, prepare, progress, summary
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError
 from jtrack.types import Output
@@ -46,7 +46,7 @@ def demo(
         shown = {len(truth) * part // 8 for part in (1, 3, 5, 7)}
     rows: list[np.ndarray] = []
     with (
-        outputs.video_writer(out / "tracked.mp4", clip.frames.fps or 30.0) as write,
+        outputs.video_writer(out / "tracked.mp4", clip.frames.fps or RATE) as write,
         progress(clip.frames) as bar,
     ):
 

@@ -21,7 +21,7 @@ from jtrack.types import Frame
 from jtrack.vision.crop import crop
 from jtrack.weights import store
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "opencv-python", "opencv-python-headless")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "av", "opencv-python", "opencv-python-headless")
 
 app = typer.Typer(add_completion=False)
 

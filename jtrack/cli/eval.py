@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
@@ -21,7 +20,9 @@ from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Subset, Weights, either
-from jtrack.cli.track import Rate, prepare
+from jtrack.cli.printing import tell
+from jtrack.cli.progress import Bar, Rate
+from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 
@@ -113,7 +114,7 @@ def run(
     say(done, opened, rules)
     for name, path in done.failures.items():
         reason = path.read_text("utf-8").rstrip().rpartition("\n")[2]
-        typer.echo(f"jtrack: {name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}", err=True)
+        tell(f"{name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}")
     if done.failures:
         folder = next(iter(done.failures.values())).parent
         typer.echo(f"jtrack: {len(done.failures)} of {len(opened.names)} sequences failed", err=True)
@@ -176,18 +177,15 @@ def heeding_interrupts(on_progress: Callable[[Done], None]) -> Generator[Callabl
 
 @contextmanager
 def progress() -> Generator[Callable[[Done], None]]:
-    """A bar on stderr, if that is a terminal."""
-    console = Console(stderr=True)
+    """How far the evaluation is."""
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
         TextColumn("{task.completed}/{task.total} frames"),
         Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Bar(*columns) as bar:
         task = bar.add_task("", total=None)
         yield lambda done: bar.update(
             task, description=done.sequence, completed=done.frames, total=done.total

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from jtrack.benchmark import mask_measures as measures
 from jtrack.cli import outputs
-from jtrack.cli.score import figure, finite, plain
-from jtrack.errors import JtrackError
+from jtrack.cli.printing import console, plain
+from jtrack.cli.score import figure, finite
+from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
 
 app = typer.Typer(add_completion=False)
 
@@ -46,14 +46,14 @@ def masks(
     )
     for name, row in rows.items():
         table.add_row(name, *(figure(value, 3) for value in row.values()))
-    Console().print(table)
+    console().print(table)
     if json_file is not None:
         figures: dict[str, Any] = {
             name: {key: finite(value) for key, value in row.items()} for name, row in rows.items()
         }
         with outputs.replacing(json_file) as part:
             part.write_text(json.dumps(figures | {"frames": len(agreement.masks)}, indent=1) + "\n", "utf-8")
-        typer.echo(f"wrote {json_file}")
+        typer.echo(printable(f"wrote {json_file}", LONGEST_MESSAGE))
 
 
 def summary(overlaps: np.ndarray) -> dict[str, float]:

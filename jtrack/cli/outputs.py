@@ -9,7 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import typer
 
+from jtrack.cli import encode
 from jtrack.errors import JtrackError
 from jtrack.run import Track
 
@@ -26,9 +28,11 @@ IMAGES = (".png",)
 def check_file(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
     """Refuses a file that could not be written at the end, or that is there already.
 
+    A folder that is missing is not made yet.
+
     Raises:
-      JtrackError: an unknown suffix, an existing file without `overwrite`, a folder that is missing or in
-        which no file can be made.
+      JtrackError: an unknown suffix, an existing file without `overwrite`, a folder in which no file can be
+        made.
     """
     if path.suffix.lower() not in suffixes:
         raise JtrackError(f"cannot write {path}: its name must end in {' or '.join(suffixes)}")
@@ -36,33 +40,34 @@ def check_file(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> Non
         raise JtrackError(f"cannot write {path}: it is a folder")
     if path.exists() and not overwrite:
         raise JtrackError(f"{path} exists: give another name, or --overwrite")
-    if not path.parent.is_dir():
-        raise JtrackError(f"cannot write {path}: there is no folder {path.parent}: make it first")
-    with replacing(path, keep=False) as part:
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir():
+        raise JtrackError(f"cannot write {path}: {there} is not a folder")
+    with replacing(there / path.name, keep=False) as part:
         part.touch()
 
 
 def check_folder(folder: Path, *, overwrite: bool, keep: bool = True) -> None:
     """Makes a folder for many files if need be; refuses one that holds files, without `overwrite`.
 
-    `keep` False only tries: a folder that was made for it is removed again.
+    `keep` False only tries, and makes none.
     """
-    there = folder.exists()
     try:
-        folder.mkdir(exist_ok=True)
-        filled = any(folder.iterdir())
+        filled = folder.exists() and any(folder.iterdir())
     except OSError as error:
         raise JtrackError(f"cannot write into folder {folder}: {error.strerror}") from None
     if filled and not overwrite:
         raise JtrackError(f"folder {folder} is not empty: give another, or --overwrite")
     check_file(folder / "0.png", IMAGES, overwrite=True)
-    if not (there or keep):
-        folder.rmdir()
+    if keep:
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def replacing(path: Path, *, keep: bool = True) -> Generator[Path]:
     """A temporary name beside `path`, of the same type, that takes its place if all went well.
+
+    Its folder is made.
 
     Args:
       path: the file to be.
@@ -72,15 +77,24 @@ def replacing(path: Path, *, keep: bool = True) -> Generator[Path]:
       JtrackError: for any `OSError` inside: no permission, a full disk.
     """
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with saying(path):
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            if keep:
+                part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def saying(path: Path) -> Generator[None]:
+    """Turns any `OSError` into the sentence that a file cannot be written: no permission, a full disk."""
     try:
-        yield part
-        if keep:
-            part.replace(path)
+        yield
     except OSError as error:
         hint = ": make room and run again" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
         raise WriteError(f"cannot write {path}: {error.strerror or error}{hint}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def box_files(path: Path, targets: int) -> list[Path]:
@@ -153,36 +167,27 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
 @contextmanager
 def video_writer(path: Path, fps: float) -> Generator[Callable[[np.ndarray], None]]:
-    """A function that appends RGB frames of one size to an MP4 file, which is there at the end if it plays.
+    """A function that appends RGB frames of one size to an MP4 file, which is there at the end.
 
     Raises:
-      JtrackError: at the end, if the file could not be written or lacks frames; then it is not there.
+      JtrackError: the file cannot be written; then it is not there.
     """
-    with replacing(path) as part:
-        writer = cv2.VideoWriter()
-        frames = 0
+    name = encode.encoder_name()
+    if not encode.plays_in_browsers(name):
+        typer.echo(
+            f"jtrack: {path} will be {name}, which browsers do not play: this PyAV has no H.264", err=True
+        )
+    failed: list[WriteError] = []
 
-        def write(image: np.ndarray) -> None:
-            nonlocal frames
-            height, width = image.shape[:2]
-            # The codec halves the resolution of colour: an odd side would lose its last row or column.
-            image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-            if frames == 0:
-                codec = cv2.VideoWriter.fourcc(*"mp4v")
-                writer.open(str(part), codec, fps, (image.shape[1], image.shape[0]))
-            writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            frames += 1
-
+    def writing(image: np.ndarray) -> None:
         try:
-            yield write
-        finally:
-            writer.release()
-        # OpenCV is silent when a disk is full.
-        written = cv2.VideoCapture(str(part))
-        found = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
-        written.release()
-        if found != frames:
-            raise WriteError(
-                f"cannot write {path}: {found} of {frames} frames arrived: is the disk full, or does OpenCV "
-                "lack MPEG-4?"
-            )
+            with saying(path):
+                write(image)
+        except WriteError as error:
+            failed.append(error)
+            raise
+
+    with replacing(path) as part, encode.encoding(part, fps) as write:
+        yield writing
+        if failed:  # one that lacks frames is none
+            raise failed[0]

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from jtrack.cli.options import Kind, Sequences, Subset
+from jtrack.cli.progress import Bar
 from jtrack.data import open_dataset
 from jtrack.data.text import split_names
 
@@ -27,9 +27,7 @@ def pack(
     source = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     from jtrack.data import tfds  # an extra, which takes a second to import
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Bar(MofNCompleteColumn(), TimeRemainingColumn(), unit="sequences") as bar:
         task = bar.add_task("packing", total=len(source.names))
         place = tfds.pack(
             source,

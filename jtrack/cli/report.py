@@ -14,8 +14,10 @@ from jtrack.cli.options import (
     Sequences,
     Subset,
 )
+from jtrack.cli.printing import shown
 from jtrack.cli.score import of_protocol, score_all
 from jtrack.data import open_dataset
+from jtrack.errors import LONGEST_MESSAGE, printable
 
 app = typer.Typer(add_completion=False)
 
@@ -60,7 +62,7 @@ def report(
             root=root,
             subset=subset,
             sequences=sequences,
-            stage=lambda name: status.update(f"scoring {name}"),
+            stage=lambda name: status.update(shown(f"scoring {name}")),
         )
         if not done.scored:
             done.complain("")
@@ -72,7 +74,8 @@ def report(
             images=frames,
             title=title,
             overwrite=overwrite,
-            stage=lambda name: status.update(f"writing {name}"),
+            stage=lambda name: status.update(shown(f"writing {name}")),
         )
-    typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB), {out}/figures and {out}/tables")
+    wrote = f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB), {out}/figures and {out}/tables"
+    typer.echo(printable(wrote, LONGEST_MESSAGE))
     done.complain(f": the report has the other {len(done.scored)}")

@@ -4,17 +4,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Column, Table
 
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import scoring
-from jtrack.benchmark.comparison import compare
+from jtrack.benchmark.comparison import Comparable, comparable, compare
 from jtrack.benchmark.results import Results
 from jtrack.benchmark.scoring import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
@@ -26,10 +25,11 @@ from jtrack.cli.options import (
     Sequences,
     Subset,
 )
+from jtrack.cli.printing import console, plain, shown, tell
 from jtrack.data.dataset import KINDS, Dataset, open_dataset
 from jtrack.data.sequence import Annotation as Truth
 from jtrack.data.text import split_names
-from jtrack.errors import JtrackError
+from jtrack.errors import LONGEST_MESSAGE, JtrackError, printable
 from jtrack.names import match
 
 app = typer.Typer(add_completion=False)
@@ -127,7 +127,7 @@ class Done(NamedTuple):
         error = JtrackError(f"{self.refused[0]}{others}{rest}")
         if not self.scored:
             raise error
-        typer.echo(f"jtrack: {error}", err=True)
+        tell(str(error))
         raise typer.Exit(1)
 
 
@@ -146,7 +146,8 @@ def score_all(
     """Scores each result on its dataset, which is opened once; one that does not fit keeps none from it.
 
     Without a list or sequences named, the results of one protocol on one dataset are scored on the sequences
-    they all have: figures of different sequences could not be compared.
+    they all have: figures of different sequences could not be compared. One that has few of them, or only
+    the first frames of each, is scored on what it has, and not ranked.
     """
     wanted = split_names(sequences)
     name = "selection" if wanted is not None else subset or "all"
@@ -165,37 +166,39 @@ def score_all(
         except JtrackError as error:
             done.refused.append(error)
     for (protocol, place), members in groups.items():
-        common = in_common([truth for _, truth in members])
-        if not common:
-            names = ", ".join(sorted({title(each) for each, _ in members}))
-            done.refused.append(
-                JtrackError(f"{protocol} of {names} have no sequence in common: give them one by one")
-            )
-            continue
-        if (there := len(opened[place][1])) > len(common):
-            fewest, truth = min(members, key=lambda member: len(member[1]))
-            who = title(fewest)
-            if len(members) > 1:
-                who = f"all {len(members)} results, of which {who} has the fewest, {len(truth)}"
-            those = f"{len(common)} of {there} sequences, those of {who}"
-            typer.echo(f"jtrack: {protocol} is scored on {those}", err=True)
-        scored = []
-        for each, _ in members:
+        fair = comparable([each for each, _ in members], [truth for _, truth in members])
+        tell_shared(protocol, members, fair, len(opened[place][1]))
+        ranked, others = [], []
+        for (each, truth), why in zip(members, fair.unranked, strict=True):
             stage(each.tracker)
             try:
-                scored.append(scoring.score(each, common, subset=name))
+                if why:
+                    tell(f"{title(each)}, {protocol}, is not ranked: {why} only")
+                    others.append(replace(scoring.score(each, truth, subset=name), unranked=why))
+                else:
+                    ranked.append(scoring.score(each, fair.truth, subset=name))
             except JtrackError as error:
                 done.refused.append(error)
-        if len(scored) > 1:
-            stage(f"{len(scored)} trackers compared")
-        done.scored.extend(compare(scored, common))
+        if len(ranked) > 1:
+            stage(f"{len(ranked)} trackers compared")
+        scored = [*compare(ranked, fair.truth), *others]
+        done.scored.extend(scored)
         done.datasets.extend([opened[place][0]] * len(scored))
     return done
 
 
-def in_common(truths: list[dict[str, Truth]]) -> dict[str, Truth]:
-    """The annotations that all have."""
-    return {name: truth for name, truth in truths[0].items() if all(name in other for other in truths[1:])}
+def tell_shared(
+    protocol: str, members: list[tuple[Results, dict[str, Truth]]], fair: Comparable, there: int
+) -> None:
+    """Says on stderr on how many of the annotated sequences results are scored, if not on all."""
+    if there == len(fair.truth):
+        return
+    ranked = [member for member, why in zip(members, fair.unranked, strict=True) if not why]
+    fewest, truth = min(ranked, key=lambda member: len(member[1]))
+    who = title(fewest)
+    if len(ranked) > 1:
+        who = f"all {len(ranked)} results, of which {who} has the fewest, {len(truth)}"
+    tell(f"{protocol} is scored on {len(fair.truth)} of {there} sequences, those of {who}")
 
 
 def write_json(path: Path, scored: list[Scored]) -> None:
@@ -204,7 +207,7 @@ def write_json(path: Path, scored: list[Scored]) -> None:
     with outputs.replacing(path) as part:
         text = json.dumps(tables[0] if len(tables) == 1 else tables, indent=1, allow_nan=False)
         part.write_text(text + "\n", "utf-8")
-    typer.echo(f"wrote {path}")
+    typer.echo(printable(f"wrote {path}", LONGEST_MESSAGE))
 
 
 def of_protocol(paths: list[Path], protocol: str | None) -> list[Results]:
@@ -244,33 +247,37 @@ def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
     both = scoring.shared(results, truth)
     if missing := len(results.trajectories) - len(both):
         who = f"{title(results)}, {results.protocol}"
-        typer.echo(f"jtrack: {who}: left out {missing} sequences without an annotation", err=True)
+        tell(f"{who}: left out {missing} sequences without an annotation")
     for name, why in results.failures.items():
         if name not in both:
-            typer.echo(f"jtrack: {title(results)}, {results.protocol}, failed on {name}: {why}", err=True)
+            tell(f"{title(results)}, {results.protocol}, failed on {name}: {why}")
     return both
 
 
 def show(done: Done) -> None:
     """Prints the tables: of one result its sequences, of several one table a protocol and dataset."""
-    console = Console()
+    out = console()
     if len(done.scored) == 1:
         (only,) = done.scored
-        console.print(by_sequence(only))
+        out.print(by_sequence(only))
         if only.by_attribute:
-            console.print(by_attribute(only))
+            out.print(by_attribute(only))
         return
     groups: dict[tuple[str, str, Path], list[Scored]] = {}
     for each, data in zip(done.scored, done.datasets, strict=True):
         groups.setdefault((each.results.protocol, data.kind, data.root), []).append(each)
     for (protocol, kind, _), scored in groups.items():
-        console.print(comparison(scored, f"{protocol} on {kind}"))
+        out.print(comparison(scored, f"{protocol} on {kind}"))
 
 
 def comparison(scored: list[Scored], name: str) -> Table:
-    """A line a result, the best first; the first measure and how far it is from the best with intervals."""
+    """A line a result, the best first; the first measure and how far it is from the best with intervals.
+
+    Results that are not ranked stand below, with the reason.
+    """
     columns = shown_of(scored, COLUMNS)[:2] + (shown_of(scored, RANKS) or shown_of(scored, (BEHIND,)))
     numbers = [Column(column.title, justify="right", no_wrap=True) for column in columns]
+    scored = sorted(scored, key=lambda each: bool(each.unranked))
     count = len(scored[0].sequences)
     titles = Counter(title(each.results) for each in scored)
     table = plain(
@@ -279,7 +286,7 @@ def comparison(scored: list[Scored], name: str) -> Table:
         *numbers,
         Column("fps", justify="right", no_wrap=True),
     )
-    for each in sorted(scored, key=lambda each: -each.measures.get(columns[0].key, -math.inf)):
+    for each in sorted(scored, key=lambda each: (bool(each.unranked), -value_of(each, columns[0]))):
         figures = [
             with_interval(each, column)
             if column in (columns[0], BEHIND)
@@ -288,8 +295,16 @@ def comparison(scored: list[Scored], name: str) -> Table:
         ]
         called = title(each.results)
         apart = apart_of(each) if titles[called] > 1 else ""
-        table.add_row(f"{called} {apart}".rstrip(), *figures, rates(each))
+        if each.unranked:
+            called = f"{called.removesuffix(cut_of(each.results))} (not ranked: {each.unranked})"
+        table.add_row(shown(f"{called} {apart}".rstrip()), *figures, rates(each))
     return table
+
+
+def value_of(scored: Scored, column: Shown) -> float:
+    """An overall figure; less than any where there is none."""
+    value = scored.measures.get(column.key, -math.inf)
+    return -math.inf if math.isnan(value) else value
 
 
 def apart_of(scored: Scored) -> str:
@@ -316,7 +331,7 @@ def by_sequence(scored: Scored) -> Table:
     table.show_footer = True
     for name, each in scored.sequences.items():
         figures = [figure(each.measures.get(column.key, math.nan), column.digits) for column in columns]
-        table.add_row(name, str(each.frames), *figures, rate(each.fps))
+        table.add_row(shown(name), str(each.frames), *figures, rate(each.fps))
     return table
 
 
@@ -332,33 +347,26 @@ def by_attribute(scored: Scored) -> Table:
     )
     for attribute, measures in scored.by_attribute.items():
         figures = [figure(measures[column.key], column.digits) for column in columns]
-        table.add_row(attribute, str(len(scored.attributes[attribute])), *figures)
+        table.add_row(shown(attribute), str(len(scored.attributes[attribute])), *figures)
     return table
-
-
-def plain(name: str, *columns: Column | str) -> Table:
-    """A table whose lines fit a narrow terminal."""
-    return Table(*columns, title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def title(results: Results) -> str:
     """A tracker; of a run its profile, network and trained weights, and the frames of a trial, if not all."""
+    parts = (results.tracker, results.profile, results.label.get("backbone"), results.label.get("trained"))
+    return " ".join(str(part) for part in parts if part) + cut_of(results)
+
+
+def cut_of(results: Results) -> str:
+    """What a title says of results of some frames alone."""
     limit = results.label.get("limit_frames")
-    cut = f"({limit} frames)" if limit else None
-    parts = (
-        results.tracker,
-        results.profile,
-        results.label.get("backbone"),
-        results.label.get("trained"),
-        cut,
-    )
-    return " ".join(str(part) for part in parts if part)
+    return f" ({limit} frames)" if limit else ""
 
 
 def with_interval(scored: Scored, column: Shown) -> str:
     """An overall figure and its interval, in one line."""
     value, *ends = footer(scored, column).split("\n")
-    return f"{value} \\[{', '.join(ends)}]" if ends != ["–", "–"] else value
+    return f"{value} [{', '.join(ends)}]" if ends != ["–", "–"] else value
 
 
 def footer(scored: Scored, column: Shown) -> str:
@@ -382,13 +390,16 @@ def rates(scored: Scored) -> str:
     """Frames a second; of a run that several machines made, each one's."""
     if len(scored.speeds) < 2:
         return rate(scored.fps)
-    return "\n".join(f"{speed:.1f} ({called or 'unknown'})" for called, speed in scored.speeds.items())
+    return "\n".join(
+        f"{speed:.1f} ({printable(called or 'unknown')})" for called, speed in scored.speeds.items()
+    )
 
 
 def as_json(scored: Scored) -> dict[str, Any]:
     """Everything but the curves of each sequence, in the form of JSON; null where there is no number.
 
-    `tracker`, `profile`, `protocol`, `list`, every measure by its name (`auc`, `precision20`, ...), `fps`
+    `tracker`, `profile`, `protocol`, `list`, `unranked` (why it is not compared with the others; null if it
+    is), every measure by its name (`auc`, `precision20`, ...), `fps`
     (null if several machines made the run) and `speeds` {machine: fps}; of a run its `backbone`, `digest` and
     `limit_frames`; `intervals` {measure: [low, high]}, `attributes` {attribute: measures and number of
     `sequences`}, `curves`, and `sequences` {name: measures, `frames` and `fps`}.
@@ -399,6 +410,7 @@ def as_json(scored: Scored) -> dict[str, Any]:
         "profile": results.profile,
         "protocol": results.protocol,
         "list": scored.subset,
+        "unranked": scored.unranked or None,
         **numbers(scored.measures),
         "fps": scored.fps,
         "speeds": dict(scored.speeds),

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,27 +13,20 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from jtrack import devices, draw, run, trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.cli import outputs
 from jtrack.cli.options import Backbone, Precision, Profile, Tracker, Weights, either
-from jtrack.data import FrameSource
-from jtrack.errors import JtrackError
+from jtrack.cli.progress import Bar, Rate, announce_compiling
+from jtrack.data import FrameSource, open_source
+from jtrack.data.annotated import OTB_NAME, initial_box
+from jtrack.data.folder import Levels
+from jtrack.errors import JtrackError, printable
 from jtrack.names import match
 from jtrack.run import Track, segmentation
-from jtrack.run.inputs import check_boxes, open_frames
+from jtrack.run.inputs import check_boxes
 from jtrack.run.stream import OnFrame, build
 from jtrack.trackers import BoundTracker
 from jtrack.types import Output
@@ -41,13 +34,19 @@ from jtrack.types import Output
 # XLA has one for every program: of a full disk, a folder that is read only, or oneDNN (`configure_cpu`).
 CACHE_WARNING = "Error (reading|writing) persistent compilation cache entry"
 
+RATE = 30.0  # frames a second of a video made of images
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def track(
     source: Annotated[
-        str, typer.Argument(help="A video file, an image folder, a quoted glob pattern or a camera's number.")
+        str,
+        typer.Argument(
+            help="A video file, an image folder (also an OTB or VOT sequence), a quoted pattern "
+            "('img/*.jpg', img/%04d.jpg), an address (rtsp://, http://) or a camera's number."
+        ),
     ],
     *,
     init: Annotated[
@@ -58,8 +57,31 @@ def track(
             "boxes are drawn with the mouse.",
         ),
     ] = None,
+    init_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with the target's box in the first frame, such as an annotation; OTB's "
+            "groundtruth_rect.txt counts pixels from 1, any other from 0.",
+        ),
+    ] = None,
     one_based: Annotated[
         bool, typer.Option("--one-based", help="Boxes read and written count pixels from 1, as OTB's do.")
+    ] = False,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="LOW,HIGH",
+            help="The values of images of 16 bits that become black and white.",
+            show_default="0,65535",
+        ),
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Of a camera or stream, drop the frames that come while one is in work, as rtsp:// does.",
+        ),
     ] = False,
     tracker: Tracker = trackers.DEFAULT,
     profile: Profile = "default",
@@ -88,12 +110,11 @@ def track(
 
     Ctrl-C stops after the frame in work and keeps what was tracked.
     """
-    given = np.array([parse_box(text) for text in init or []]).reshape(-1, 4)
-    given[:, :2] -= one_based
+    given = initial_boxes(init or [], init_file, start, one_based=one_based)
     check_outputs(out, video, (maps, masks), targets=max(1, len(given)), overwrite=overwrite)
     if show or not len(given):
         check_display("leave out --show" if len(given) else "give the target's box as --init X,Y,W,H")
-    frames = open_frames(source, start=start, end=end)
+    frames = open_source(source, start=start, end=end, levels=parse_levels(levels), live=live)
     boxes = check_boxes(
         given if len(given) else pick(frames), frames.size, inside=True, origin=int(one_based)
     )
@@ -103,6 +124,7 @@ def track(
         typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
     bound = informed(bound, maps, masks)
     make_folders(maps, masks)
+    say_if_nothing_is_kept(show, out, video, maps, masks)
 
     found: list[np.ndarray] = []  # the masks of the frame in work
     failures: list[JtrackError] = []  # of the video or the maps: the boxes are kept all the same
@@ -113,10 +135,8 @@ def track(
         if masks is not None:
             steps.append(ending(mask_writer(masks, found, start), failures))
         if video is not None:
-            write = stack.enter_context(outputs.video_writer(video, frames.fps or 30.0))
-            steps.append(
-                lambda index, image, said: write(annotated(draw.tint(image, found), said, start + index))
-            )
+            write = stack.enter_context(outputs.video_writer(video, frames.fps or RATE))
+            steps.append(ending(video_step(write, found, start), failures))
         if maps is not None:
             steps.append(ending(map_writer(maps, bound, start), failures))
         if show:
@@ -133,7 +153,9 @@ def track(
         written += outputs.write_boxes(out, done, first=start, one_based=one_based)
     typer.echo(summary(frames.name, done))
     if written:
-        typer.echo(f"wrote {', '.join(map(str, written))}")
+        names = printable(", ".join(map(str, written)), 1000)
+        unknown = f" ({RATE:g} frames a second: the source says none)"
+        typer.echo(f"wrote {names}{unknown if video in written and frames.fps is None else ''}")
     if failures:
         kept = "" if out is None else f" (the boxes of {len(done.boxes)} frames are kept)"
         raise JtrackError(f"{failures[0]}{kept}")
@@ -142,9 +164,14 @@ def track(
         raise typer.Exit(130)
     if done.stopped and not show:
         raise JtrackError(f"{done.stopped} (the {len(done.boxes)} frames before it are tracked and kept)")
-    if done.stopped is None and frames.length is not None and len(done.boxes) < frames.length:
-        missing = f"{len(done.boxes)} of the {frames.length} frames that it declares"
-        typer.echo(f"jtrack: {frames.name} ended after {missing}: the file may be damaged", err=True)
+
+
+def say_if_nothing_is_kept(*kept: object) -> None:
+    """Says at the start, not after an hour, that a run leaves nothing."""
+    if not any(kept):
+        typer.echo(
+            "jtrack: nothing is kept of this run: give --out boxes.csv, --video out.mp4 or --show", err=True
+        )
 
 
 def check_outputs(
@@ -163,7 +190,7 @@ def check_outputs(
 def make_folders(*folders: Path | None) -> None:
     """Makes the folders that pictures go to, once nothing can be refused any more."""
     for folder in filter(None, folders):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def informed(bound: BoundTracker, maps: Path | None, masks: Path | None) -> BoundTracker:
@@ -188,6 +215,7 @@ def prepare(precision: str) -> None:
       JtrackError: there is no such precision.
     """
     devices.keep_memory()
+    announce_compiling()
     if match("precision", precision, PRECISIONS) == "bfloat16":
         # Only then: XLA cannot keep programs that call oneDNN, which would be compiled in every run.
         devices.configure_cpu()
@@ -196,6 +224,39 @@ def prepare(precision: str) -> None:
         devices.enable_compilation_cache()
     except JtrackError as error:
         typer.echo(f"jtrack: {error} in XDG_CACHE_HOME; this run goes on without", err=True)
+
+
+def initial_boxes(init: list[str], file: Path | None, start: int, *, one_based: bool) -> np.ndarray:
+    """The targets' boxes in the first frame, [N, 4] counted from 0; none where none is given.
+
+    Raises:
+      JtrackError: text that is no box, a file without a box for the first frame, or both given.
+    """
+    if file is not None and init:
+        raise JtrackError(f"--init and --init-file {file} both give the target's box: leave one out")
+    boxes = np.array([parse_box(text) for text in init]).reshape(-1, 4)
+    if file is not None:
+        boxes = initial_box(file, start)[None]
+    if file is None or not file.name.startswith(OTB_NAME):  # which says itself where it counts from
+        boxes[:, :2] -= one_based
+    return boxes
+
+
+def parse_levels(text: str | None) -> Levels | None:
+    """Reads `LOW,HIGH`.
+
+    Raises:
+      JtrackError: if these are not two numbers.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise JtrackError(
+            f"--range {text!r} is no range: give LOW,HIGH, two numbers such as 0,4095"
+        ) from None
+    return low, high
 
 
 def parse_box(text: str) -> tuple[float, ...]:
@@ -219,8 +280,8 @@ def summary(name: str, done: Track) -> str:
     rate = "" if done.fps is None else f" at {done.fps:.1f} frames a second"
     lost = int(done.lost.reshape(len(done.lost), -1).any(axis=1).sum())
     return (
-        f"{name}: {len(done.boxes)} frames{rate}, lost in {lost}; {label['tracker']} {label['profile']} "
-        f"on {label['backbone']} ({label['precision']})"
+        f"{printable(name)}: {len(done.boxes)} frames{rate}, lost in {lost}; "
+        f"{label['tracker']} {label['profile']} on {label['backbone']} ({label['precision']})"
     )
 
 
@@ -233,6 +294,15 @@ def annotated(image: np.ndarray, said: list[Output], frame: int) -> np.ndarray:
         lost=[bool(output.lost) for output in said],
         caption=f"frame {frame}",
     )
+
+
+def video_step(write: Callable[[np.ndarray], None], found: list[np.ndarray], start: int) -> OnFrame:
+    """Writes every frame with its boxes and the masks that are `found` in it."""
+
+    def step(index: int, image: np.ndarray, said: list[Output]) -> None:
+        write(annotated(draw.tint(image, found), said, start + index))
+
+    return step
 
 
 def map_writer(folder: Path, bound: BoundTracker, start: int) -> OnFrame:
@@ -286,27 +356,11 @@ def ending(step: OnFrame, failures: list[JtrackError]) -> OnFrame:
     return guarded
 
 
-class Rate(ProgressColumn):
-    """Frames a second."""
-
-    def render(self, task: Task) -> Text:
-        """The rate of the last frames, once there is one."""
-        return Text(f"{task.speed:.1f} fps" if task.speed else "")
-
-
 @contextmanager
 def progress(frames: FrameSource) -> Generator[OnFrame]:
-    """A bar on stderr, if that is a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(frames.name, total=frames.length)
+    """How far the tracking is, of about as many frames as the source says."""
+    with Bar(MofNCompleteColumn(), Rate(), TimeRemainingColumn()) as bar:
+        task = bar.add_task(frames.name, total=frames.expected)
         yield lambda *_: bar.advance(task)
 
 

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from jtrack.backbones import box_feature
+from jtrack.cli.progress import Bar
 from jtrack.cli.track import interruptible, prepare
 from jtrack.data.detection import joined, open_detection
 from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.train import objectness as training
 from jtrack.train.descent import CAFFE, Descent
+from jtrack.untrusted import reading
 from jtrack.weights import checkpoints as entries
 from jtrack.weights import store
 
@@ -103,8 +104,9 @@ def objectness(
         keep_every=keep_every,
     )
     if overwrite:
-        for name in (training.CHECKPOINT, training.LOG):
-            (folder / name).unlink(missing_ok=True)
+        for earlier in (folder / training.CHECKPOINT, folder / training.LOG):
+            with reading(f"the earlier training's {earlier}", "remove it"):
+                earlier.unlink(missing_ok=True)
     elif path.exists() and not (folder / training.CHECKPOINT).exists():
         raise JtrackError(f"{path} exists: give another --out, or --overwrite")
     images = joined([open_detection(one, split=split, root=data_dir) for one in data])
@@ -141,10 +143,8 @@ def entry_path(out: Path | None, backbone: str) -> Path:
 
 @contextmanager
 def progress(steps: int) -> Generator[Callable[[training.Progress], None]]:
-    """A bar on stderr if that is a terminal, else a line a checkpoint."""
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    """How far the training is; without a terminal, also a line a checkpoint."""
+    with Bar(MofNCompleteColumn(), TimeRemainingColumn(), unit="steps") as bar:
         task = bar.add_task("", total=steps)
         held_out = ""
 
@@ -153,7 +153,7 @@ def progress(steps: int) -> Generator[Callable[[training.Progress], None]]:
             said = f"loss {at.loss:.3f} accuracy {at.accuracy:.1%}"
             if at.held_out is not None:
                 held_out = f", held out {at.held_out.loss:.3f} {at.held_out.accuracy:.1%}"
-                if not console.is_terminal:
+                if bar.disable:
                     typer.echo(f"step {at.step} of {steps}: {said}{held_out}", err=True)
             bar.update(task, completed=at.step, description=said + held_out)
 

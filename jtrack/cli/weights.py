@@ -5,17 +5,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, TaskID, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
+from jtrack.cli.progress import Bar
 from jtrack.errors import LONGEST_MESSAGE, printable
 from jtrack.weights import store
 
@@ -48,8 +42,10 @@ def list_networks() -> None:
     for name, path in found.items():  # under the table, where a long path stays whole
         lacking = store.network(name).lacking
         without = f" (without {', '.join(lacking)})" if lacking else ""
-        where = f"{name}: {printable(path, LONGEST_MESSAGE)}{without}"
-        console.print(where, highlight=False, markup=False, soft_wrap=True)
+        line = Text(
+            printable(f"{name}: {path}{without}", LONGEST_MESSAGE)
+        )  # brackets in a path are no markup
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -58,11 +54,8 @@ def fetch(name: Name) -> None:
     from jtrack.weights.fetch import fetch as fetch_network
 
     name = store.entry(name).name
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True
-    ) as bar:
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Bar(*columns, unit="bytes") as bar:
         tasks: dict[str, TaskID] = {}
 
         def progress(file: str, done: int, total: int | None) -> None:

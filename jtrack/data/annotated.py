@@ -10,21 +10,25 @@ single line is the box of the first frame: enough to run, not to score. The file
 names, of which x, y, w and h are read: `jtrack track` writes such files (.csv), to be put right by hand.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jtrack.data import otb
 from jtrack.data.dataset import Dataset
-from jtrack.data.folder import folder_name, is_image, natural_key, open_folder
+from jtrack.data.decode import count_frames
+from jtrack.data.folder import folder_name, image_folder, natural_key, open_folder
 from jtrack.data.regions import read_regions
 from jtrack.data.sequence import Annotation, FrameSource, Sequence
 from jtrack.data.text import check_name, parse_row, read_lines
-from jtrack.data.video import open_video
+from jtrack.data.video import SUFFIXES, open_video
 from jtrack.errors import JtrackError
+from jtrack.untrusted import MEMORY, hidden, regular_file
 
-VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 TRUTH = ("groundtruth.txt", "groundtruth.csv")
+OTB_NAME = "groundtruth_rect"  # how the names of OTB's files of boxes begin
 COLUMNS = ("x", "y", "w", "h")
 
 
@@ -87,6 +91,9 @@ def load(path: str | Path) -> Sequence:
 def _load(name: str, found: _Found) -> Sequence:
     known = _annotation(name, found.truth)
     frames = _frames(found.source)
+    if frames.length is None and frames.declared != len(known.boxes):
+        # What a video declares is an estimate: before its boxes are refused for it, the frames are counted.
+        frames = replace(frames, length=count_frames(found.source))
     if len(known.boxes) != 1 and frames.length not in (None, len(known.boxes)):
         raise JtrackError(
             f"{found.source} has {frames.length} frames but {found.truth} has {len(known.boxes)} boxes: they "
@@ -98,13 +105,15 @@ def _load(name: str, found: _Found) -> Sequence:
 def _frames(source: Path) -> FrameSource:
     if not source.is_dir():
         return open_video(source)
-    return open_folder(_image_folder(source) or source)
+    return open_folder(source)
 
 
 def _annotation(name: str, truth: Path) -> Annotation:
     lines = read_lines(truth)
     header = [word.strip().lower() for word in lines[0][1].split(",")] if lines else []
     if set(COLUMNS) <= set(header):
+        if len(set(header)) < len(header):
+            raise JtrackError(f"{truth} has two columns of one name: {lines[0][1][:60]!r}")
         return Annotation(name, _read_table(truth, header, lines[1:]))
     boxes, polygons, polygonal = read_regions(truth)
     return Annotation(name, boxes, polygons if polygonal else None)
@@ -130,7 +139,7 @@ def _sequences(root: Path) -> dict[str, _Found]:
     """The sequences in a folder, by their names in natural order."""
     found: dict[str, _Found] = {}
     for path in sorted(root.iterdir(), key=natural_key):
-        if path.name.startswith(".") or (one := _find(path)) is None:
+        if hidden(path) or (one := _find(path)) is None:
             continue
         name = check_name(_name(path), root)
         if name in found:
@@ -144,14 +153,14 @@ def _sequences(root: Path) -> dict[str, _Found]:
 def _find(path: Path) -> _Found | None:
     """A folder of images or a video, with its boxes; None if either is not there."""
     if path.is_dir():
-        if _image_folder(path) is None:
+        if image_folder(path) is None:
             return None
-        if any(path.glob("groundtruth_rect*.txt")):
+        if any(path.glob(f"{OTB_NAME}*.txt")):
             raise JtrackError(
                 f"{path} is in OTB's layout, whose boxes count from 1: open it as otb (--dataset otb)"
             )
         inside = [path / name for name in TRUTH]
-    elif path.suffix.lower() in VIDEOS:
+    elif path.suffix.lower() in SUFFIXES:
         inside = []
     else:
         return None
@@ -160,11 +169,41 @@ def _find(path: Path) -> _Found | None:
     return None if truth is None else _Found(path, truth)
 
 
-def _image_folder(folder: Path) -> Path | None:
-    """Where the images of a sequence are."""
-    places = (folder, folder / "img", folder / "color")
-    return next((place for place in places if any(is_image(path) for path in place.glob("*"))), None)
-
-
 def _name(path: Path) -> str:
     return folder_name(path) if path.is_dir() else path.stem
+
+
+def initial_box(path: str | Path, frame: int = 0) -> np.ndarray:
+    """Reads the box to start from in a file of boxes, by the convention of its name.
+
+    OTB's `groundtruth_rect.txt` counts pixels from 1, and where the benchmark runs on a part of the images,
+    its rows begin with that part. Every other file counts from 0, and its first row belongs to frame 0.
+
+    Args:
+      path: a file of one box or more, as this module or OTB has them.
+      frame: 0-based index of the frame; a file of a single box is taken for any.
+
+    Returns:
+      [4] x, y, w, h in pixels, counted from 0.
+
+    Raises:
+      JtrackError: the file cannot be read, or has no box for the frame.
+    """
+    path = regular_file(path, largest=MEMORY)
+    if path.name.startswith(OTB_NAME):
+        boxes = otb.read_boxes(path)
+        first, last = otb.ranges().get(folder_name(path.parent), (1, 0))
+        skipped = first - 1 if len(boxes) == last - first + 1 else 0
+    else:
+        boxes, skipped = _annotation(path.stem, path).boxes, 0
+    row = 0 if len(boxes) == 1 and not skipped else frame - skipped
+    if not 0 <= row < len(boxes):
+        raise JtrackError(
+            f"{path} has no box for frame {frame}, only for {skipped} to {skipped + len(boxes) - 1}: start "
+            "at one of these (--start)"
+        )
+    if not np.isfinite(boxes[row]).all():
+        raise JtrackError(
+            f"{path} says that the target is absent in frame {frame}: start at another (--start)"
+        )
+    return boxes[row]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.errors import LONGEST_LIST, JtrackError, unknown_name
-from jtrack.names import match
+from jtrack.names import composed, match
 
 # kind -> module of jtrack.data
 KINDS = {
@@ -78,8 +78,7 @@ def open_dataset(
         raise JtrackError(f"there is no folder {root} to open as a dataset")
     dataset: Dataset = import_module(f"jtrack.data.{KINDS[kind]}").dataset(root, subset)
     names = dataset.names if sequences is None else tuple(dict.fromkeys(sequences))
-    for name in names:
-        _known(dataset, name)
+    names = tuple(_known(dataset, name) for name in names)
     if not names:
         raise JtrackError(f"no sequence of {root} is wanted: name at least one")
     if missing := [name for name in names if name in dataset.missing]:
@@ -98,6 +97,8 @@ def open_dataset(
 
 def _known(dataset: Dataset, name: str) -> str:
     if name not in dataset.names:
+        if same := [known for known in dataset.names if composed(known) == composed(name)]:
+            return same[0]
         where = "the made-up clips" if dataset.kind == "synthetic" else dataset.root
         raise unknown_name(f"sequence of {where}", name, dataset.names)
     return name

@@ -226,7 +226,7 @@ def _beside(image: Path) -> Path | None:
 def _read_boxes(path: Path) -> np.ndarray:
     """Lines x,y,w,h as an array [n, 4]."""
     rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         row = parse_row(line.strip(), number, path)

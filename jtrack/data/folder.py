@@ -1,5 +1,6 @@
 """Folders of images, and glob patterns, as videos."""
 
+import contextlib
 import glob
 import os
 import re
@@ -9,10 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jtrack.data.sequence import FrameError, FrameSource, check_size
+from jtrack.data.image_header import check_header
+from jtrack.data.sequence import FrameError, FrameSource, as_rgb, check_size, warn_if_dark
 from jtrack.errors import JtrackError
+from jtrack.untrusted import MEMORY, read_file
+
+type Levels = tuple[float, float]  # the values that become black and white
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+INSIDE = ("img", "color")  # where OTB and VOT keep a sequence's images
+NUMBER = re.compile(r"%0?(\d*)d")  # of an image, in a pattern
 
 
 def natural_key(path: str | Path) -> list[str | int]:
@@ -31,89 +38,125 @@ def folder_name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, levels: Levels | None = None) -> np.ndarray:
     """Reads an image file as uint8 [H, W, 3] RGB: grey is repeated, alpha dropped, 16 bits reduced to 8.
 
+    Args:
+      path: the file.
+      levels: the values that become 0 and 255; None keeps the upper eight bits of 16.
+
     Raises:
-      JtrackError: if the file is missing, truncated, or not an image OpenCV can decode.
+      JtrackError: if the file is missing, truncated, too large, or not an image OpenCV can decode.
     """
-    return decode_image(_read_bytes(path), f"image {path}")
+    return decode_image(_read_bytes(path), f"image {path}", levels)
 
 
-def decode_image(data: bytes, what: str) -> np.ndarray:
+def decode_image(data: bytes, what: str, levels: Levels | None = None) -> np.ndarray:
     """Decodes an image file in memory; see `read_image`. `what` names it in errors."""
-    if is_truncated(data):
-        raise JtrackError(f"{what} is truncated ({len(data)} bytes): copy it again")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise JtrackError(f"{what} is not a readable image ({len(data)} bytes): remove or replace it")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return _to_eight_bits(_decoded(data, what), what, levels)
+
+
+def _decoded(data: bytes, what: str) -> np.ndarray:
+    """An image as the file has it, [H, W, 3] RGB of uint8, uint16 or float32."""
+    check_header(data, what)
+    grey_too = data[:2] in (b"II", b"MM")  # a TIFF's of floating point, which is not read as colour
+    for colour in (cv2.IMREAD_COLOR, cv2.IMREAD_ANYCOLOR)[: 1 + grey_too]:
+        with contextlib.suppress(cv2.error):  # a header that contradicts itself
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_ANYDEPTH)
+            if image is not None:
+                grey = image.ndim == 2
+                return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
+    raise JtrackError(f"{what} is not a readable image ({len(data)} bytes): remove or replace it")
+
+
+def _to_eight_bits(image: np.ndarray, what: str, levels: Levels | None) -> np.ndarray:
+    if levels is not None:
+        low, high = levels
+        scaled = (image.astype(np.float32) - low) * (255 / (high - low))
+        return np.rint(np.nan_to_num(np.clip(scaled, 0, 255))).astype(np.uint8)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise JtrackError(
+            f"{what} holds {image.dtype} values: say which are black and white (--range LOW,HIGH)"
+        )
+    return as_rgb(image)
+
+
+def check_levels(levels: Levels | None) -> None:
+    """Refuses levels that are not two rising finite numbers."""
+    if levels is not None and not (np.isfinite(levels).all() and levels[0] < levels[1]):
+        low, high = levels
+        raise JtrackError(f"the range {low:g},{high:g} is none: give LOW,HIGH with LOW below HIGH")
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise JtrackError(f"cannot read image {path}: {error.strerror}") from error
+    return read_file(path, largest=MEMORY)
 
 
-def is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG file lacks its end. Decoders fill the missing part with grey and say nothing."""
-    if data.startswith(b"\xff\xd8"):
-        return data.find(b"\xff\xd9", _scan_start(data)) < 0
-    if data.startswith(b"\x89PNG"):
-        return b"IEND\xae\x42\x60\x82" not in data
-    return False
+def image_folder(folder: Path) -> Path | None:
+    """Where the images of a sequence are: in its folder, or in `img/` or `color/` in it."""
+    places = (folder, *(folder / name for name in INSIDE))
+    return next((place for place in places if any(is_image(path) for path in place.glob("*"))), None)
 
 
-def _scan_start(data: bytes) -> int:
-    """Where the entropy-coded part of a JPEG begins: before it, a thumbnail may hold an end marker."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xDA:  # start of scan
-            break
-    return position
-
-
-def open_folder(folder: str | Path, *, start: int | None = None, end: int | None = None) -> FrameSource:
+def open_folder(
+    folder: str | Path, *, start: int | None = None, end: int | None = None, levels: Levels | None = None
+) -> FrameSource:
     """Opens a folder of images as a video, in the natural order of their names; other files are ignored.
 
     Args:
-      folder: the folder; a folder called `img` or `color` is named by its parent.
+      folder: the folder, or one with the images in `img/` or `color/`, by which it is not named.
       start: 0-based index of the first frame (0 if None).
       end: 0-based index after the last frame; beyond the last image it is cut, as in a slice.
+      levels: as `read_image` takes them.
 
     Raises:
       JtrackError: if the folder is missing or holds no image, nothing is selected, or the first image is
         unreadable; `FrameError` while iterating if a later one is unreadable or of another size.
     """
-    folder = Path(folder)
+    place = image_folder(Path(folder)) or Path(folder)
     try:
-        paths = [path for path in folder.iterdir() if is_image(path)]
+        paths = [path for path in place.iterdir() if is_image(path)]
     except OSError as error:
         raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
     if not paths:
         raise JtrackError(f"folder {folder} holds no image (looked for {', '.join(sorted(SUFFIXES))})")
-    name = folder_name(folder)
-    name = folder_name(folder / "..") if name in ("img", "color") else name
-    return open_images(sorted(paths, key=natural_key), name=name, start=start, end=end)
+    name = folder_name(place)
+    name = folder_name(place / "..") if name in INSIDE else name
+    return open_images(sorted(paths, key=natural_key), name=name, start=start, end=end, levels=levels)
 
 
-def open_glob(pattern: str, *, start: int | None = None, end: int | None = None) -> FrameSource:
+def open_numbered(
+    pattern: str | Path, *, start: int | None = None, end: int | None = None, levels: Levels | None = None
+) -> FrameSource:
+    """Opens images by a pattern with their number, such as `frames/%04d.png`, in the order of the numbers.
+
+    All that fit the pattern are taken, whatever number comes first; frame 0 is the first there is.
+    """
+    pattern = Path(pattern)
+    before, number, after = NUMBER.split(pattern.name, maxsplit=1)
+    digits = rf"\d{{{number or 1},}}"
+    fits = re.compile(re.escape(before) + digits + re.escape(after))
+    try:
+        paths = [path for path in pattern.parent.iterdir() if fits.fullmatch(path.name) and is_image(path)]
+    except OSError as error:
+        raise JtrackError(f"cannot open folder {pattern.parent}: {error.strerror}") from error
+    if not paths:
+        raise JtrackError(f"pattern {str(pattern)!r} matches no image: check it")
+    name = folder_name(pattern.parent)
+    return open_images(sorted(paths, key=natural_key), name=name, start=start, end=end, levels=levels)
+
+
+def open_glob(
+    pattern: str, *, start: int | None = None, end: int | None = None, levels: Levels | None = None
+) -> FrameSource:
     """Opens the images a glob pattern matches (`**` descends), in natural order; see `open_folder`."""
     paths = [path for match in glob.iglob(pattern, recursive=True) if (path := Path(match)).is_file()]
     images = [path for path in paths if is_image(path)]
     if not images:
         found = f"matches {len(paths)} files but no image" if paths else "matches nothing"
         raise JtrackError(f"pattern {pattern!r} {found}: check it, and quote it from the shell")
-    return open_images(
-        sorted(images, key=natural_key), name=images[0].resolve().parent.name, start=start, end=end
-    )
+    name = images[0].resolve().parent.name
+    return open_images(sorted(images, key=natural_key), name=name, start=start, end=end, levels=levels)
 
 
 def open_images(
@@ -123,16 +166,23 @@ def open_images(
     start: int | None = None,
     end: int | None = None,
     fps: float | None = None,
+    levels: Levels | None = None,
 ) -> FrameSource:
     """Opens images in the given order as a video of `fps` frames per second, if known; see `open_folder`."""
     start, end = check_range(name, start, end, len(paths))
+    check_levels(levels)
     chosen = paths[start:end]
-    size = read_image(chosen[0]).shape[:2]
+    first = _decoded(_read_bytes(chosen[0]), f"image {chosen[0]}")
+    if levels is None:
+        high = first.max(initial=0)
+        advice = f"give the range of its values (--range 0,{high}; levels=(0, {high}) in Python)"
+        warn_if_dark(first, f"image {chosen[0]}", advice)
+    size = _to_eight_bits(first, f"image {chosen[0]}", levels).shape[:2]
 
     def read() -> Iterator[np.ndarray]:
         for index, path in enumerate(chosen, start):
             try:
-                image = read_image(path)
+                image = read_image(path, levels)
             except JtrackError as error:
                 raise FrameError(f"frame {index} of {name}: {error}", index) from error
             check_size(image, size, f"frame {index} of {name}, {path},", index)
@@ -144,8 +194,9 @@ def open_images(
         len(chosen),
         fps,
         read,
-        pick=lambda index: read_image(chosen[index]),
-        encoded=lambda: map(_read_bytes, chosen),
+        pick=lambda index: read_image(chosen[index], levels),
+        # Of other levels the files are not the same frames.
+        encoded=None if levels else lambda: map(_read_bytes, chosen),
         files=tuple(chosen),
     )
 

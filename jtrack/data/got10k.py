@@ -18,7 +18,7 @@ import numpy as np
 from jtrack.data.dataset import Dataset
 from jtrack.data.folder import folder_name, is_image, natural_key, open_images
 from jtrack.data.sequence import Annotation, Sequence
-from jtrack.data.text import check_name, read_names, read_rows
+from jtrack.data.text import check_name, read_names, read_rows, read_text
 from jtrack.errors import JtrackError, unknown_name
 
 SPLITS = ("train", "val", "test")
@@ -131,11 +131,12 @@ def _events(folder: Path, length: int) -> dict[str, np.ndarray]:
 def _about(folder: Path) -> dict[str, str]:
     """What `meta_info.ini` says, if it is there."""
     reader = configparser.ConfigParser(interpolation=None, delimiters=(":",), strict=False)
-    try:
-        reader.read(folder / "meta_info.ini", encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise JtrackError(f"cannot read {folder / 'meta_info.ini'}: {first}") from error
+    path = folder / "meta_info.ini"
+    if path.exists():
+        try:
+            reader.read_string(read_text(path))
+        except configparser.Error as error:
+            raise JtrackError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
     return {key: value for section in reader.sections() for key, value in reader[section].items()}
 
 

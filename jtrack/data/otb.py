@@ -14,6 +14,7 @@ segment of TRE may start) is data in `otb.toml`.
 
 import os
 import re
+import secrets
 import tomllib
 from functools import cache
 from importlib import resources
@@ -27,6 +28,7 @@ from jtrack.data.folder import folder_name, is_image, natural_key, open_images
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_rows
 from jtrack.errors import JtrackError, unknown_name
+from jtrack.untrusted import listed
 
 # What makes a sequence hard, in the order of the benchmark's attribute files: illumination variation,
 # out-of-plane rotation, scale variation, occlusion, deformation, motion blur, fast motion, in-plane rotation,
@@ -113,10 +115,9 @@ def sequences(folder: str | Path) -> list[str]:
     to `load` as `folder / name`.
     """
     folder = Path(folder)
-    try:
-        children = sorted(child for child in folder.iterdir() if child.is_dir())
-    except OSError as error:
-        raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
+    if not folder.exists():
+        raise JtrackError(f"cannot open folder {folder}: there is none")
+    children = [child for child in listed(folder) if child.is_dir()]
     return [_name(child.name, target) for child in children for target in _annotations(child)]
 
 
@@ -214,7 +215,7 @@ def _cut(name: str, boxes: np.ndarray, path: Path) -> np.ndarray:
 
 def _bare_sequences(root: Path) -> list[str]:
     """The names in a folder of annotations."""
-    return sorted(path.stem for path in (root / "anno").glob("*.txt"))
+    return [path.stem for path in listed(root / "anno", "*.txt")]
 
 
 def _load_bare(root: Path, name: str) -> Annotation:
@@ -278,9 +279,15 @@ def write_boxes(path: str | Path, boxes: np.ndarray) -> None:
     """
     path = Path(path)
     rows = np.asarray(boxes, np.float64) + ORIGIN
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows))
-    os.replace(part, path)
+    text = "".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    stream = part.open("x", encoding="utf-8")  # which is no link, for it was not there
+    try:
+        with stream:
+            stream.write(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _annotations(folder: Path) -> dict[int, Path]:

@@ -13,8 +13,12 @@ import numpy as np
 
 from jtrack.data.text import parse_row, read_lines
 from jtrack.errors import JtrackError
+from jtrack.untrusted import PIXELS
 
 WIDEST = 1 << 16  # pixels: no image has a side as long
+MOST_CORNERS = (
+    1 << 24
+)  # of all regions of a file: a line of many makes as many for each frame without a region
 
 
 class Regions(NamedTuple):
@@ -44,6 +48,9 @@ class _Region(NamedTuple):
     polygonal: bool
 
 
+_NOWHERE = _Region(np.full(4, np.nan), np.empty((0, 2)), False)
+
+
 def read_regions(path: str | Path) -> Regions:
     """Reads a file of regions.
 
@@ -62,6 +69,10 @@ def read_regions(path: str | Path) -> Regions:
                 f"line {number} of {path} has {count} corners and line {first} has {corners}: all regions "
                 "must have as many"
             )
+    if corners * len(found) > MOST_CORNERS:
+        raise JtrackError(
+            f"{path} has {len(found)} regions of {corners} corners: at most {MOST_CORNERS} corners are read"
+        )
     nowhere = np.full((corners, 2), np.nan)
     return Regions(
         np.array([region.box for _, region in found]),
@@ -78,10 +89,11 @@ def bounding_boxes(polygons: np.ndarray) -> np.ndarray:
 
 def _parse(line: str, number: int, path: str | Path) -> _Region:
     if line.startswith("m"):
-        return _rectangle(_mask_box(parse_row(line[1:].strip(), number, path), number, path), polygonal=True)
+        row = np.array(parse_row(line[1:].strip(), number, path))
+        return _rectangle(mask_box(row, f"line {number} of {path}"), polygonal=True)
     row = np.array(parse_row(line, number, path))
     if len(row) == 1 or np.isnan(row).all():
-        return _Region(np.full(4, np.nan), np.empty((0, 2)), False)
+        return _NOWHERE
     if len(row) == 4:
         return _rectangle(row, polygonal=False)
     if len(row) < 6 or len(row) % 2:
@@ -98,20 +110,32 @@ def _rectangle(box: np.ndarray, *, polygonal: bool) -> _Region:
     return _Region(box, np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]), polygonal)
 
 
-def _mask_box(row: list[float], number: int, path: str | Path) -> np.ndarray:
-    """The bounding box of a mask, from its runs: the mask itself is never made."""
-    values = np.array(row)
-    if len(row) < 4 or not (np.isfinite(values).all() and (values == np.round(values)).all()):
-        raise JtrackError(f"line {number} of {path} is not a mask: x, y, w, h and lengths of runs, all whole")
-    x, y, width, height = (int(value) for value in row[:4])
-    runs = values[4:]
-    if (
-        not (0 <= width <= WIDEST and 0 <= height <= WIDEST and (runs >= 0).all())
-        or runs.sum() > width * height
-    ):
+def mask_box(values: np.ndarray, what: str) -> np.ndarray:
+    """The bounding box of a mask, from its runs: the mask itself is never made.
+
+    Args:
+      values: x, y, width and height of the mask's window in pixels; then the lengths of the runs in its rows,
+        outside and inside by turns.
+      what: the mask, as errors should name it.
+
+    Returns:
+      [4] float64 x, y, w, h of the pixels inside; NaN where there is none.
+
+    Raises:
+      JtrackError: the numbers are not whole, or not of a mask in an image.
+    """
+    if len(values) < 4 or not (np.isfinite(values).all() and (values == np.round(values)).all()):
+        raise JtrackError(f"{what} is not a mask: x, y, w, h and lengths of runs, all whole")
+    window, runs = values[:4], values[4:]
+    if not ((np.abs(window) <= WIDEST).all() and (window[2:] >= 0).all() and window[2] * window[3] <= PIXELS):
+        shown = ",".join(f"{value:g}" for value in window)
+        raise JtrackError(f"{what} is not a mask: its window {shown} (x, y, w, h) is not within an image")
+    x, y, width, height = (int(value) for value in window)
+    with np.errstate(over="ignore"):
+        covered = float(runs.sum())
+    if not (runs >= 0).all() or covered > width * height:
         raise JtrackError(
-            f"line {number} of {path} is not a mask: its runs cover {runs.sum():.0f} pixels of a window of "
-            f"{width}x{height}"
+            f"{what} is not a mask: its runs cover {covered:g} pixels of a window of {width}x{height}"
         )
     ends = np.cumsum(runs)[1::2].astype(np.int64)
     starts = ends - runs[1::2].astype(np.int64)

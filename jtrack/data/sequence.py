@@ -1,14 +1,16 @@
 """Frames in order, and frames with ground truth: what every source of this package returns."""
 
 import atexit
+import contextlib
 import queue
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +35,7 @@ class FrameSource:
 
     name: str  # of the video or folder, to name results by
     size: tuple[int, int]  # (height, width)
-    length: int | None  # as declared by the file; a damaged video may end earlier. None: unknown (camera)
+    length: int | None  # None: known only at the end (a video, a camera)
     fps: float | None  # None where the source does not say
     read: Callable[[], Iterator[np.ndarray]] = field(repr=False)  # starts reading at the first frame
     # Reads one frame by its number, from 0; None where a frame is only reached through those before it.
@@ -42,6 +44,14 @@ class FrameSource:
     encoded: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
     # The files that the frames are read from, in their order; none where they are not kept in any.
     files: tuple[Path, ...] = field(default=(), repr=False)
+    # About how many frames there are, as a video's file declares: for progress alone, it may be far off.
+    declared: int | None = field(default=None, repr=False)
+    live: bool = field(default=False, repr=False)  # whether frames come as time goes by
+
+    @property
+    def expected(self) -> int | None:
+        """How many frames there are, or about how many; None where nothing says."""
+        return self.declared if self.length is None else self.length
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.read()
@@ -94,7 +104,8 @@ class Sequence(Annotation):
     frames: FrameSource
 
     def __repr__(self) -> str:
-        length = "unknown" if self.frames.length is None else self.frames.length
+        length = "an unknown number of" if self.frames.expected is None else self.frames.expected
+        length = f"about {length}" if self.frames.length is None and self.frames.expected else length
         height, width = self.frames.size
         boxes = f", boxes of {len(self.boxes)}"
         return f"Sequence({self.name!r}, {length} frames of {width}x{height} pixels{boxes}{self._about()})"
@@ -125,6 +136,19 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
 
 
+DARK = 1 << 14  # a quarter of the range of 16 bits
+
+
+def warn_if_dark(image: np.ndarray, what: str, advice: str) -> None:
+    """Warns of a uint16 image that becomes almost black with its upper eight bits: a camera's 12, say."""
+    if image.dtype == np.uint16 and image.size and image.max() < DARK:
+        warnings.warn(
+            f"{what} has 16 bits but no value above {image.max()} of 65535, so that it becomes almost black: "
+            f"{advice}",
+            stacklevel=3,
+        )
+
+
 def from_arrays(
     frames: Iterable[np.ndarray], *, name: str = "frames", fps: float | None = None
 ) -> FrameSource:
@@ -143,6 +167,7 @@ def from_arrays(
     first, again = _peek(frames)
     if first is None:
         raise JtrackError(f"{name} has no frames: give at least one image")
+    warn_if_dark(np.asarray(first), f"the first image of {name}", "scale it to 8 bits")
     first = as_rgb(np.asarray(first))
     size = first.shape[:2]
     length = len(frames) if isinstance(frames, Sized) else None
@@ -156,7 +181,7 @@ def from_arrays(
             check_size(image, size, f"frame {index} of {name}", index)
             yield image
 
-    return FrameSource(name, size, length, fps, read)
+    return FrameSource(name, size, length, fps, read, live=length is None)
 
 
 def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray | None, Iterable[np.ndarray]]:
@@ -190,12 +215,14 @@ def _end_reading() -> None:
         end()
 
 
-def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
+def prefetch[T](frames: Iterable[T], *, depth: int = 4, newest: bool = False) -> Generator[T]:
     """Reads ahead in another thread, so that decoding overlaps with what the consumer does.
 
     Args:
       frames: any iterable; it is read in the other thread only.
       depth: how many elements may wait, which bounds the memory.
+      newest: read on without waiting, and drop what has not been taken when the next element comes. The last
+        one is kept.
 
     Yields:
       The same elements in the same order. An exception of `frames` is raised here after the elements before
@@ -209,8 +236,11 @@ def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
         _ends.add(end)  # and keeps it for as long as it runs
         try:
             iterator = iter(frames)
-            while free.acquire() and not stop.is_set():
-                ready.put(next(iterator))
+            while (newest or free.acquire()) and not stop.is_set():
+                item = next(iterator)
+                if newest:
+                    _empty(ready)
+                ready.put(item)
             # A generator holds a decoder open: it is freed by the thread that used it.
             getattr(iterator, "close", lambda: None)()
         except StopIteration:
@@ -235,6 +265,12 @@ def prefetch[T](frames: Iterable[T], *, depth: int = 4) -> Generator[T]:
     finally:
         stop.set()
         free.release()
+
+
+def _empty(waiting: queue.SimpleQueue[Any]) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            waiting.get_nowait()
 
 
 class _End(NamedTuple):

@@ -6,40 +6,55 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jtrack.errors import JtrackError
+from jtrack.names import composed
+from jtrack.untrusted import read_file
 
-LARGEST = 1 << 26  # bytes of a text file: more than a million boxes
+# Of a text file: bytes, lines, and characters of a line. No benchmark's has a tenth as many, and each number
+# takes up to sixteen times its room in the file.
+LARGEST = 1 << 25
+MOST_LINES = 1 << 19
+LONGEST_LINE = 1 << 21
+FARTHEST = 1e100  # of a number's size: areas of such boxes are still finite
+# What `float` takes besides: 1_000, the digits of all scripts, white space of any kind about a number.
+_FOREIGN = re.compile(r"[^\t -^`-~]")
 
 
 def read_text(path: str | Path) -> str:
-    """A text file of at most `LARGEST` bytes, in UTF-8.
+    """A text file of at most `LARGEST` bytes, in UTF-8; its lines end with a line feed, however it has them.
 
     Raises:
       JtrackError: if it cannot be read, is larger, or something else.
     """
-    path = Path(path)
+    data = read_file(path, largest=LARGEST)
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise JtrackError(f"{path} has {size} bytes: at most {LARGEST} are read of a text file")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise JtrackError(f"cannot read {path}: {error.strerror or error}") from error
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise JtrackError(f"cannot read {path}: it is not a text file ({error.reason})") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_lines(path: str | Path) -> list[tuple[int, str]]:
     """Lines of a text file, stripped, each with its number from 1; empty lines at the end are left out.
 
+    Lines end with a line feed, a carriage return or both; form feeds and Unicode's other breaks end none.
+
     Raises:
-      JtrackError: if the file cannot be read, or an empty line stands between others, for then it is not
-        known which frame each line belongs to.
+      JtrackError: if the file cannot be read, has more than `MOST_LINES` lines or one of more than
+        `LONGEST_LINE` characters, or an empty line stands between others, for then it is not known which
+        frame each line belongs to.
     """
-    lines = read_text(path).rstrip().splitlines()
-    stripped = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
-    for number, line in stripped:
-        if not line:
+    text = read_text(path).rstrip()
+    if text.count("\n") >= MOST_LINES:
+        raise JtrackError(f"{path} has more than {MOST_LINES} lines: it is not a file of one line a frame")
+    lines = text.split("\n") if text else []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
             raise JtrackError(f"line {number} of {path} is empty: every frame needs its line, or remove it")
-    return stripped
+        if len(line) > LONGEST_LINE:
+            raise JtrackError(
+                f"line {number} of {path} has {len(line)} characters: at most {LONGEST_LINE} are read"
+            )
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1)]
 
 
 def read_rows(path: str | Path) -> list[tuple[int, list[float]]]:
@@ -58,12 +73,12 @@ def read_rows(path: str | Path) -> list[tuple[int, list[float]]]:
 
 def parse_row(line: str, number: int, path: str | Path) -> list[float]:
     """The numbers of one line of a file; see `read_rows`."""
-    words = re.split(r"\s*[,;]\s*|\s+", line.rstrip(",; \t"))
+    words = re.split(r"[ \t]*[,;][ \t]*|[ \t]+", line.rstrip(",; \t"))
     try:
         row = [float(word) for word in words]
     except ValueError:
         row = [math.inf]
-    if "_" in line or any(math.isinf(value) for value in row):
+    if _FOREIGN.search(line) or [value for value in row if abs(value) > FARTHEST]:
         raise JtrackError(f"line {number} of {path} is not a line of numbers: {line[:60]!r}")
     return row
 
@@ -90,17 +105,23 @@ def split_names(text: str | None) -> list[str] | None:
 def _repeated(names: list[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in names:
-        if name in seen:
+        if composed(name) in seen:
             yield name
-        seen.add(name)
+        seen.add(composed(name))
+
+
+_LONGEST_NAME = 255  # bytes, in the file systems there are
 
 
 def check_name(name: str, where: str | Path) -> str:
     """Returns the name of a sequence that will be a part of a path; refuses one that would leave its folder.
 
     Raises:
-      JtrackError: for an empty or hidden name, `..`, and a name with a separator, colon or control character.
+      JtrackError: for an empty or hidden name, `..`, and a name with a separator, colon or control character
+        or one that is not in UTF-8.
     """
-    if not name or name.startswith(".") or re.search(r"[/\\:\x00-\x1f\x7f]", name):
+    if not name or name.startswith(".") or re.search(r"[/\\:\x00-\x1f\x7f\ud800-\udfff]", name):
         raise JtrackError(f"{where} names {name[:60]!r}, which is not the plain name of a folder")
+    if (size := len(name.encode("utf-8", "surrogatepass"))) > _LONGEST_NAME:
+        raise JtrackError(f"{where} names {name[:60]!r}..., which has {size} bytes: no folder is called so")
     return name

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 
 from jtrack.data.dataset import Dataset
-from jtrack.data.folder import decode_image, is_truncated
+from jtrack.data.folder import decode_image
+from jtrack.data.image_header import is_truncated
 from jtrack.data.sequence import Annotation, FrameError, FrameSource, Sequence, check_size
 from jtrack.data.text import LARGEST as LARGEST_TEXT
 from jtrack.data.text import check_name

@@ -21,6 +21,7 @@ from jtrack.data.regions import read_regions
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_names, read_rows, read_text
 from jtrack.errors import JtrackError, unknown_name
+from jtrack.untrusted import listed
 
 CHANNELS = ("color", "ir", "depth")  # which a tracker is shown, in this order
 
@@ -36,8 +37,7 @@ def dataset(root: Path, subset: str | None) -> Dataset:
       JtrackError: a folder that is missing or has no sequence; a list that cannot be read.
     """
     folder = root if subset is None else root / check_name(subset, "--list")
-    inside = sorted(path.parent.parent.name for path in root.glob("*/*/groundtruth.txt"))
-    inside = list(dict.fromkeys(inside))
+    inside = [place.name for place in listed(root) if place.is_dir() and _sequences(place)]
     if not folder.is_dir():
         raise unknown_name(f"VOT dataset in {root}", str(subset), inside)
     names = tuple(sequences(folder))
@@ -66,7 +66,12 @@ def sequences(folder: str | Path) -> list[str]:
         raise JtrackError(f"there is no folder {folder}")
     if (folder / "list.txt").is_file():
         return list(read_names(folder / "list.txt"))
-    return sorted(path.parent.name for path in folder.glob("*/groundtruth.txt"))
+    return _sequences(folder)
+
+
+def _sequences(folder: Path) -> list[str]:
+    """The names in a folder of sequences."""
+    return [path.name for path in listed(folder) if (path / "groundtruth.txt").exists()]
 
 
 def load(folder: str | Path) -> Sequence:
@@ -117,11 +122,7 @@ def _find(folder: Path) -> _Found:
         images = images or [path for path in folder.glob("*") if is_image(path)]
     else:
         images = _matching(folder, _inside(pattern, folder))
-    try:
-        fps = float(about["fps"]) if "fps" in about else None
-    except ValueError:
-        raise JtrackError(f"{folder / 'sequence'} gives {about['fps']!r} as frames per second") from None
-    return _Found(folder, truth, sorted(images, key=natural_key), fps)
+    return _Found(folder, truth, sorted(images, key=natural_key), _fps(about, folder / "sequence"))
 
 
 def _annotation(found: _Found, size: tuple[int, ...] | None = None) -> Annotation:
@@ -143,8 +144,16 @@ def _annotation(found: _Found, size: tuple[int, ...] | None = None) -> Annotatio
 
 def _properties(path: Path) -> dict[str, str]:
     """The file `sequence`: `key=value` lines."""
-    pairs = [line.partition("=") for line in read_text(path).splitlines()]
+    pairs = [line.partition("=") for line in read_text(path).split("\n")]
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _fps(about: dict[str, str], path: Path) -> float | None:
+    if "fps" not in about:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{0,9})?", about["fps"]) or not float(about["fps"]):
+        raise JtrackError(f"{path} gives {about['fps'][:60]!r} as frames per second: give a positive number")
+    return float(about["fps"])
 
 
 def _inside(value: str, folder: Path) -> str:
@@ -162,13 +171,13 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
         place, name = pattern, "%08d.jpg"
     text = re.sub(r"%(?:0?[0-9]+)?d", "\0", name)
     number = re.compile(r"[0-9]+".join(map(re.escape, text.split("\0"))))
-    return [path for path in (folder / place).glob("*") if number.fullmatch(path.name)]
+    return [path for path in listed(folder / place) if number.fullmatch(path.name)]
 
 
 def read_events(folder: Path, length: int) -> dict[str, np.ndarray]:
     """What the tag files of a folder say, by name, each [T] bool; the frames a file leaves out are False."""
     events = {}
-    for path in sorted([*folder.glob("*.tag"), *folder.glob("*.label")]):
+    for path in sorted([*listed(folder, "*.tag"), *listed(folder, "*.label")]):
         marks = np.array([bool(row[0]) for _, row in read_rows(path)])[:length]
         events[path.stem] = np.pad(marks, (0, length - len(marks)))
     return events

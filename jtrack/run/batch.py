@@ -87,7 +87,7 @@ def track_batch(
     label = bound.label() | {"seed": seed}
     tracks: dict[int, Track] = {}
     for (_, canvas), members in groups.items():
-        members.sort(key=lambda index: jobs[index].frames.length or 0)
+        members.sort(key=lambda index: jobs[index].frames.expected or 0)
         for first in range(0, len(members), lanes):
             chosen = members[first : first + lanes]
             done = _track_lanes([jobs[index] for index in chosen], params, canvas, seed, label)

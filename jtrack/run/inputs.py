@@ -24,8 +24,8 @@ CANVAS_STEP = 128
 type Source = str | Path | int | FrameSource | data.Sequence | Iterable[np.ndarray]
 
 KINDS_OF_SOURCE = (
-    "a video file, a folder of images, a pattern like 'img/*.jpg', a camera's number, a FrameSource, "
-    "a Sequence or images [T, H, W, 3]"
+    "a video file, a folder of images, a pattern like 'img/*.jpg', an address, a camera's number, "
+    "a FrameSource, a Sequence or images [T, H, W, 3]"
 )
 
 
@@ -153,8 +153,8 @@ def open_frames(source: Source, *, start: int | None = None, end: int | None = N
     if start is None and end is None:
         return frames
     first, last = check_range(frames.name, start, end, frames.length)
-    length = None if last is None else last - first
-    return replace(frames, length=length, read=lambda: islice(frames, first, last))
+    length = None if frames.length is None or last is None else last - first
+    return replace(frames, length=length, declared=None, read=lambda: islice(frames, first, last))
 
 
 def _images(source: Any) -> Iterable[np.ndarray]:

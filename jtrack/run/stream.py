@@ -217,8 +217,9 @@ def track(
     """Tracks a target, or several at once, through a video.
 
     Args:
-      source: a video file, an image folder, a glob pattern, a camera's index, a `FrameSource`, a `Sequence`,
-        or uint8 RGB images [T, H, W, 3] (any iterable of [H, W, 3]).
+      source: a video file, an image folder, a pattern of images, a stream's address, a camera's index (see
+        `jtrack.data.open_source`), a `FrameSource`, a `Sequence`, or uint8 RGB images [T, H, W, 3] (any
+        iterable of [H, W, 3]).
       box: x, y, w, h of the target in the first frame, in pixels, 0-based; [N, 4] for N targets, which run in
         one vmapped step.
       tracker: one of `jtrack.trackers.names()`; or what `jtrack.trackers.create` returned, perhaps with other
@@ -261,7 +262,7 @@ def track(
     lost: list[list[bool]] = []
     stopped = None
     began = 0.0
-    running = stream(made, bound.params, frames, boxes, key=jax.random.key(seed), live=frames.length is None)
+    running = stream(made, bound.params, frames, boxes, key=jax.random.key(seed), live=frames.live)
     try:
         for index, (image, said) in enumerate(running):
             found.append(np.array([output.box for output in said]))
@@ -273,9 +274,13 @@ def track(
                 stopped = f"stopped on request after frame {index}"
                 break
     except FrameError as error:
+        if not found:
+            raise
         stopped = str(error)
     finally:
         running.close()
+    if not found:
+        raise JtrackError(f"{frames.name} has no frame from {start or 0} on: give a range that it has")
     rest = len(found) - 2
     fps = rest / (time.perf_counter() - began) if rest > 0 else None
     shape = len(found), *boxes.shape[:-1]

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from jtrack.errors import JtrackError
 from jtrack.types import PyTree
+from jtrack.untrusted import json_of
 from jtrack.weights.store import replacing
 from jtrack.weights.tensors import opened
 
@@ -49,7 +50,7 @@ def about(path: Path) -> dict[str, Any]:
       JtrackError: the file is damaged.
     """
     with opened(path, _REMEDY) as file:
-        found = json.loads((file.metadata() or {})["about"])
+        found = json_of((file.metadata() or {})["about"].encode())
         if not isinstance(found, dict):
             raise ValueError("what stands beside the arrays is no table")
         return found

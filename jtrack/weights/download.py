@@ -37,9 +37,10 @@ class Answer(NamedTuple):
 class Broken(Exception):
     """What was asked for did not come, or not whole; why, in a few words."""
 
-    def __init__(self, why: str, *, silent: bool = False):
+    def __init__(self, why: str, *, silent: bool = False, slow: bool = False):
         super().__init__(why)
         self.silent = silent  # whether no server was reached at all
+        self.slow = slow  # whether it came, but would take too long: asking again is of no use
 
 
 @contextlib.contextmanager
@@ -91,7 +92,7 @@ def _in_time(pieces: "queue.Queue[Any]") -> Iterator[bytes]:
         left = begun + PATIENCE - time.monotonic()
         if left <= 0:
             if got < SLOWEST * PATIENCE:
-                raise Broken(f"it sends less than {SLOWEST} bytes a second")
+                raise Broken(f"it sends less than {SLOWEST} bytes a second", slow=True)
             begun, got = time.monotonic(), 0
             continue
         with contextlib.suppress(queue.Empty):

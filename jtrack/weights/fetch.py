@@ -131,9 +131,9 @@ def _download(address: str, source: Source, part: Path, progress: Progress) -> N
         try:
             _receive(address, source, part, progress)
             return
-        except download.Broken:
+        except download.Broken as error:
             gained = part.exists() and part.stat().st_size > before
-            if attempt == _ATTEMPTS or not gained:
+            if attempt == _ATTEMPTS or error.slow or not gained:
                 raise
 
 
@@ -144,9 +144,9 @@ def _receive(address: str, source: Source, part: Path, progress: Progress) -> No
         if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and done:
             raise _Wrong(f"what had been fetched before ({done} bytes) is not a part of the file")
         if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            raise _Wrong(f"the server answers {answer.status}")
+            raise download.Broken(f"the server answers {answer.status}")
         if (packed := answer.headers.get("Content-Encoding", "identity")) != "identity":
-            raise _Wrong(f"it sends the file packed ({packed})")
+            raise download.Broken(f"it sends the file packed ({packed})")
         begins = answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
         resumed = answer.status == HTTPStatus.PARTIAL_CONTENT and begins
         if not resumed:
@@ -183,7 +183,7 @@ def _not_a_stand_in(pieces: Iterator[bytes]) -> Iterator[bytes]:
     while len(start) < _START and (piece := next(pieces, b"")):
         start += piece
     if found := stand_in(start):
-        raise _Wrong(f"it is {found}")
+        raise download.Broken(f"it is {found}")
     return itertools.chain([start] if start else [], pieces)
 
 

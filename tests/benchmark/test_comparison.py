@@ -116,3 +116,39 @@ def test_whether_the_target_is_there_is_no_attribute():
     assert not scored[0].attributes
     ranks = [each.measures["accuracy_rank"] for each in comparison.compare(scored, gone)]
     assert ranks == [1, 2]
+
+
+def listed(*counts, limits=None):
+    """Results of the first so many of ten sequences of 20 frames, and the annotations of each."""
+    truths = [{f"s{n}": Annotation(f"s{n}", np.tile(BOX, (20, 1))) for n in range(count)} for count in counts]
+    limits = limits or [None] * len(counts)
+    return [Results("a", "ope", {}, label={"limit_frames": limit}) for limit in limits], truths
+
+
+@pytest.mark.parametrize(
+    ("counts", "limits", "sequences", "unranked"),
+    [
+        ((10,), None, 10, [""]),
+        ((10, 10, 1), None, 10, ["", "", "1 of 10 sequences"]),
+        ((1, 10, 10), None, 10, ["1 of 10 sequences", "", ""]),
+        ((10, 9), None, 9, ["", ""]),  # it failed on one
+        ((10, 5), None, 5, ["", ""]),  # as much as alone: rather a comparison
+        ((10, 4), None, 10, ["", "4 of 10 sequences"]),
+        ((10, 10, 9, 2, 2), None, 9, ["", "", "", "2 of 9 sequences", "2 of 9 sequences"]),
+        ((5, 5), (None, 7), 5, ["", "first 7 frames"]),
+        ((5, 5, 5), (7, 7, 9), 5, ["", "", "first 9 frames"]),
+        ((5, 5), (7, 9), 5, ["first 7 frames", ""]),
+        ((5, 5), (None, 20), 5, ["", ""]),  # which cuts nothing
+        ((5, 5), (20, 25), 5, ["", ""]),
+        ((3, 10), (None, 7), 3, ["", "first 7 frames"]),
+    ],
+)
+def test_what_can_be_compared(counts, limits, sequences, unranked):
+    found = comparison.comparable(*listed(*counts, limits=limits))
+    assert (len(found.truth), found.unranked) == (sequences, unranked)
+
+
+def test_results_without_a_sequence_in_common_are_not_compared():
+    found, truths = listed(3, 2)
+    found = comparison.comparable(found, [truths[0], {"other": truths[1]["s0"]}])
+    assert list(found.truth) == ["s0", "s1", "s2"] and found.unranked == ["", "0 of 3 sequences"]

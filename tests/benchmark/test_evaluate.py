@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -680,3 +681,33 @@ def test_interrupted_it_keeps_what_is_done(slow):
     assert process.returncode == 130 and "interrupted" in errors, errors
     (loaded,) = results.load(out)
     assert len(loaded.trajectories) >= 2 and not loaded.failures
+
+
+def test_a_run_that_is_removed_in_mid_run_is_a_failure_that_says_so(tmp_path):
+    walk = sequence()
+    tracker, _ = scripted(walk)
+
+    def remove(_):
+        for run in tmp_path.glob("script-*"):
+            shutil.rmtree(run)
+
+    with pytest.raises(JtrackError, match=r"script-.* was removed while it was in use: run again"):
+        evaluate(tracker, dataset(walk), OPE, tmp_path, on_progress=remove)
+    assert not list(tmp_path.glob("script-*"))
+
+
+def test_a_damaged_trial_costs_its_sequence_alone(tmp_path):
+    one, two = sequence("one"), sequence("two")
+    tracker, _ = scripted(one)
+    done = evaluate(tracker, dataset(one), OPE, tmp_path)
+    (done.folder / "ope" / "one.csv").write_text("nonsense")
+    done = evaluate(tracker, dataset(one, two), OPE, tmp_path)
+    assert (done.made, list(done.failures)) == (1, ["one"])
+    assert "one.csv is not a trial's file" in done.failures["one"].read_text()
+
+
+def test_the_seed_has_a_range(tmp_path):
+    tracker, _ = scripted(sequence())
+    for seed in (-1, 2**31):
+        with pytest.raises(JtrackError, match=f"the seed is {seed}: give 0 to 2147483647"):
+            evaluate(tracker, dataset(sequence()), OPE, tmp_path, seed=seed)

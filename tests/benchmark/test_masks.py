@@ -1,5 +1,6 @@
 """Overlap of masks by counting, and folders of mask images as users have them."""
 
+import os
 import struct
 import sys
 import zlib
@@ -163,7 +164,7 @@ def test_files_that_are_no_masks(tmp_path):
     cv2.imwrite(str(tmp_path / "frame.png"), np.random.default_rng(0).integers(0, 255, (5, 6, 3), np.uint8))
     with pytest.raises(JtrackError, match=r"frame.png is in colours"):
         mask_measures.read(tmp_path / "frame.png")
-    with pytest.raises(JtrackError, match=r"none.png is not a readable mask"):
+    with pytest.raises(JtrackError, match=r"cannot read .*none.png: No such file"):
         mask_measures.read(tmp_path / "none.png")
 
 
@@ -194,3 +195,39 @@ def test_boxes_as_masks():
     # A target that fills half of its box: its mask scores 1, its box 0.5.
     truth = expected[0] & (np.arange(6)[:, None] == 2)
     assert mask_measures.overlap(truth, truth) == 1 and mask_measures.overlap(made[0], truth) == 0.5
+
+
+def test_masks_that_are_no_files_or_too_large_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(JtrackError, match=r"pipe\.png: it is a pipe, not a file"):
+        mask_measures.read(tmp_path / "pipe.png")
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(JtrackError, match=r"sparse\.png has 1099511627776 bytes: at most 268435456 are read"):
+        mask_measures.read(tmp_path / "sparse.png")
+    (tmp_path / "wide.pgm").write_bytes(b"P5 65536 1025 255\n" + bytes(64))
+    with pytest.raises(JtrackError, match=r"wide\.pgm is 65536x1025: it is not an image of a video"):
+        mask_measures.read(tmp_path / "wide.pgm")
+
+
+def test_two_masks_of_a_frame_are_refused(tmp_path):
+    """One of them was taken without a word."""
+    for name in ("1.png", "1.bmp"):
+        write(tmp_path, name, disc((12, 15)))
+    with pytest.raises(JtrackError, match="has several masks called 1: keep one of them"):
+        mask_measures.files(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "I", "P"])
+def test_masks_of_all_depths(tmp_path, mode):
+    image = pytest.importorskip("PIL.Image")
+    mask = disc((12, 15))
+    dtype = {"I;16": np.uint16, "I": np.int32}.get(mode, np.uint8)
+    pixels = image.fromarray(mask.astype(dtype) * (1 if mode == "P" else 255))
+    path = tmp_path / "a.tif"
+    (pixels.convert(mode) if mode == "1" else pixels).save(path)
+    np.testing.assert_array_equal(mask_measures.read(path), mask)
+    label = 1 if mode == "1" else 255 if mode != "P" else 1
+    np.testing.assert_array_equal(mask_measures.read(path, label=label), mask)
+    assert not mask_measures.read(path, label=-1).any()
+    assert not mask_measures.read(path, label=70_000).any()

@@ -1,5 +1,7 @@
 """Overlap of regions: against counts by hand, vot-toolkit's own rasteriser, and shapely's areas."""
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -178,3 +180,13 @@ def test_many_frames_are_drawn_in_parts():
 def test_wrong_regions(first, second, message):
     with pytest.raises(JtrackError, match=message):
         pixel_overlap(first, second)
+
+
+def test_regions_beyond_single_precision_are_drawn_where_the_image_is():
+    far = np.array([[1e100, 0, 5, 5], [0, 0, 1e100, 1e100], [-1e100, 0, 5, 5], [1e39, 1e39, 1, 1]])
+    truth = np.tile([0.0, 0, 10, 10], (4, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(pixel_overlap(far, truth, (20, 20)), [0, 0.25, 0, 0])
+        with pytest.raises(JtrackError, match="give the size of the image, or correct the boxes"):
+            pixel_overlap(far, truth)

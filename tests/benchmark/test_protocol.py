@@ -198,3 +198,34 @@ def test_a_protocol_is_one_value():
     with pytest.raises(AttributeError):
         load("ope").segments = 3
     assert isinstance(load("ope"), Protocol) and load("ope") == load("ope")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("segments = 100000000", "segments of protocol x has 100000000: allowed is 1 to 1000"),
+        ("segments = 0", "segments of protocol x has 0: allowed is 1 to 1000"),
+        ("segments = 1" + "0" * 400, "segments of protocol x has 10+ ... 0+: allowed"),
+        ("restart_after = -1", "restart_after of protocol x has -1: allowed is 1 to 1000"),
+        ("restart_after = 0", "restart_after of protocol x has 0"),
+        ("repetitions = 0", "repetitions of protocol x has 0: allowed is 1 to 1000"),
+        ("burn_in = -1", "burn_in of protocol x has -1: allowed is 0 to 10000"),
+        ("scales = [1.0, nan]", "scales of protocol x has nan: allowed is 0.1 to 10"),
+        ("scales = [0]", "scales of protocol x has 0: allowed"),
+        ("scales = [-inf]", "scales of protocol x has -inf: allowed"),
+        ("shifts = [[0.1, 1e9]]", "shifts of protocol x has 1000000000.0: allowed is -1 to 1"),
+        ("corners = [[0.1, nan]]", "corners of protocol x has nan: allowed is -1 to 1"),
+        ("noise = 1.0", "noise of protocol x has 1.0: allowed is 0 to 0.9"),
+        ("noise = -0.1", "noise of protocol x has -0.1: allowed is 0 to 0.9"),
+        ("scales = [" + "1.1," * 1001 + "]", "scales of protocol x are 1001: at most 1000 are allowed"),
+        ("a = " + "[" * 10_000, "protocol x is not TOML .it is nested too deeply"),
+    ],
+)
+def test_every_number_of_a_protocol_has_a_range(line, why):
+    with pytest.raises(JtrackError, match=why):
+        parse("x", LEAST + line)
+
+
+def test_the_ends_of_ranges_are_allowed():
+    text = LEAST + "segments = 1000\nnoise = 0\nscales = [0.1, 10]\nshifts = [[-1.0, 1]]\nrestart_after = 1"
+    assert parse("x", text).segments == 1000

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import h5py
 import numpy as np
@@ -73,8 +74,8 @@ def test_broken_files_are_refused(folder):
 
 
 def test_bombs_are_refused(tmp_path):
-    (tmp_path / "KCF_OPE.json.gz").write_bytes(gzip.compress(b" " * (65 << 20)))
-    with pytest.raises(JtrackError, match="unpacks to more than 64 MiB"):
+    (tmp_path / "KCF_OPE.json.gz").write_bytes(gzip.compress(b" " * (33 << 20)))
+    with pytest.raises(JtrackError, match="unpacks to more than 32 MiB"):
         published.load(tmp_path, "KCF")
 
 
@@ -251,7 +252,7 @@ def test_mat_files_that_unpack_to_more_than_allowed_are_refused(tmp_path, monkey
             with h5py.File(path, "r+") as file:
                 del file["#refs#/0/res"]
                 file["#refs#/0"].create_dataset("res", (4, 1 << 40), "f8", fillvalue=1.0, chunks=True)
-        with pytest.raises(JtrackError, match=r"more than|more room"):
+        with pytest.raises(JtrackError, match=r"more than|more room|at most 65536"):
             published.read(path)
 
 
@@ -313,9 +314,11 @@ def test_otb_text(tmp_path):
     np.testing.assert_array_equal(walk.boxes, [[0, 1, 3, 4], [0.5, 1, 3, 4], [np.nan] * 4])
     np.testing.assert_array_equal(walk.seconds, [0.5, 0.25, 0.25])
     (folder / "Run.txt").write_text("9 9 9 9\n9 9 9\n")
-    with pytest.raises(JtrackError, match=r"row 2 of .*Run\.txt has 3 numbers"):
-        published.read(folder)
+    with pytest.warns(UserWarning, match=r"^left out: row 2 of .*Run\.txt has 3 numbers"):
+        (results,) = published.read(folder)
+    assert list(results.trajectories) == ["Walk"]
     (folder / "Run.txt").write_text("9 9 x 9\n")
+    (folder / "Walk.txt").unlink()
     with pytest.raises(JtrackError, match=r"line 1 of .*Run\.txt is not a line of numbers"):
         published.read(folder)
 
@@ -352,10 +355,11 @@ def test_vot_text(tmp_path):
     np.testing.assert_array_equal(second.boxes[1], [0, 0, 4, 2])
     np.testing.assert_array_equal(second.polygons[1], [[0, 0], [4, 0], [4, 2], [0, 2]])
     (tracker / "baseline" / "bag" / "bag_002.txt").write_text("1\n3\n")
-    with pytest.raises(JtrackError, match=r"bag_002\.txt has the code 3"):
-        published.read(tracker)
+    with pytest.warns(UserWarning, match=r"bag_002\.txt has the code 3"):
+        (noise,) = published.read(tracker)
+    assert noise.protocol == "region_noise"
     (tracker / "baseline" / "bag" / "bag_002.txt").write_text("1\n1,2,3\n")
-    with pytest.raises(JtrackError, match=r"all regions must be x, y, w, h, or polygons"):
+    with pytest.warns(UserWarning, match=r"all regions must be x, y, w, h, or polygons"):
         published.read(tracker)
 
 
@@ -384,3 +388,208 @@ def test_the_published_files(data_folder):
     assert counts.pop(("CT", "sre")) == (51, {12})
     assert set(map(str, counts.values())) == {"(100, {1})"}
     assert {len(r.trajectories["Tiger1"][0].boxes) for r in found.values()} == {349}
+
+
+def vot_file(path, *frames):
+    """Writes a trajectory of VOT's toolkit byte by byte: codes, boxes, polygons, ("mask", ...)."""
+    data = b"\x01\x00" + len(frames).to_bytes(4, "little")
+    for frame in frames:
+        if isinstance(frame, int):
+            data += b"\x00" + frame.to_bytes(4, "little")
+        elif frame[0] == "mask":
+            data += b"\x03" + np.array(frame[1], "<i2").tobytes()
+        elif len(frame) == 4:
+            data += b"\x01" + np.array(frame, "<f4").tobytes()
+        else:
+            data += b"\x02" + (len(frame) // 2).to_bytes(2, "little") + np.array(frame, "<f4").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return data
+
+
+def test_vot_binary(tmp_path):
+    bag = tmp_path / "MyTracker" / "baseline" / "bag"
+    vot_file(bag / "bag_001.bin", 1, (1.5, 2, 3, 4), 2, 0, 1, (5, 6, 7.25, 8))
+    (bag / "bag_001_time.value").write_text("0.5\n0.25\n\n\n0.5\n0.125\n")  # none of frames that were not run
+    vot_file(bag / "bag_002.bin", 1, (0, 0, 4, 0, 4, 2, 0, 2))
+    (bag / "bag_003.txt").write_text("1\n9,9,9,9\n")
+    vot_file(bag / "bag_003.bin", 1, (1, 1, 1, 1))
+    for path in (tmp_path, tmp_path / "MyTracker", tmp_path / "MyTracker" / "baseline"):
+        (results,) = published.read(path)
+        assert (results.tracker, results.protocol) == ("MyTracker", "baseline")
+    first, second, third = results.trajectories["bag"]
+    assert first.status.tolist() == [INITIALISED, TRACKED, FAILED, SKIPPED, INITIALISED, TRACKED]
+    np.testing.assert_array_equal(first.boxes[[1, 5]], [[1.5, 2, 3, 4], [5, 6, 7.25, 8]])
+    np.testing.assert_array_equal(first.seconds, [0.5, 0.25, np.nan, np.nan, 0.5, 0.125])
+    np.testing.assert_array_equal(second.polygons[1], [[0, 0], [4, 0], [4, 2], [0, 2]])
+    np.testing.assert_array_equal(second.boxes[1], [0, 0, 4, 2])
+    np.testing.assert_array_equal(third.boxes[1], [9, 9, 9, 9])  # text first, as the toolkit
+
+
+@pytest.mark.parametrize(
+    "spoil, why",
+    [
+        (lambda data: data[:-1], "requires|unpack"),
+        (lambda data: data[:6], "ends after 0 of 2 frames"),
+        (lambda data: data[:3], "requires|unpack"),
+        (lambda data: b"", "requires|unpack"),
+        (lambda data: data + b"\0", "1 bytes follow its 2 frames"),
+        (lambda data: b"\2" + data[1:], "it is of version 2, known is 1"),
+        (lambda data: data[:2] + b"\xff" * 4 + data[6:], "it shall have 4294967295 frames"),
+        (lambda data: data[:2] + bytes(4), "it shall have 0 frames"),
+        (lambda data: data[:6] + b"\x07" + data[7:], "frame 0 has a region of kind 7"),
+    ],
+)
+def test_damaged_vot_binary_costs_its_sequence(tmp_path, spoil, why):
+    bad, good = (tmp_path / "T" / "baseline" / name / f"{name}_001.bin" for name in ("bad", "good"))
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(spoil(vot_file(good, 1, (1, 2, 3, 4))))
+    with pytest.warns(UserWarning, match=rf"bad_001\.bin is not a trajectory of VOT's toolkit .*({why})"):
+        (results,) = published.read(tmp_path)
+    assert list(results.trajectories) == ["good"]
+
+
+def test_masks_and_infinite_boxes_of_vot_are_refused(tmp_path):
+    path = tmp_path / "T" / "baseline" / "bag" / "bag_001.bin"
+    vot_file(path, 1, ("mask", (3, 4, 2, 2, 2, 0, 4)))
+    with pytest.raises(JtrackError, match=r"bag_001\.bin holds masks: jtrack scores boxes and polygons"):
+        published.read(tmp_path)
+    vot_file(path, 1, (1, 2, np.inf, 4))
+    with pytest.raises(JtrackError, match=r"bag_001\.bin has a box of inf pixels in row 2"):
+        published.read(tmp_path)
+
+
+def test_an_experiment_that_is_not_known_is_never_taken_for_got(tmp_path):
+    """`realtime` was once a tracker of GOT-10k, its codes boxes of one number."""
+    rows = {"KCF": "1\n1,2,3,4\n", "NCC": "1\n5,6,7,8\n"}
+    for tracker, text in rows.items():
+        walk = tmp_path / tracker / "realtime" / "walk"
+        walk.mkdir(parents=True)
+        (walk / "walk_001.txt").write_text(text)
+    with pytest.raises(JtrackError, match=r"KCF/realtime is an experiment of VOT that jtrack does not score"):
+        published.read(tmp_path)
+    vot_file(tmp_path / "NCC" / "baseline" / "walk" / "walk_001.bin", 1, (1, 2, 3, 4))
+    (tmp_path / "NCC" / "baseline" / "run").mkdir()
+    (tmp_path / "NCC" / "baseline" / "run" / "run_00000010.bin").touch()
+    with pytest.warns(UserWarning) as said:
+        (results,) = published.read(tmp_path)
+    assert (results.tracker, results.protocol, list(results.trajectories)) == ("NCC", "baseline", ["walk"])
+    told = " ".join(str(each.message) for each in said)
+    assert (
+        "KCF/realtime" in told and "NCC/realtime" in told and "run is of VOT's experiment with many" in told
+    )
+
+
+def test_boxes_of_got_under_a_name_of_vot_are_not_taken_for_vot(tmp_path):
+    walk = tmp_path / "baseline" / "walk"
+    walk.mkdir(parents=True)
+    (walk / "walk_001.txt").write_text("1,2,3,4\n1,2,3,4\n")
+    with pytest.raises(JtrackError, match=r"walk_001\.txt begins with a box: results of VOT's experiment"):
+        published.read(tmp_path)
+
+
+def test_stray_and_empty_files_cost_themselves(tmp_path):
+    otb = tmp_path / "KCF"
+    otb.mkdir()
+    (otb / "Walk.txt").write_text("1,2,3,4\n")
+    (otb / "Run.txt").write_text("")
+    (otb / "notes.txt").write_text("about all this")
+    for name in ("._Walk.txt", ".DS_Store", "__MACOSX"):
+        (otb / name).write_bytes(b"\xff\xfe")
+    (tmp_path / "README.txt").write_text("what is here")
+    (tmp_path / "__MACOSX" / "KCF").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "KCF" / "._Walk.txt").write_bytes(b"\xff\xfe")
+    with pytest.warns(UserWarning) as said:
+        (results,) = published.read(tmp_path)
+    assert (results.tracker, list(results.trajectories)) == ("KCF", ["Walk"])
+    told = [str(each.message) for each in said]
+    assert len(told) == 3 and all(each.startswith("left out: ") for each in told)
+    assert [name for name in ("README.txt", "Run.txt is empty", "notes.txt") if name in " ".join(told)] == [
+        "README.txt",
+        "Run.txt is empty",
+        "notes.txt",
+    ]
+    json_folder = tmp_path / "json"
+    json_folder.mkdir()
+    (json_folder / "KCF.json").write_text(json.dumps({"Walk": {"res": [[1, 2, 3, 4]]}}))
+    (json_folder / "package.json").write_text('{"name": "x"}')
+    (json_folder / "._KCF.json").write_bytes(b"\xff")
+    with pytest.warns(UserWarning, match=r"^left out: .*package\.json does not hold one list of boxes"):
+        (results,) = published.read(json_folder)
+    assert results.tracker == "KCF"
+
+
+def test_of_many_stray_files_some_are_named(tmp_path):
+    (tmp_path / "Walk.txt").write_text("1,2,3,4\n")
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text("x")
+    with pytest.warns(UserWarning) as said:
+        published.read(tmp_path)
+    assert len(said) == 5 and str(said[-1].message).startswith("left out: 5 more of ")
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ('{"Walk": {"res": [[1,2,3,4]]}, "Walk": {"res": [[9,9,9,9]]}}', "it says 'Walk' twice"),
+        ('{"Walk": {"res": [[1,2,3,4]], "res": [[9,9,9,9]]}}', "it says 'res' twice"),
+        (
+            '[{"seqName": "a", "res": [[1,2,3,4]]}, {"seqName": "a", "res": [[9,2,3,4]]}]',
+            "a: it has 2 entries",
+        ),
+        (
+            '[{"seqName": "a", "res": [[1,2,3,4]]}, {"seqName": "b", "res": [[1,2,3,4]]}, '
+            '{"seqName": "a", "res": [[9,2,3,4]]}]',
+            "several entries of a among other",
+        ),
+        (
+            '{"Walk": [{"evalType": "OPE", "res": [[1,2,3,4]]}, {"res": [[1,2,3,4]]}]}',
+            "Walk: it has 2 entries",
+        ),
+        ('{"Walk": {"res": [[1,2,3,4],[1,Infinity,3,4]]}}', "Walk has a box of inf pixels in row 2"),
+        ('{"Walk": "' + "x" * 99 + '"}', "a sequence has no boxes"),
+        ("{" + ",".join(f'"{n}":{{}}' for n in range(70_000)) + "}", "it has 70000 sequences: at most 65536"),
+        ('{"Walk": {"res": [[1,2,1e300,4]]}}', r"Walk has a box of 1e\+300 pixels in row 1"),
+        ('{"Walk": {"res": [["1","２","3","4"]]}}', "its boxes are not numbers"),
+        ('{"Walk": {"res": [[1,2,3,"4"], [1,2,3,null]]}}', "its boxes are not numbers"),
+        ('{"Walk": {"res": [[1' + "0" * 400 + ",2,3,4]]}}", "too large"),
+        (r'{"Wa\ud800lk": {"res": [[1,2,3,4]]}}', "surrogates not allowed"),
+    ],
+)
+def test_ambiguous_and_impossible_json_is_refused(tmp_path, text, why):
+    (tmp_path / "CT.json").write_text(text, "utf-8")
+    with pytest.raises(JtrackError, match=rf"CT\.json.*({why})"):
+        published.read(tmp_path)
+
+
+def test_a_list_of_sequences_is_read_as_such(tmp_path):
+    """All once were the first's: entries of other sequences passed for its segments."""
+    entries = [{"seqName": name, "res": [[x, 1, 5, 5]]} for name, x in (("a", 1), ("b", 9))]
+    (tmp_path / "CT.json").write_text(json.dumps(entries))
+    (results,) = published.read(tmp_path)
+    assert {name: trials[0].boxes.tolist() for name, trials in results.trajectories.items()} == {
+        "a": [[0, 0, 5, 5]],
+        "b": [[8, 0, 5, 5]],
+    }
+
+
+def test_negative_seconds_are_refused(tmp_path):
+    (tmp_path / "times").mkdir()
+    (tmp_path / "Walk.txt").write_text("1,2,3,4\n1,2,3,4\n")
+    (tmp_path / "times" / "Walk_time.txt").write_text("0.5\n-0.25\n")
+    with pytest.raises(
+        JtrackError, match=r"Walk\.txt has a frame that took -0\.25 seconds: a time is 0 or more"
+    ):
+        published.read(tmp_path)
+
+
+def test_results_that_are_no_files_do_not_hang(tmp_path):
+    for name in ("KCF.json", "KCF.json.gz", "Walk_KCF.mat"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(JtrackError, match="it is a pipe, not a file"):
+            published.read(tmp_path / name)
+    with pytest.raises(JtrackError, match="it is a device, not a file"):
+        published.read("/dev/zero")
+    os.mkfifo(tmp_path / "Walk.txt")
+    with pytest.raises(JtrackError, match=r"Walk\.txt: it is a pipe, not a file"):
+        published.read(tmp_path)

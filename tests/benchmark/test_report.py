@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ from jtrack.benchmark.report import figures, filmstrip, sections, tables
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
 from jtrack.data import Annotation, from_arrays, open_dataset
 from jtrack.errors import JtrackError
+
+QUICK = {"resamples": 50}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,38 @@ def quick(monkeypatch):
 def read_csv(path):
     with path.open(newline="") as stream:
         return list(csv.reader(stream))
+
+
+@pytest.fixture
+def unequal(dataset):
+    """Two whole runs, and better ones of the first frames and of one sequence alone."""
+    truth = scoring.annotations(dataset)
+    whole = [scoring.score(run(name, drift, truth), truth, **QUICK) for name, drift in (("a", 1), ("b", 2))]
+    deer = {"Deer": truth["Deer"]}
+    part = scoring.score(run("part", 0, deer), deer, **QUICK)
+    some = {"Deer": replace(truth["Deer"], boxes=truth["Deer"].boxes[:5])}
+    first = scoring.score(run("first", 0, some, label={"limit_frames": 5}), deer, **QUICK)
+    unranked = replace(part, unranked="1 of 3 sequences"), replace(first, unranked="first 5 frames")
+    return [*unranked, *whole]
+
+
+def test_what_cannot_be_compared_is_named_and_never_leads(unequal, dataset, tmp_path, quick):
+    (section,) = sections.arrange(unequal, [dataset] * 4)
+    names = ["a", "b", "part (not ranked: 1 of 3 sequences)", "first (not ranked: first 5 frames)"]
+    assert sorted(entry.name for entry in section.entries) == sorted(names)
+    assert [entry.name for entry in section.entries][:2] == ["a", "b"]
+    assert [entry.name for entry, _ in section.ranked(section.curves[0])][:2] == ["a", "b"]
+    for table in tables.tables(section):
+        lines = tables.marks(table) if table.down else list(zip(*tables.marks(table), strict=True))
+        assert not any(map(any, lines[2:])) and any(map(any, lines[:2]))
+    report.write(unequal, tmp_path / "r", dataset=dataset)
+    rows = read_csv(tmp_path / "r" / "tables" / "ope-overall.csv")
+    assert sorted(row[0] for row in rows[1:]) == sorted(names) and [row[0] for row in rows[1:3]] == ["a", "b"]
+    latex = (tmp_path / "r" / "tables" / "ope-overall.tex").read_text()
+    assert r"\textbf" not in latex[latex.index("part") :] and "not ranked: 1 of 3 sequences" in latex
+    page = (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert "part (not ranked: 1 of 3 sequences): it is not compared with the others." in page
+    assert '"ranked":[true,true,false,false]' in page
 
 
 # ---- sections
@@ -205,6 +240,52 @@ def test_csv_holds_what_was_scored(written, arranged):
 def test_a_name_is_no_formula_of_a_spreadsheet(tmp_path):
     tables._write_csv(tmp_path / "a.csv", ["=cmd|' /C calc'!A0"], [["-0.5"], ["-x"], ["KCF"]])
     assert [row[0] for row in read_csv(tmp_path / "a.csv")] == ["'=cmd|' /C calc'!A0", "-0.5", "'-x", "KCF"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=1+1",
+        "+1",
+        "-1+cmd|' /C calc'!A0",
+        "-2",
+        "@SUM(A1)",
+        "\t=1",
+        "\n=1",
+        "\r\n=1",
+        " =1",
+        "\u00a0=1",
+        "＝1",
+        "\tx",
+    ],
+)
+def test_no_name_is_run_as_a_formula(tmp_path, name):
+    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[name], ["KCF"]])
+    told = read_csv(tmp_path / "a.csv")[1][0]
+    assert told == (name if name == "-2" else "'" + name)  # a plain number is none
+
+
+@pytest.mark.parametrize(
+    "cell", ["-1.5", "-0.5", "-12", "1e-05", "-1.2e+06", "0", "", "KCF", "a=b", "re-run", "[x]"]
+)
+def test_numbers_and_plain_names_stay(tmp_path, cell):
+    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[cell, "x"]])
+    assert read_csv(tmp_path / "a.csv")[1][0] == cell
+
+
+def test_names_that_are_not_utf8_are_shown_as_python_escapes_them(dataset, tmp_path):
+    """A tracker is called by its folder, whose name may be in another encoding."""
+    truth = scoring.annotations(dataset)
+    name, label = "caf\udce9", {"root": "/data/caf\udce9"}
+    one = scoring.score(run(name, 1, truth, label=label), truth, **QUICK)
+    report.write([one], tmp_path / "r", dataset=dataset)
+    assert [row[0] for row in read_csv(tmp_path / "r" / "tables" / "ope-overall.csv")] == [
+        "Tracker",
+        r"caf\udce9",
+    ]
+    page = (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert r"caf\udce9" in page and r"/data/caf\udce9" in page
+    assert (tmp_path / "r" / "figures" / "ope-success.pdf").stat().st_size > 1000
 
 
 def table(values, *, down, low=False, rows=None):

@@ -3,13 +3,16 @@
 import json
 import multiprocessing
 import os
+import re
+import shutil
 
 import numpy as np
 import pytest
 
-from jtrack.benchmark import layouts, protocol, results
+from jtrack.benchmark import layouts, protocol, results, whole
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
+from jtrack.benchmark.sources import open_results
 from jtrack.data.otb import read_boxes
 from jtrack.errors import JtrackError
 
@@ -223,8 +226,12 @@ def test_a_damaged_trial_is_refused(store, spoil):
     store.write(OPE, trial(), tracked(trial()))
     path = store.folder / "ope" / "Walk.csv"
     path.write_text("".join(line + "\n" for line in spoil(path.read_text().splitlines())))
+    store.write(OPE, trial(sequence="Run"), tracked(trial()))
+    (loaded,) = results.load(store.folder)
+    assert list(loaded.trajectories) == ["Run"]
+    assert re.search(r"Walk\.csv is not a trial's file .*remove it", loaded.failures["Walk"])
     with pytest.raises(JtrackError, match=r"Walk\.csv is not a trial's file .*remove it"):
-        results.load(store.folder)
+        store.read(OPE, trial())
 
 
 def test_links_are_not_followed(store, tmp_path):
@@ -305,3 +312,157 @@ def test_a_lock_ends_with_its_process(store):
     finally:
         other.kill()
         other.join()
+
+
+def test_two_files_of_one_trial_cost_their_sequence(store):
+    for name in ("Walk", "Run"):
+        store.write(OPE, trial(sequence=name), tracked(trial()))
+    (store.folder / "ope" / "Walk").mkdir()
+    again = store.folder / "ope" / "Walk" / "Walk_001.csv"
+    again.write_text((store.folder / "ope" / "Walk.csv").read_text())
+    (loaded,) = results.load(store.folder)
+    assert list(loaded.trajectories) == ["Run"]
+    assert re.search(r"Walk\.csv and .*Walk_001\.csv both hold Walk's first trial", loaded.failures["Walk"])
+
+
+def test_files_that_are_no_trials_are_passed_over(store):
+    store.write(TRE, trial(), tracked(trial()))
+    kept = store.folder / "tre" / "Walk" / "Walk_001.csv"
+    for name in ("Walk_001 (copy).csv", "._Walk_001.csv", ".Walk_002.csv", "notes.csv"):
+        kept.with_name(name).write_text(kept.read_text())
+    os.mkfifo(kept.with_name("Walk_002.csv"))
+    os.mkfifo(store.folder / "tre" / "Run.error")
+    (store.folder / "__MACOSX").mkdir()
+    (loaded,) = results.load(store.folder)
+    assert len(loaded.trajectories["Walk"]) == 1 and not loaded.failures
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        (2, "inf", "has a box of inf pixels in row 3"),
+        (4, "-1e300", r"has a box of -1e\+300 pixels in row 3"),
+        (8, "-0.5", r"has a frame that took -0\.5 seconds"),
+        (8, "inf", "has a frame that took inf seconds"),
+        (3, "１", "is not a trial's file"),
+        (3, "1_0", "is not a trial's file"),
+    ],
+)
+def test_impossible_numbers_are_refused(store, column, value, why):
+    store.write(OPE, trial(), tracked(trial()))
+    path = store.folder / "ope" / "Walk.csv"
+    rows = [line.split(",") for line in path.read_text().split("\n")]
+    rows[3][column] = value
+    path.write_text("\n".join(map(",".join, rows)), "utf-8")
+    with pytest.raises(JtrackError, match=rf"Walk\.csv {why}"):
+        store.read(OPE, trial())
+    with pytest.raises(JtrackError, match=why):
+        raise JtrackError(results.load(store.folder)[0].failures["Walk"])
+
+
+def test_names_in_a_run_that_cannot_be_written_again_are_refused(store):
+    path = store.folder / "run.json"
+    label = json.loads(path.read_text())
+    path.write_text(json.dumps(label | {"root": "/data/caf\udce9"}))  # a folder's name need not be UTF-8
+    assert results.read_label(store.folder)["root"] == "/data/caf\udce9"
+    path.write_text(json.dumps(label | {"tracker": "\ud800"}))
+    with pytest.raises(JtrackError, match=r"run\.json does not say what was run .*surrogates not allowed"):
+        results.load(store.folder)
+
+
+def outside(tmp_path):
+    """A folder that is none of jtrack's, and what is in it."""
+    folder = tmp_path / "outside"
+    (folder / "bag").mkdir(parents=True)
+    (folder / "mine.txt").write_text("mine\n")
+    return folder
+
+
+def attempts(store, protocol=BASELINE):
+    one = trial(9, sequence="bag", start=0)
+    return (
+        lambda: store.write(protocol, one, failing(one)),
+        lambda: store.fail(protocol, "bag", "why"),
+    )
+
+
+@pytest.mark.parametrize("linked", ["baseline", "baseline/bag", "."])
+def test_nothing_is_written_through_a_linked_folder(store, tmp_path, linked):
+    folder = outside(tmp_path)
+    place = store.folder / linked
+    if linked == ".":
+        place.rename(tmp_path / "moved")
+        place.symlink_to(tmp_path / "moved")
+        folder = tmp_path / "moved"
+    else:
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(folder)
+    before = sorted(folder.rglob("*"))
+    for attempt in attempts(store)[: 2 if linked != "baseline/bag" else 1]:
+        with pytest.raises(JtrackError, match="is a link, through which no results are kept: remove it"):
+            attempt()
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_link_under_a_temporary_name_is_not_followed(store, tmp_path, monkeypatch):
+    """Names of parts were known before: a link there led the results elsewhere."""
+    folder = outside(tmp_path)
+    (store.folder / "ope").mkdir()
+    for name in ("Walk.csv", "Walk.txt"):
+        (store.folder / "ope" / f".{name}.{os.getpid()}.part").symlink_to(folder / "mine.txt")
+    store.write(OPE, trial(), tracked(trial()))
+    assert (folder / "mine.txt").read_text() == "mine\n"
+    monkeypatch.setattr(whole.secrets, "token_hex", lambda _: "0")
+    (store.folder / f".{whole._HOST}-{os.getpid()}-0.part").symlink_to(folder / "mine.txt")
+    with pytest.raises(FileExistsError):
+        whole.write_whole(store.folder / "run.json", "{}")
+    assert (folder / "mine.txt").read_text() == "mine\n"
+
+
+def test_what_a_dead_process_left_is_removed(tmp_path):
+    store = results.open_store(tmp_path, LABEL, {})
+    store.write(BASELINE, trial(9, sequence="bag", start=0), failing(trial(9, sequence="bag", start=0)))
+    dead = multiprocessing.get_context("spawn").Process(target=int)
+    dead.start()
+    dead.join()
+    places = [store.folder, store.folder / "baseline", store.folder / "baseline" / "bag"]
+    for place in places:
+        for number, name in enumerate((f"{whole._HOST}-{dead.pid}-ab", "elsewhere-1-ab", "Walk.csv.123")):
+            (place / f".{name}.part").touch()
+            if number:  # of another machine, or an earlier version: given up long ago
+                os.utime(place / f".{name}.part", (0, 0))
+        (place / f".{whole._HOST}-{os.getpid()}-ab.part").touch()
+        (place / ".elsewhere-2-ab.part").touch()
+    results.open_store(tmp_path, LABEL, {})
+    for place in places:
+        assert sorted(path.name for path in place.glob(".*.part")) == sorted(
+            [f".{whole._HOST}-{os.getpid()}-ab.part", ".elsewhere-2-ab.part"]
+        )
+
+
+def test_a_run_that_was_removed_is_not_begun_again_halfway(store):
+    shutil.rmtree(store.folder)
+    for attempt in (*attempts(store), lambda: store.lock(OPE, "Walk", wait=False).__enter__()):
+        with pytest.raises(JtrackError, match="was removed while it was in use: run again"):
+            attempt()
+    assert not store.folder.exists()
+
+
+def test_a_long_name_is_kept(store):
+    name = "x" * 240
+    store.write(OPE, trial(sequence=name), tracked(trial()))
+    assert store.read(OPE, trial(sequence=name)) is not None
+
+
+def test_a_damaged_run_among_others_costs_itself(tmp_path):
+    stores = [results.open_store(tmp_path, LABEL | {"seed": seed}, {}) for seed in (0, 1)]
+    for store in stores:
+        store.write(OPE, trial(), tracked(trial()))
+    (stores[0].folder / "run.json").write_text("{")
+    (tmp_path / "KCF").mkdir()
+    with pytest.warns(UserWarning) as said:
+        (loaded,) = open_results(tmp_path)
+    assert loaded.label["seed"] == 1
+    told = [str(each.message) for each in said]
+    assert re.search("left out of .*: KCF: no run of jtrack, give it alone", told[0])
+    assert re.search(r"left out: .*run\.json does not say what was run", told[1])

@@ -1,6 +1,7 @@
 """Scores of whole results: published figures, pooling by hand, intervals by brute force, what is refused."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -460,9 +461,44 @@ def test_published_results_are_opened_too(tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
-    def refuse(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
-    with pytest.raises(JtrackError, match=r"cannot read results .*: Permission denied"):
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(JtrackError, match=r"cannot open folder .*: Permission denied"):
         open_results(tmp_path)
+
+
+def test_a_sequence_is_scored_by_its_own_name_first():
+    """Once the last of all that were written alike was scored: the lost `walk` for `Walk`."""
+    found = results({"Walk": trial([0] * 4), "walk": trial([500] * 4), "Walk.1": trial([500] * 4)})
+    scored = scoring.score(found, {"Walk": truth(4)}, **QUICK)
+    assert scored.measures["precision20"] == 1
+    assert list(scoring.shared(found, {"Walk": truth(4)})) == ["Walk"]
+    both = scoring.score(found, {"walk": truth(4, "walk"), "Walk": truth(4)}, **QUICK)
+    assert [both.sequences[name].measures["precision20"] for name in ("Walk", "walk")] == [1, 1 / 4]
+    alike = {"Jogging-1": trial([0] * 4), "Jogging_1": trial([500] * 4), "jogging.2": trial([0] * 4)}
+    wanted = {name: truth(4, name) for name in ("Jogging-1", "Jogging-2")}
+    assert scoring.score(results(alike), wanted, **QUICK).measures["precision20"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "annotated", "why"),
+    [
+        (["WALK", "walk"], ["Walk"], r"Mine's results of 'WALK' and 'walk', for 'Walk', only differ in how"),
+        (["Jogging.1", "Jogging_1"], ["Jogging-1"], r"'Jogging\.1' and 'Jogging_1', for 'Jogging-1'"),
+        (["Caf\u00e9", "Cafe\u0301"], ["Caf\u00e9"], r"'Caf\\xe9' and 'Cafe\\u0301'"),
+        (["walk"], ["Walk", "WALK"], "the annotations 'Walk' and 'WALK' only differ in how"),
+    ],
+)
+def test_names_that_only_differ_in_how_they_are_written_are_refused(given, annotated, why):
+    found = results({name: trial([0] * 4) for name in given})
+    for attempt in (scoring.shared, scoring.score):
+        with pytest.raises(JtrackError, match=why):
+            attempt(found, {name: truth(4, name) for name in annotated})
+
+
+def test_names_are_compared_in_one_unicode_form():
+    """A Mac writes the accent after the letter."""
+    found = results({"Cafe\u0301": trial([0] * 4)})
+    assert scoring.score(found, {"Caf\u00e9": truth(4)}, **QUICK).measures["precision20"] == 1

@@ -17,7 +17,9 @@ from jtrack.data import synthetic
 
 @pytest.fixture(autouse=True)
 def at_home(monkeypatch):
-    """XLA's flags and cache belong to the process of the tests, and it has no display."""
+    """XLA's flags and cache belong to the process of the tests, which has no display and may be slow."""
+    monkeypatch.setattr("jtrack.cli.track.announce_compiling", lambda: None)
+    monkeypatch.setattr("jtrack.cli.progress.EVERY", 1e9)
     monkeypatch.setattr(devices, "configure_cpu", lambda: devices.CPU_FLAGS)
     monkeypatch.setattr(devices, "enable_compilation_cache", lambda: Path("cache"))
     monkeypatch.delenv("DISPLAY", raising=False)

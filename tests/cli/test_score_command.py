@@ -133,15 +133,61 @@ def test_what_is_left_out_is_said(jtrack, root, results):
 
 def test_results_are_compared_on_the_sequences_they_all_have(jtrack, root, results, tmp_path):
     """Else one who was run on the easy sequences alone would lead."""
-    write(results / "Part_OPE.json.gz", {"Walk": 0})
+    write(results / "Most_OPE.json.gz", {"Walk": 0, "Run": 0})
     out = tmp_path / "out.json"
     said = jtrack("score", results, "--root", root, "--json", out)
-    assert all(list(each["sequences"]) == ["Walk"] for each in json.loads(out.read_text()))
-    assert "on 1 of 3 sequences, those of all 2 results, of which Part has the fewest, 1" in said.stderr
-    assert "1 sequence " in said.stdout
-    write(results / "Other_OPE.json.gz", {"Run": 0})
-    said = jtrack("score", results, "--root", root, code=2)
-    assert "no sequence in common" in said.stderr
+    assert all(sorted(each["sequences"]) == ["Run", "Walk"] for each in json.loads(out.read_text()))
+    assert "on 2 of 3 sequences, those of all 2 results, of which Most has the fewest, 2" in said.stderr
+    assert "2 sequences" in said.stdout
+
+
+def test_one_of_few_sequences_neither_leads_nor_shrinks_the_comparison(jtrack, root, results, tmp_path):
+    write(results / "Worse_OPE.json.gz", dict.fromkeys(LENGTHS, 15))
+    out = tmp_path / "out.json"
+    jtrack("score", results, "--root", root, "--json", out)
+    alone = {each["tracker"]: each for each in json.loads(out.read_text())}
+    write(results / "Part_OPE.json.gz", {"Walk": 0})
+    said = jtrack("score", results, "--root", root, "--json", out)
+    assert "Part, ope, is not ranked: 1 of 3 sequences only" in said.stderr
+    assert "ranked: 1 of 3 sequences)" in " ".join(said.stdout.split())  # the name is on the line above
+    assert said.stdout.index("Mine") < said.stdout.index("Worse") < said.stdout.index("Part")
+    mine, worse, part = json.loads(out.read_text())
+    assert mine == alone["Mine"] and worse == alone["Worse"]
+    assert (mine["unranked"], part["unranked"]) == (None, "1 of 3 sequences")
+    assert part["auc"] > mine["auc"] and "behind" not in part and list(part["sequences"]) == ["Walk"]
+
+
+def test_runs_of_the_first_frames_are_not_ranked_among_whole_ones(jtrack, root, tmp_path):
+    """The first frames are the easy ones: a run of 3 frames led one that was lost in the fourth."""
+    runs = tmp_path / "runs"
+    for tracker, limit, shift in (("hcft", None, 10), ("fcnt", 3, 0), ("gdt", 3, 5)):
+        run(runs, root, tracker, limit, shift)
+    out = tmp_path / "out.json"
+    said = jtrack("score", runs, "--root", root, "--json", out)
+    assert "fcnt (3 frames), ope, is not ranked: first 3 frames only" in said.stderr
+    table = " ".join(said.stdout.split())
+    assert table.index("hcft") < table.index("fcnt (not ranked: first 3 frames)")
+    found = {each["tracker"]: each["unranked"] for each in json.loads(out.read_text())}
+    assert found == {"hcft": None, "fcnt": "first 3 frames", "gdt": "first 3 frames"}
+    # Among themselves they are of equal frames; and a limit that cuts nothing is none.
+    said = jtrack("score", *(path for path in runs.iterdir() if path.name[0] in "fg"), "--root", root)
+    assert "not ranked" not in said.stderr + said.stdout
+    run(runs, root, "deeptrack", 6, 0)
+    jtrack("score", runs, "--root", root, "--json", out)
+    found = {each["tracker"]: each["unranked"] for each in json.loads(out.read_text())}
+    assert found["deeptrack"] is None and found["fcnt"] == "first 3 frames"
+
+
+def run(folder, root, tracker, limit, shift):
+    """A run as `jtrack eval` keeps it."""
+    rule, dataset = protocol.load("ope"), open_dataset("otb", root)
+    label = {"tracker": tracker, "dataset": "otb", "limit_frames": limit}
+    store = open_store(folder, label, {})
+    for name in dataset.names:
+        (trial,) = protocol.trials(rule, dataset.annotation(name), limit=limit)
+        boxes = path_of(trial.end) + np.array([shift, 0, 0, 0])
+        boxes[0] = trial.box
+        store.write(rule, trial, layouts.tracked(boxes))
 
 
 def test_one_result_that_cannot_be_scored_does_not_cost_the_others(jtrack, root, results, tmp_path):
@@ -171,7 +217,7 @@ def test_a_run_of_ones_own(jtrack, root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--json", "missing/out.json"), "there is no folder"),
+        (("--json", "/dev/null/out.json"), "/dev/null is not a folder"),
         (("--json", "out.txt"), "its name must end in .json"),
         (("--protocol", "sre"), "unknown protocol of these results 'sre'"),
         (("--list", "cvpr14"), "cvpr13"),
@@ -220,3 +266,27 @@ def test_a_run_of_a_list_that_is_a_folder_is_found_again(jtrack, data_folder, tm
     where = ["--root", data_folder / "vot", "--list", "vot2015", "--results", tmp_path / "runs"]
     jtrack("eval", "--tracker", "opencv:mil", "--dataset", "vot", *where, *sequences)
     assert "unsupervised" in jtrack("score", tmp_path / "runs").stdout
+
+
+def test_names_are_shown_as_they_are(jtrack, root, tmp_path):
+    """Rich took `[red]` for markup, `[/]` ended in a traceback, and an escape code reached the terminal."""
+    for file in ("anno", "att"):
+        (root / file / "Walk.txt").rename(root / file / "Seq[red] [b].txt")
+    run(tmp_path / "runs", root, "T[red] [/] :car: \x1b[2J\n!", None, 0)
+    said = jtrack("score", tmp_path / "runs", "--root", root)
+    assert r"T[red] [/] :car: \x1b[2J\n!, ope, all" in said.stdout
+    assert "Seq[red] [b]" in said.stdout
+    assert "\x1b" not in said.stdout + said.stderr
+    run(tmp_path / "runs", root, "T[red] [/] :car: \x1b[2J\n?", 3, 0)
+    said = jtrack("score", tmp_path / "runs", "--root", root)
+    assert r"jtrack: T[red] [/] :car: \x1b[2J\n? (3 frames), ope, is not ranked" in said.stderr
+    assert "T[red]" in said.stdout and "\x1b" not in said.stdout + said.stderr
+
+
+def test_markup_in_the_names_of_trackers(jtrack, root, results):
+    names = ("a[red]", "[bold]b", "c[", "d\\[", "[e]")
+    for name in names:
+        write(results / f"{name}_OPE.json.gz", dict.fromkeys(LENGTHS, 0))
+    table = lines(jtrack("score", results, "--root", root).stdout)
+    assert table.keys() >= {*names, "Mine"}
+    assert table["c["][:3] == ["0.952", "[0.952,", "0.952]"]

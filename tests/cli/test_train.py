@@ -113,6 +113,16 @@ def test_what_cannot_be_done_is_said_in_a_sentence(jtrack, tmp_path, monkeypatch
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_in_the_place_of_a_checkpoint(jtrack, photos, tmp_path):
+    place = tmp_path / "tiny_objectness" / "checkpoint.safetensors"
+    place.mkdir(parents=True)
+    options = ["train", "objectness", "--data", f"folder:{photos}", *QUICK, "--steps", 1, "--out", tmp_path]
+    assert f"cannot read {place}: it is a folder, not a file" in jtrack(*options, code=2).stderr
+    said = jtrack(*options, "--overwrite", code=2).stderr
+    assert f"the earlier training's {place} cannot be read" in said and "remove it" in said
+    assert place.is_dir() and not (tmp_path / "tiny_objectness.safetensors").exists()
+
+
 def test_data_without_boxes(jtrack, photos, tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes((photos / f"{number}.png").read_bytes())

@@ -80,6 +80,9 @@ def test_a_table_as_the_tracker_writes_it(tmp_path):
     (tmp_path / "walk.csv").write_text("frame,target,x,y,w,h,score,lost\n" + rows + "0,2,1,2,3,4,1,0\n")
     with pytest.raises(JtrackError, match="holds the boxes of 2 targets: give each a file of its own"):
         annotated.load(tmp_path / "walk")
+    (tmp_path / "walk.csv").write_text("x,y,w,h,x\n1,2,3,4,9\n")
+    with pytest.raises(JtrackError, match=r"walk\.csv has two columns of one name: 'x,y,w,h,x'"):
+        annotated.load(tmp_path / "walk")
     (tmp_path / "walk.csv").write_text("x,y,w,h\n1,2,3\n")
     with pytest.raises(JtrackError, match=r"line 2 of .* has 3 values for 4 columns"):
         annotated.load(tmp_path / "walk")

@@ -50,6 +50,12 @@ def test_no_name_leaves_the_folder(root, name):
         otb.dataset(root, None).annotation(name)
 
 
+def test_a_name_that_no_folder_can_have():
+    assert check_name("é" * 127, "list.txt") == "é" * 127
+    with pytest.raises(JtrackError, match=r"list\.txt names 'ééé.*, which has 256 bytes"):
+        check_name("é" * 128, "list.txt")
+
+
 def test_made_up_clips_lie_in_no_folder():
     with pytest.raises(JtrackError, match="unknown sequence of the made-up clips 'ladybird-'"):
         open_dataset("synthetic", sequences=["ladybird-"])
@@ -105,3 +111,12 @@ def test_the_synthetic_dataset_needs_no_files():
             np.testing.assert_array_equal(first.pick(index), frame)
     with pytest.raises(JtrackError, match="has no list 'cvpr13'"):
         open_dataset("synthetic", subset="cvpr13")
+
+
+def test_a_sequence_is_found_in_any_unicode_form(tmp_path):
+    """The names of a folder from a Mac, and what a user types, differ in how accents are written."""
+    (tmp_path / "anno").mkdir()
+    (tmp_path / "anno" / "Cafe\u0301.txt").write_text("1,1,5,5\n")
+    dataset = open_dataset("otb", tmp_path, sequences=["Caf\u00e9"])
+    assert dataset.names == ("Cafe\u0301",)
+    assert len(dataset.annotation("Caf\u00e9").boxes) == 1

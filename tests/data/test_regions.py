@@ -64,13 +64,26 @@ def test_a_run_over_several_rows_reaches_both_sides(tmp_path):
 
 
 def test_a_huge_window_takes_no_memory(tmp_path):
-    assert read(tmp_path, "m0,0,65536,65536,65536,1\n").boxes.tolist() == [[0, 1, 1, 1]]
+    assert read(tmp_path, "m0,0,65536,2048,65536,1\n").boxes.tolist() == [[0, 1, 1, 1]]
+
+
+def test_many_corners_and_frames_without_are_refused_before_they_take_memory(tmp_path):
+    """Two megabytes that would have become 64 GiB: as many corners for every frame without a region."""
+    with pytest.raises(JtrackError, match=r"has 100001 regions of 50000 corners: at most 16777216 corners"):
+        read(tmp_path, ",".join(["1"] * 100_000) + "\n" + "0\n" * 100_000)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("m0,0,2,2,-1,3\n", "is not a mask: its runs cover 2 pixels"),
+        ("m0,0,2,2,1e99,1e99\n", r"is not a mask: its runs cover 2e\+99 pixels of a window of 2x2"),
+        (
+            "m1e99,0,2,2,1,1\n",
+            r"is not a mask: its window 1e\+99,0,2,2 \(x, y, w, h\) is not within an image",
+        ),
+        ("m0,0,65536,65536,1,1\n", "is not a mask: its window 0,0,65536,65536 .* is not within an image"),
+        ("m0,0,-2,2,1,1\n", "its window 0,0,-2,2 .* is not within an image"),
         ("m0,0,2,2,nan\n", "is not a mask: x, y, w, h and lengths of runs, all whole"),
         ("m0,0,2,2,a\n", "is not a line of numbers"),
         ("1,2,3,4,5,6,7\n", "has 7 numbers: a region has 4"),

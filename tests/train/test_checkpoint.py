@@ -100,7 +100,9 @@ def test_what_is_no_checkpoint_at_all(tmp_path):
             read(path)
 
 
-@pytest.mark.parametrize("about", [b"[1]", b"{", b"[" * 100_000, b"NaN", b"\xff", b'"\\ud800"'])
+@pytest.mark.parametrize(
+    "about", [b"[1]", b"{", b"[" * 100_000, b"NaN", b"\xff", b'{"a": "\\ud800"}', b'{"a": 1, "a": 2}']
+)
 def test_json_of_another_kind_beside_the_arrays(tmp_path, about):
     path = tmp_path / "checkpoint.safetensors"
     header = {"about": about.decode("latin-1")}

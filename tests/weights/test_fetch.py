@@ -198,6 +198,20 @@ def test_a_beginning_longer_than_the_file(server, offer, data, params, user_fold
         assert_installed(user_folder, params)
 
 
+@pytest.mark.parametrize("first", ["absent", "packed", "page-for-all"])
+def test_a_mirror_without_the_file_costs_nothing_of_what_came(
+    server, offer, data, params, user_folder, first
+):
+    server.raw["/packed"] = lambda: [OK + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b"]
+    server.raw["/page-for-all"] = lambda: [OK + b"\r\n<html>Sign in</html>"]
+    user_folder.mkdir(parents=True)
+    (user_folder / "tiny.npz.part").write_bytes(data[:1000])
+    offer(first, "file")
+    assert fetching.fetch("tiny").address == server.address("file")
+    assert server.asked == [(first, "bytes=1000-"), ("file", "bytes=1000-")]
+    assert_installed(user_folder, params)
+
+
 def test_an_unverified_file_is_never_made_of_two_halves(server, offer, data, params, user_folder):
     offer("file", checksum="unverified")
     user_folder.mkdir(parents=True)
@@ -379,6 +393,7 @@ def test_a_server_that_hardly_sends_anything(
     with pytest.raises(JtrackError, match=problem):
         fetching.fetch("tiny")
     assert time.monotonic() - begun < 20, "it would have gone on for ever"
+    assert len(server.asked) <= 11, "a slow server is not asked again"
     offer("raw", "file", checksum="unverified")
     assert fetching.fetch("tiny").address == server.address("file")
     assert_installed(user_folder, params)

@@ -9,7 +9,7 @@ import pytest
 
 from jtrack import backbones
 from jtrack.weights import store
-from jtrack.weights.convert import FORMATS
+from jtrack.weights.convert import FORMATS, limit_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = {"sha384": 96, "sha256": 64, "sha1": 40, "md5": 32}
@@ -110,3 +110,10 @@ def test_an_installed_wheel_reads_it_outside_the_checkout(tmp_path):
     assert Path(file).is_relative_to(site)
     assert (site / "jtrack" / "weights" / "manifest.toml").is_file()
     assert names.split() == sorted(store.manifest())
+
+
+def test_every_published_file_is_within_its_limit():
+    sizes = [(name, source.size) for name, entry in store.manifest().items() for source in entry.sources]
+    assert any(size for _, size in sizes)
+    for name, size in sizes:
+        assert (size or 0) <= limit_of(backbones.get(name).template())

@@ -80,7 +80,8 @@ def write(
         made = dict(zip(overlaps, films, strict=True))
         stage("page")
         html = page.render(arranged, title=title or _title(datasets), films=made, overlaps=overlaps)
-        (part / PAGE).write_text(html, encoding="utf-8")
+        # What a path has that is not UTF-8 is shown as Python escapes it.
+        (part / PAGE).write_text(html, encoding="utf-8", errors="backslashreplace")
     return out / PAGE
 
 

@@ -90,7 +90,9 @@ def curves_by_attribute(section: Section, curve: Curve) -> Figure:
             for entry in section.entries
             if (mean := entry.mean_curve(curve.key, names)) is not None
         ]
-        for entry, value, row in sorted(ranked, key=lambda item: -np.nan_to_num(item[1])):
+        for entry, value, row in sorted(
+            ranked, key=lambda item: (not item[0].ranked, -np.nan_to_num(item[1]))
+        ):
             axes.plot(across, row, label=f"{entry.name} [{value:.3f}]", **_look(entry))
         axes.set(xlim=(0, across[-1]), ylim=(0, 1), xlabel=curve.across, ylabel=curve.up)
         axes.set_title(f"{attribute} ({len(names)})")

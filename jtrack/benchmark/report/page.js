@@ -72,9 +72,9 @@
       const y = members ? averaged(section, curve, e, members) : curve.overall[e];
       const at = curve.at === null ? null : Math.round((curve.at / end) * (x.length - 1));
       const value = !y ? NaN : !members ? curve.values[e] : at === null ? mean(y) : y[at];
-      if (y) rows.push({ tracker, y, value: value ?? NaN });
+      if (y) rows.push({ tracker, y, value: value ?? NaN, last: !section.ranked[e] });
     });
-    rows.sort((a, b) => (Number.isNaN(a.value) - Number.isNaN(b.value)) || b.value - a.value);
+    rows.sort((a, b) => (a.last - b.last) || (Number.isNaN(a.value) - Number.isNaN(b.value)) || b.value - a.value);
     const what = members ? `${curve.title}, ${section.attributes[chosen].name}` : curve.title;
     card.querySelector("h3").textContent = what;
     legend(card, rows.map(({ tracker, value }) => [tracker, Number.isNaN(value) ? "" : value.toFixed(3)]));
@@ -224,8 +224,8 @@
     dialog.querySelector("h2").textContent = name;
     dialog.querySelector(".about").textContent = [`${section.lengths[index]} frames`, section.tags[index], section.title, `${title} in brackets`].filter(Boolean).join(" · ");
     dialog.querySelector(".trials").textContent = section.trials[index] > 1 ? `Boxes of the first of ${section.trials[index]} trials that has the frame; overlaps are means over the trials.` : "";
-    const rows = section.entries.map((tracker, e) => [tracker, section.values[key].values[index][e]]).filter(([, value]) => value !== null);
-    rows.sort((a, b) => b[1] - a[1]);
+    const rows = section.entries.map((tracker, e) => [tracker, section.values[key].values[index][e], !section.ranked[e]]).filter(([, value]) => value !== null);
+    rows.sort((a, b) => (a[2] - b[2]) || b[1] - a[1]);
     legend(dialog, rows.map(([tracker, value]) => [tracker, value.toFixed(digits)]));
     dialog.querySelector(".strip").replaceChildren(...film.frames.map((_, f) => tile(section, index, film, f)));
     if (!dialog.open) dialog.showModal();

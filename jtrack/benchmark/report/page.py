@@ -153,6 +153,8 @@ def _notes(section: Section) -> list[str]:
             notes.append(
                 f"{entry.name} lacks {len(lacking)} of {len(section.sequences)} sequences ({names})."
             )
+        if not entry.ranked:
+            notes.append(f"{entry.name}: it is not compared with the others.")
         for sequence, why in entry.scored.results.failures.items():
             last = why.strip().splitlines()[-1] if why.strip() else "no reason recorded"
             notes.append(f"{entry.name} failed on {sequence}: {last[:LONGEST]}")

@@ -47,6 +47,7 @@ def _section(
         "measures": [{"key": m.key, "title": m.title} for m in section.sequence_measures],
         "films": [places.index(section.place(name)) for name in section.sequences],
         "entries": [entry.number for entry in section.entries],
+        "ranked": [entry.ranked for entry in section.entries],
         "sequences": section.sequences,
         "lengths": lengths,
         "tags": [film.tags for film in found],
@@ -87,8 +88,10 @@ def _section(
 def _values(section: Section, key: str) -> dict[str, Any]:
     which = measure(key)
     rows = [[entry.value(key, name) for entry in section.entries] for name in section.sequences]
-    alone = len(section.entries) < 2
-    places = [[0] if alone else best(row, low=which.low, digits=which.digits) for row in rows]
+    ranked = [entry.ranked for entry in section.entries]
+    rivals = [np.where(ranked, row, np.nan).tolist() for row in rows]
+    alone = sum(ranked) < 2
+    places = [[0] * len(row) if alone else best(row, low=which.low, digits=which.digits) for row in rivals]
     values = [[_number(value) for value in row] for row in rows]
     return {"digits": which.digits, "values": values, "places": places}
 

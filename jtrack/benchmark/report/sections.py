@@ -14,7 +14,7 @@ import numpy as np
 from jtrack.benchmark.protocol import load, names
 from jtrack.benchmark.scoring import Scored
 from jtrack.data import Dataset
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, printable
 
 Group = tuple[str, str, str, str]  # protocol, kind and folder of the dataset, list
 
@@ -115,6 +115,11 @@ class Entry:
         """The dashes of its curves and boxes."""
         return DASHES[self.number % len(DASHES)]
 
+    @property
+    def ranked(self) -> bool:
+        """Whether it can be compared with the others."""
+        return not self.scored.unranked
+
     def value(self, key: str, sequence: str) -> float:
         """A measure of a sequence; NaN where there is none."""
         score = self.scored.sequences.get(sequence)
@@ -179,10 +184,10 @@ class Section:
         return any(score.curves for entry in self.entries for score in entry.scored.sequences.values())
 
     def ranked(self, curve: Curve) -> list[tuple[Entry, float]]:
-        """The trackers that have a curve, with the measure of its legend, best first."""
+        """The trackers that have a curve, with the measure of its legend, best first, unranked ones last."""
         pairs = [(entry, entry.overall(self.score(curve))) for entry in self.entries]
         having = [pair for pair in pairs if curve.key in pair[0].scored.curves]
-        return sorted(having, key=lambda pair: -np.nan_to_num(pair[1]))
+        return sorted(having, key=lambda pair: (not pair[0].ranked, -np.nan_to_num(pair[1])))
 
     def values(self, curve: Curve, entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
         """A curve of some trackers: where it is known, [K], and its values [trackers, K], NaN for none."""
@@ -236,11 +241,11 @@ def arrange(scored: Sequence[Scored], datasets: Sequence[Dataset]) -> list[Secti
         groups.setdefault(group, []).append((name, one))
     of = dict(zip(found, datasets, strict=True))
     numbers: dict[str, int] = {}
-    titles = [_title(protocol) for protocol, *_ in groups]
+    titles = [printable(_title(protocol)) for protocol, *_ in groups]
     for place in (3, 1, 2):  # the list, the kind, the folder: as much as tells the sections apart
         parts = [group[place] for group in groups]
         titles = [
-            f"{title} · {part}" if titles.count(title) > 1 and len(set(parts)) > 1 else title
+            f"{title} · {printable(part)}" if titles.count(title) > 1 and len(set(parts)) > 1 else title
             for title, part in zip(titles, parts, strict=True)
         ]
     keys = _unique(re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-").lower() for title in titles)
@@ -255,9 +260,9 @@ def _section(
 ) -> Section:
     primary = measures_of(one.measures for _, one in members)[0]
 
-    def rank(member: tuple[str, Scored]) -> float:
+    def rank(member: tuple[str, Scored]) -> tuple[bool, float]:
         value = member[1].measures.get(primary.key, np.nan)
-        return np.inf if np.isnan(value) else value if primary.low else -value
+        return bool(member[1].unranked), np.inf if np.isnan(value) else value if primary.low else -value
 
     members = sorted(members, key=rank)
     attributes: dict[str, dict[str, None]] = {}
@@ -286,9 +291,13 @@ def _names(scored: Sequence[Scored], groups: Sequence[Group]) -> list[str]:
     """What each is called: its tracker's name, and as much more as tells it from its rivals in a section."""
     # Results of the first frames alone are never to be taken for those of whole sequences.
     limits = [one.results.label.get("limit_frames") for one in scored]
-    called = [
-        f"{one.results.tracker} ({limit} frames)" if limit else one.results.tracker
+    marks = [
+        f"not ranked: {one.unranked}" if one.unranked else f"{limit} frames" if limit else ""
         for one, limit in zip(scored, limits, strict=True)
+    ]
+    called = [
+        printable(f"{one.results.tracker} ({mark})" if mark else one.results.tracker)
+        for one, mark in zip(scored, marks, strict=True)
     ]
     for more in ("profile", "backbone", "digest", "machines"):
         values = [_value(one, more) for one in scored]
@@ -297,7 +306,7 @@ def _names(scored: Sequence[Scored], groups: Sequence[Group]) -> list[str]:
             rivals.setdefault((name, group), set()).add(value)
         shared = {name for (name, _), found in rivals.items() if len(found) > 1}
         called = [
-            f"{name} {value}".rstrip() if name in shared else name
+            printable(f"{name} {value}").rstrip() if name in shared else name
             for name, value in zip(called, values, strict=True)
         ]
     return _numbered(zip(called, groups, strict=True))

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,8 @@ class Table(NamedTuple):
     values: np.ndarray
     measures: Sequence[Measure]  # of each column if `down`, else of each row
     down: bool  # whether the best is looked for down a column, else along a row
+    # Of each row if `down`, else of each column: whether it can be the best; None: all can.
+    ranked: Sequence[bool] | None = None
 
 
 _LATEX = {
@@ -39,6 +42,7 @@ _LATEX = {
 def tables(section: Section) -> list[Table]:
     """The tables of a section: overall, by attribute, and by sequence for its first two measures."""
     names = [entry.name for entry in section.entries]
+    ranked = [entry.ranked for entry in section.entries]
     measures = section.measures
     overall = np.array(
         [
@@ -61,6 +65,7 @@ def tables(section: Section) -> list[Table]:
             overall[:, kept],
             [columns[n] for n in kept],
             True,
+            ranked,
         )
     ]
     if section.attributes:
@@ -69,7 +74,9 @@ def tables(section: Section) -> list[Table]:
         titles = [f"{attribute} ({len(s)})" for attribute, s in section.attributes.items()]
         caption = f"{first.title} by attribute ({about}); in brackets, the number of sequences."
         every = [first] * len(titles)
-        found.append(Table("attributes", caption, "Tracker", names, titles, np.array(values), every, True))
+        found.append(
+            Table("attributes", caption, "Tracker", names, titles, np.array(values), every, True, ranked)
+        )
     for m in section.sequence_measures[:2]:
         rows = np.array(
             [[entry.value(m.key, name) for entry in section.entries] for name in section.sequences]
@@ -84,6 +91,7 @@ def tables(section: Section) -> list[Table]:
                 rows.reshape(len(section.sequences), len(names)),
                 [m] * len(section.sequences),
                 False,
+                ranked,
             )
         )
     return found
@@ -93,7 +101,7 @@ def write(section: Section, folder: Path) -> None:
     """Writes the tables of a section, and its curves, into a folder."""
     for table in tables(section):
         stem = f"{section.key}-{table.name}"
-        (folder / f"{stem}.tex").write_text(latex(table, label=f"tab:{stem}"), encoding="utf-8")
+        (folder / f"{stem}.tex").write_text(latex(table, label=f"tab:{stem}"), "utf-8")
         _write_csv(
             folder / f"{stem}.csv",
             [table.corner, *table.columns],
@@ -151,10 +159,11 @@ def latex(table: Table, *, label: str) -> str:
 
 
 def marks(table: Table) -> list[list[int]]:
-    """For each value 1 if it is the best, 2 if the second best, else 0; alone, it is neither."""
-    if (len(table.rows) if table.down else len(table.columns)) < 2:
+    """For each value 1 if it is the best, 2 if the second best, else 0; one that has no rival is neither."""
+    ranked = table.ranked or [True] * len(table.rows if table.down else table.columns)
+    if sum(ranked) < 2:
         return [[0] * len(table.columns) for _ in table.rows]
-    lines = table.values.T if table.down else table.values
+    lines = np.where(ranked, table.values.T if table.down else table.values, np.nan)
     places = [best(line, low=m.low, digits=m.digits) for line, m in zip(lines, table.measures, strict=True)]
     return [list(row) for row in zip(*places, strict=True)] if table.down else places
 
@@ -174,11 +183,19 @@ def _plain(values: Iterable[float]) -> list[str]:
 
 
 def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
         writer.writerows([_harmless(cell) for cell in row] for row in [head, *rows])
 
 
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+
+
 def _harmless(cell: str) -> str:
-    """A name that a spreadsheet would run as a formula gets an apostrophe before it."""
-    return "'" + cell if re.match(r"[=+@\t\r]|-(?![0-9.])", cell) else cell
+    """A name that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay.
+
+    Spreadsheets pass over white space and line breaks before a formula, and some know it by full-width signs.
+    """
+    first = unicodedata.normalize("NFKC", cell).lstrip()[:1]
+    formula = first in ("=", "+", "-", "@") or cell[:1] in ("\t", "\r", "\n")
+    return "'" + cell if formula and not _NUMBER.fullmatch(cell) else cell

@@ -112,11 +112,11 @@ def convert(
 def limit_of(template: Mapping[str, Mapping[str, Any]]) -> int:
     """The most bytes a file of a net may take.
 
-    Twice the net and room for what else such files hold: any larger one is an attack or another net.
+    Twice the net, or a large one and 128 MiB, and room for what else such files hold: any larger file is an
+    attack or another net.
     """
-    return (
-        2 * sum(4 * math.prod(leaf.shape) for layer in template.values() for leaf in layer.values()) + 2**26
-    )
+    net = sum(4 * math.prod(leaf.shape) for layer in template.values() for leaf in layer.values())
+    return net + min(net, 2**27) + 2**26
 
 
 def check(layers: Mapping[str, Any], template: Mapping[str, Any], *, name: str, path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import IO
 
 import numpy as np
 
-from jtrack.untrusted import reading, zip_archive
+from jtrack.archives import zip_archive
+from jtrack.untrusted import reading
 
 _PARTS = {"_W": "kernel", "_b": "bias"}
 

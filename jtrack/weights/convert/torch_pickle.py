@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtrack.untrusted import reading, regular_file, zip_archive
+from jtrack.archives import zip_archive
+from jtrack.untrusted import reading, regular_file
 from jtrack.weights.convert.pickles import Name, Vocabulary, plain_dict, run
 
 _MAGIC = 0x1950A86A20F9469CFC6C

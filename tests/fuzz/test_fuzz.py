@@ -1,0 +1,62 @@
+"""Some of the damaged inputs, for half a minute; `make fuzz` reads all of them."""
+
+import numpy as np
+import pytest
+
+from tests.fuzz.limits import LimitError, limited
+from tests.fuzz.mutations import MUTATIONS, mutated
+from tests.fuzz.readers import READERS
+from tests.fuzz.runner import attempted, fuzz
+
+SECONDS = 30.0  # in all
+
+
+def test_no_damaged_input_is_more_than_refused(tmp_path):
+    found = fuzz(list(READERS), inputs=1000, seconds=SECONDS / len(READERS), keep=tmp_path / "failures")
+    failures = [failure for each in found.values() for failure in each.failures[:3]]
+    assert not failures, "\n".join(failures)
+    unread = [name for name, each in found.items() if not each.inputs]
+    assert not unread, unread
+
+
+def test_the_same_seed_gives_the_same_input():
+    data = bytes(range(256)) * 8
+    first, again = (mutated(data, np.random.default_rng(5)) for _ in range(2))
+    assert first == again != data
+    assert len({mutated(data, np.random.default_rng(seed)) for seed in range(50)}) > 40
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
+def test_nothing_is_too_short_to_be_damaged(mutation):
+    for data in (b"", b"1", b"1,2\n3,4\n"):
+        results = {mutation(data, np.random.default_rng(seed)) for seed in range(20)}
+        assert all(isinstance(result, bytes) for result in results)
+
+
+def hungry(folder):
+    return bytes(1 << 31)
+
+
+def endless(folder):
+    while True:
+        pass
+
+
+def careless(folder):
+    raise KeyError("of a parser")
+
+
+@pytest.mark.parametrize(
+    ("read", "said"), [(hungry, "takes more than"), (endless, "takes more than"), (careless, "KeyError")]
+)
+def test_a_bad_reader_is_found(tmp_path, monkeypatch, read, said):
+    monkeypatch.setattr("jtrack.untrusted.SECONDS", 0.2)
+    outcome = attempted(READERS["npz"]._replace(read=read), tmp_path)
+    assert said in outcome["failed"]
+
+
+def test_a_sentence_about_memory_is_no_excuse(tmp_path):
+    from jtrack.untrusted import reading
+
+    with pytest.raises(LimitError), limited(), reading("x"):
+        hungry(tmp_path)
