@@ -104,3 +104,16 @@ def install(extra: str, packages: str) -> str:
         f"run `python -m pip install -e '.[{extra}]'` in jtrack's checkout, or "
         f"`python -m pip install {packages}`"
     )
+
+
+def missing_package(what: str, package: str, error: ImportError) -> JtrackError:
+    """The error for a package that comes with jtrack and cannot be imported all the same.
+
+    Args:
+      what: what needs it, as the sentence should begin (`"videos"`).
+      package: its name on the index.
+      error: what the import said.
+    """
+    return JtrackError(
+        f"{what} need {package}, which cannot be imported ({error}): run `python -m pip install {package}`"
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, missing_package
 from jtrack.untrusted import PIXELS, reading, regular_file
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def pyav() -> ModuleType:
     try:
         return import_module("av")
     except ImportError as error:
-        raise JtrackError(f"videos need PyAV ({error}): run `python -m pip install av`") from error
+        raise missing_package("videos", "av", error) from error
 
 
 class Probe(NamedTuple):

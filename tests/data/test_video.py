@@ -384,7 +384,9 @@ def test_a_camera_drops_frames_only_if_it_is_asked_to(monkeypatch):
 def test_without_pyav_it_is_said(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4")
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(JtrackError, match=r"videos need PyAV \(.*\): run `python -m pip install av`"):
+    with pytest.raises(
+        JtrackError, match=r"videos need av, which cannot be imported \(.*\): run `python -m pip install av`"
+    ):
         open_source(path)
 
 
