@@ -72,7 +72,8 @@ def data_folder() -> Path:
 def carry_out(name: str, into: Path, root: Path, only: str | None) -> None:
     """Runs every tracker of a plan over every dataset of it."""
     plan = plans()[name]
-    prepare("float32")
+    precision = plan.get("precision", "float32")
+    prepare(precision)
     rules = protocol.load(plan["protocol"])
     for path in LEDGER.glob("*" + ledger.SUFFIX):
         ledger.restore(path, into)
@@ -80,7 +81,7 @@ def carry_out(name: str, into: Path, root: Path, only: str | None) -> None:
         if only and only not in chosen:
             continue
         tracker, profile, backbone = chosen.split()
-        entrant = adapters.evaluated(tracker, profile=profile, backbone=backbone)
+        entrant = adapters.evaluated(tracker, profile=profile, backbone=backbone, precision=precision)
         for kind, folder in plan["data"]:
             dataset = data.open_dataset(kind, root / folder)
             print(f"{chosen} on {folder}, {rules.name}", flush=True)

@@ -42,10 +42,8 @@ def list_networks() -> None:
     for name, path in found.items():  # under the table, where a long path stays whole
         lacking = store.network(name).lacking
         without = f" (without {', '.join(lacking)})" if lacking else ""
-        # Brackets in a path are no markup.
+        # A text, for brackets in a path are no markup.
         line = Text(printable(f"{name}: {path}{without}", LONGEST_MESSAGE))
-            printable(f"{name}: {path}{without}", LONGEST_MESSAGE)
-        )  # brackets in a path are no markup
         console.print(line, highlight=False, soft_wrap=True)
 
 
