@@ -98,8 +98,9 @@ def missing_extra(what: str, extra: str, error: ImportError) -> JtrackError:
     )
 
 
-def install(extra: str, packages: str) -> str:
-    """How to install an extra or its packages, as a sentence ends."""
+def install(extra: str, packages: str = "") -> str:
+    """How to install an extra or its packages, those of the extra by default, as a sentence ends."""
+    packages = packages or " ".join(EXTRAS[extra])
     return (
         f"run `python -m pip install -e '.[{extra}]'` in jtrack's checkout, or "
         f"`python -m pip install {packages}`"

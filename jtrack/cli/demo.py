@@ -14,7 +14,7 @@ from jtrack.cli import outputs
 from jtrack.cli.options import Backbone, Profile, Tracker
 from jtrack.cli.track import RATE, prepare, progress, summary
 from jtrack.data import synthetic
-from jtrack.errors import JtrackError
+from jtrack.errors import JtrackError, install
 from jtrack.types import Output
 
 app = typer.Typer(add_completion=False)
@@ -86,9 +86,7 @@ def demo(
     typer.echo(account(overlap, done.lost, clip.events))
     typer.echo(f"wrote {wrote}")
     if bound.backbone.name == "hog":
-        typer.echo(
-            "with hog features; with a network's: python -m pip install -e '.[nets]' in jtrack's checkout"
-        )
+        typer.echo(f"with hog features; for those of a network {install('nets')}")
 
 
 def account(overlap: np.ndarray, lost: np.ndarray, events: Mapping[str, np.ndarray]) -> str:
