@@ -11,8 +11,10 @@ from jtrack.backbones import Backbone
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
 
-# By accuracy and speed, as docs/results.md has them; the last needs no weights.
-NETWORKS = ("googlenet", "alexnet_torchvision", "vgg16_torchvision", "hog")
+# By HCFT's accuracy and its speed on two cores (docs/results.md). VGG-16 is as accurate as GoogLeNet at a
+# tenth of its speed. AlexNet is as fast as GoogLeNet and less accurate. HOG needs no weights and is the least
+# accurate.
+NETWORKS = ("googlenet", "vgg16_torchvision", "alexnet_torchvision", "hog")
 
 
 class Row(NamedTuple):
