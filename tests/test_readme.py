@@ -38,7 +38,7 @@ SUBCOMMANDS = ("list", "train", "vot", "weights")  # have commands of their own
 NOT_RUN = {
     "python3 -m venv .venv": "makes an environment, and these tests run in one",
     ". .venv/bin/activate": "likewise",
-    "python -m pip install -e .": "needs a package index",
+    "python -m pip install -e '.[nets]'": "needs a package index",
     "python -m pip install -e '.[report,masks]'": "needs a package index",
     "jtrack track 0 --show": "needs a camera and a display",
     "jtrack weights fetch googlenet": "downloads",

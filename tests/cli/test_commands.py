@@ -14,7 +14,7 @@ from jtrack import backbones, trackers
 from jtrack.backbones import box_feature
 from jtrack.benchmark import metrics, protocol
 from jtrack.benchmark.adapters import OPENCV
-from jtrack.cli import COMMANDS, doctor
+from jtrack.cli import COMMANDS, demo, doctor
 from jtrack.data import synthetic
 from jtrack.data.dataset import KINDS
 
@@ -102,6 +102,19 @@ def test_demo(jtrack, tmp_path):
     np.testing.assert_allclose([float(value) for value in printed.groups()], want, rtol=0, atol=6e-4)
     assert cv2.imread(str(out / "response_maps.png")).std() > 10
     assert "not empty" in jtrack("demo", "--out", out, code=2).stderr
+
+
+def test_the_demo_says_where_the_target_was_lost():
+    overlap = np.array([0.9, 0.8, 0.3, 0.05, 0.0, 0.4])
+    lost = np.array([False, False, False, False, True, True])
+    events = {"occlusion": np.array([0, 0, 1, 1, 0, 0], bool), "scale": np.array([0, 0, 0, 0, 1, 1], bool)}
+    assert demo.account(overlap, lost, events) == (
+        "the target is missed in 2 frames, first in frame 3, which begins during occlusion; "
+        "the tracker called itself lost in 1 of them"
+    )
+    assert demo.account(overlap[:3], lost[:3], events) == "the target is followed to the end"
+    followed = demo.account(np.ones(6), lost, events)
+    assert followed == "the target is followed to the end; it called itself lost in 2 frames"
 
 
 def test_doctor_passes_with_the_flags_it_sets(process):

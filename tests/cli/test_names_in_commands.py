@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_and_scored_by_names_in_any_case(jtrack, tmp_path):
     results = tmp_path / "results"
     tracker = ("--tracker", "HCFT", "--profile", "Default", "--backbone", "HOG", "--precision", "Float32")

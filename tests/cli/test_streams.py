@@ -58,7 +58,8 @@ def test_a_terminal_of_few_letters(environment, folder, box, tmp_path, variables
     done = subprocess.run(command, capture_output=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     said = done.stdout.decode()
-    assert re.match(r"\S+chen\\udce9\[red\]: 3 frames", said) and not done.stderr, said
+    assert re.match(r"\S+chen\\udce9\[red\]: 3 frames", said), said
+    assert all(line.startswith(b"jtrack: ") for line in done.stderr.splitlines()), done.stderr
     assert said.endswith("chen\\udce9[red]/b.csv\n"), said
     for name in ("--help", "list"):
         done = subprocess.run([*COMMAND, "weights", name], capture_output=True, check=False, env=environment)

@@ -43,6 +43,7 @@ def test_track_begins_with_them(jtrack, folder, box, entry, tmp_path):
     assert many.label == want.label and want.label["trained"] == "mine"
 
 
+@pytest.mark.slow
 def test_eval_keeps_which(jtrack, entry, tmp_path):
     options = ("--dataset", "synthetic", "--results", tmp_path / "results", "--limit-frames", FRAMES)
     jtrack("eval", *options, "--tracker", "gdt", "--weights", entry, "--sequences", "ladybird-1")
@@ -76,6 +77,7 @@ def test_the_got10k_toolkit_keeps_their_results_apart(entry):
     assert GotTracker("gdt", backbone="tiny").name == "gdt-default-tiny"
 
 
+@pytest.mark.slow
 def test_hog_by_their_choice_is_not_excused(jtrack, folder, box, tmp_path):
     head = fc_head.init(jax.random.key(5), box_feature.width_of("hog"), 16, 10)
     layers = {layer: arrays._asdict() for layer, arrays in head._asdict().items()}

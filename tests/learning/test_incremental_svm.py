@@ -148,6 +148,7 @@ def test_duplicates_and_dependent_samples(dtype):
             assert residual(model) < (1e-4 if dtype == "float32" else 1e-9)
 
 
+@pytest.mark.slow
 def test_any_order_of_additions_removals_and_evictions():
     rng = np.random.default_rng(4)
     features, labels = data(4, 400, 50)

@@ -19,6 +19,7 @@ def installed(weights_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["hog", "googlenet"])
 def test_default_follows_the_pedestrian(data_folder, installed, backbone):
     sequence = otb.load(data_folder / "otb" / "Crossing")

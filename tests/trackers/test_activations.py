@@ -35,16 +35,18 @@ def followed(tracker, profile, changes, factor):
     return track.boxes, track.scores
 
 
+FCNT = {"input_size": 96, "hidden": 4, "selection_iterations": 5}
+SVM = {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48}
 CASES = [
-    ("fcnt", "default", {"input_size": 96, "hidden": 4, "selection_iterations": 5}),
-    ("fcnt", "release2016", {"input_size": 96, "hidden": 4, "selection_iterations": 5}),
-    ("cnn_svm", "default", {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48}),
-    ("cnn_svm", "svm_only", {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48}),
+    ("fcnt", "default", FCNT),
+    pytest.param("fcnt", "release2016", FCNT, marks=pytest.mark.slow),
+    ("cnn_svm", "default", SVM),
+    pytest.param("cnn_svm", "svm_only", SVM, marks=pytest.mark.slow),
     ("gdt", "default", {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 40, "batch": 32}),
 ]
 
 
-@pytest.mark.parametrize("factor", [0.125, 16.0])
+@pytest.mark.parametrize("factor", [0.125, pytest.param(16.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "tracker, profile, changes", CASES, ids=lambda value: value if isinstance(value, str) else ""
 )

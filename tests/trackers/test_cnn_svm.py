@@ -295,7 +295,7 @@ def test_features_of_every_network_exist():
     for name in trackers.networks("cnn_svm"):
         net = backbones.get(name)
         for profile, fully_connected in (("paper", net.stages.fc6 is not None), ("default", False)):
-            used = trackers.profile("cnn_svm", profile, name).config.features
+            used = trackers.profile("cnn_svm", profile, net).config.features
             assert len(net.map_shape(used.layer, used.input_size)) == (1 if fully_connected else 3)
             assert (used.cells is None) == fully_connected
     with pytest.raises(JtrackError, match="profile of cnn_svm"):

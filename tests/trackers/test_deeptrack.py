@@ -178,6 +178,7 @@ def test_patches_of_a_mirrored_frame_are_mirrored():
     np.testing.assert_allclose(found[1], found[0][:, :, ::-1], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_pools_fill_frame_by_frame():
     step, chosen, state = start(tolerance=NEVER)
     first = QUICK["first_positives"] + 1
@@ -218,6 +219,7 @@ def test_background_of_the_first_frame_is_dense_around_the_target():
     assert inside.mean() == pytest.approx((np.abs(drawn) < 1).all(axis=1).mean(), abs=0.06)
 
 
+@pytest.mark.slow
 def test_half_precision_ranks_the_best_candidates_alike():
     _, _, state = start()
     hyper = params()["tracker"]
@@ -274,6 +276,7 @@ def test_a_grown_loss_trains():
     assert not same(state.network, before)
 
 
+@pytest.mark.slow
 def test_the_lazy_rule_is_twice_the_tolerance():
     bound = build(info=True)
     made = bound.factory(bound.backbone, bound.config)
@@ -308,6 +311,7 @@ def test_four_targets_at_once_are_four_runs():
             np.testing.assert_allclose(a[lane], b, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_lane_that_is_not_due_stays_bitwise():
     _, _, state = start()
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)._replace(due=jnp.array([False, True]))
@@ -327,6 +331,7 @@ def test_nothing_compiles_after_the_first_frame():
     assert step._cache_size() == compiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("box", "colour"),
     [

@@ -143,6 +143,7 @@ def test_what_is_wanted_of_a_network_is_the_target_and_its_surroundings():
     assert target.max() > 0.8 and (target[~touched] < 0.02).all()
 
 
+@pytest.mark.slow
 def test_it_follows_a_target_and_learns_only_when_due():
     tracker, params, init, step = bound()
     learn = jax.jit(lambda params, state: learn_where_due(tracker.learn, params, state))
