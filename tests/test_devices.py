@@ -62,6 +62,7 @@ print(bool(np.any(a != b)) and a @ b / np.sqrt((a @ a) * (b @ b)))
     assert 0.999 < float(run(program, tmp_path)) < 1
 
 
+@pytest.mark.slow
 def test_flags_are_appended_after_the_users(tmp_path):
     program = """
 import os
@@ -79,6 +80,7 @@ print(os.environ["XLA_FLAGS"])
         assert found == f"{mine} {devices.CPU_FLAGS[1]}"
 
 
+@pytest.mark.slow
 def test_too_late_is_said(tmp_path):
     program = """
 import jax.numpy as jnp

@@ -47,6 +47,7 @@ def given(world, *names, root="otb"):
     return ["report", *files, "--root", world / root, "--out"]
 
 
+@pytest.mark.slow
 def test_report_of_published_results(jtrack, world, tmp_path):
     out = tmp_path / "report"
     said = jtrack(*given(world, "Far", "Near"), out, "--title", "Near & far").stdout

@@ -103,7 +103,7 @@ CASES = [(50, 20, 1.0, 0.5), (60, 4, 0.3, 0.2), (120, 300, 10.0, 0.5), (120, 40,
 
 
 @pytest.mark.parametrize(("count", "size", "cost", "gap"), CASES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_additions_and_removals_equal_the_batch_solution(count, size, cost, gap, dtype):
     features, labels = data(count, count, size, gap=gap)
     tolerance = 1e-5 if dtype == "float32" else 1e-9

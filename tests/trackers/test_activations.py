@@ -40,7 +40,7 @@ SVM = {"candidates": 40, "first_samples": 24, "samples": 24, "budget": 48}
 CASES = [
     ("fcnt", "default", FCNT),
     pytest.param("fcnt", "release2016", FCNT, marks=pytest.mark.slow),
-    ("cnn_svm", "default", SVM),
+    pytest.param("cnn_svm", "default", SVM, marks=pytest.mark.slow),
     pytest.param("cnn_svm", "svm_only", SVM, marks=pytest.mark.slow),
     ("gdt", "default", {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 40, "batch": 32}),
 ]

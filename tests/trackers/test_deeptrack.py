@@ -259,6 +259,7 @@ def test_the_hardest_background_is_taken():
     assert {tuple(row) for row in hardest.tolist()} <= taken
 
 
+@pytest.mark.slow
 def test_a_small_loss_trains_nothing_bitwise():
     step, chosen, state = start(tolerance=NEVER)
     before = copied(state.network)

@@ -9,6 +9,7 @@ from jax import export
 from bench.golden_rows import create_reduced, rows
 from jtrack.types import Frame
 
+PLATFORMS = ("cuda", "tpu")
 ROWS = [row for row in rows() if row.profile == "default"]
 
 
@@ -16,9 +17,8 @@ def shaped(tree):
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tree)
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
-def test_functions_are_lowered(row, platform):
+def test_functions_are_lowered(row):
     bound = create_reduced(row)
     functions = bound.functions((30, 30, 30, 24), (120, 150))
     frame = Frame(jax.ShapeDtypeStruct((120, 150, 3), jnp.uint8), jax.ShapeDtypeStruct((2,), jnp.int32))
@@ -29,5 +29,5 @@ def test_functions_are_lowered(row, platform):
     if functions.learn is not None:
         calls.append((functions.learn, (params, state)))
     for function, arguments in calls:
-        lowered = export.export(jax.jit(function), platforms=[platform])(*arguments)
-        assert lowered.platforms == (platform,) and lowered.mlir_module_serialized
+        lowered = export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
+        assert lowered.platforms == PLATFORMS and lowered.mlir_module_serialized

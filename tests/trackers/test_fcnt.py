@@ -169,6 +169,7 @@ def test_it_follows_a_target_and_learns_only_when_due():
     assert learn._cache_size() == step._cache_size() == init._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_a_distractor_is_noticed_and_does_not_take_the_box():
     tracker, params, init, step = bound()
     learn = jax.jit(tracker.learn)
