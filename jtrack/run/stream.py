@@ -40,7 +40,8 @@ class Track:
     boxes: np.ndarray  # [T, 4] or [T, N, 4] float32: x, y, w, h, 0-based
     scores: np.ndarray  # [T] or [T, N] float32 in [0, 1]
     lost: np.ndarray  # [T] or [T, N] bool
-    fps: float | None = None  # frames per second, all included but compilation; None under three frames
+    # Frames per second of reading and tracking, without compilation and `on_frame`; None under three frames.
+    fps: float | None = None
     stopped: str | None = None  # why tracking ended before the frames did
     label: dict[str, Any] = field(default_factory=dict)  # what identifies the result: profile, digest, ...
 
@@ -83,9 +84,9 @@ def make_tracker(make: Callable[[Backbone, Any], Tracker], backbone: Backbone, c
 
 
 def first_output(box: np.ndarray) -> Output:
-    """What is said of the first frame: the given box [4], with certainty."""
-    said: tuple[Any, ...] = box, np.float32(1), np.False_, {}
-    return Output(*said)
+    """The output of the first frame: the given box [4], with certainty."""
+    certain: tuple[Any, ...] = box, np.float32(1), np.False_, {}
+    return Output(*certain)
 
 
 def stream(
@@ -261,18 +262,20 @@ def track(
     scores: list[list[float]] = []
     lost: list[list[bool]] = []
     stopped = None
-    began = 0.0
+    began = outside = 0.0  # seconds: when counting began, and what was spent in `on_frame` since
     running = stream(made, bound.params, frames, boxes, key=jax.random.key(seed), live=frames.live)
     try:
-        for index, (image, said) in enumerate(running):
-            found.append(np.array([output.box for output in said]))
-            scores.append([float(output.score) for output in said])
-            lost.append([bool(output.lost) for output in said])
+        for index, (image, outputs) in enumerate(running):
+            found.append(np.array([output.box for output in outputs]))
+            scores.append([float(output.score) for output in outputs])
+            lost.append([bool(output.lost) for output in outputs])
             if index == 1:  # the second frame waited for the compilation of `step`
                 began = time.perf_counter()
-            if on_frame is not None and on_frame(index, image, said):
+            called = time.perf_counter()
+            if on_frame is not None and on_frame(index, image, outputs):
                 stopped = f"stopped on request after frame {index}"
                 break
+            outside += time.perf_counter() - called if index else 0.0
     except FrameError as error:
         if not found:
             raise
@@ -282,7 +285,7 @@ def track(
     if not found:
         raise JtrackError(f"{frames.name} has no frame from {start or 0} on: give a range that it has")
     rest = len(found) - 2
-    fps = rest / (time.perf_counter() - began) if rest > 0 else None
+    fps = rest / (time.perf_counter() - began - outside) if rest > 0 else None
     shape = len(found), *boxes.shape[:-1]
     return Track(
         boxes=np.array(found).reshape(*shape, 4),

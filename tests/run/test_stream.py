@@ -1,6 +1,7 @@
 """How one video is run: order, overlap, learning where due, compilations, refusals."""
 
 import threading
+import time
 from typing import NamedTuple
 
 import fake
@@ -183,6 +184,15 @@ def test_one_and_two_frames_have_no_rate():
     for length in (1, 2):
         got = track(fake.video(MOVES[:length]), BOXES[0], tracker=fake.build())
         assert len(got.boxes) == length and got.fps is None
+
+
+def test_the_rate_is_that_of_tracking_alone():
+    rates = [
+        track(fake.video(MOVES), BOXES[0], tracker=fake.build(), on_frame=lambda *_: time.sleep(pause)).fps
+        for pause in (0, 0.5)
+    ]
+    # With the pauses counted, there were at most 2.
+    assert min(rates) > 4
 
 
 @pytest.mark.parametrize(
