@@ -188,7 +188,12 @@ def test_one_and_two_frames_have_no_rate():
 
 def test_the_rate_is_that_of_tracking_alone():
     rates = [
-        track(fake.video(MOVES), BOXES[0], tracker=fake.build(), on_frame=lambda *_: time.sleep(pause)).fps
+        track(
+            fake.video(MOVES),
+            BOXES[0],
+            tracker=fake.build(),
+            on_frame=lambda *_, pause=pause: time.sleep(pause),
+        ).fps
         for pause in (0, 0.5)
     ]
     # With the pauses counted, there were at most 2.
