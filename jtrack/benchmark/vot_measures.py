@@ -23,7 +23,6 @@ from jtrack.data.sequence import Annotation
 from jtrack.errors import JtrackError
 
 BURN_IN = 10  # frames from a start on that do not count in accuracy
-RESTART_AFTER = 5  # frames from a failure to the next start
 SENSITIVITY = 30.0  # frames of which robustness is the probability to track them without failing
 EAO_LENGTHS = (108, 371)  # VOT2015: from and to which length the expected overlap is averaged
 PRESENCE = ("absent", "absence", "visible")  # events that say whether the target is in the frame

@@ -25,6 +25,7 @@ ENCODERS = {
 }
 H264 = "h264"
 BT709 = 1  # FFmpeg's number: the colours that players expect
+FASTEST = 1000.0  # frames a second
 LONGEST = 1001  # of a rate's denominator: 30000/1001 is kept as it is
 
 
@@ -72,7 +73,7 @@ def encoding(path: Path, fps: float) -> Generator[Callable[[np.ndarray], None]]:
 
 def _stream(container: "OutputContainer", fps: float, size: tuple[int, int]) -> "VideoStream":
     """The stream of pictures of a file, of which there is one."""
-    name, rate = encoder_name(), Fraction(fps).limit_denominator(LONGEST)
+    name, rate = encoder_name(), frame_rate(fps)
     stream = cast("VideoStream", container.add_stream(name, rate, options=ENCODERS[name]))
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
@@ -80,6 +81,12 @@ def _stream(container: "OutputContainer", fps: float, size: tuple[int, int]) -> 
     codec = stream.codec_context
     codec.colorspace = codec.color_primaries = codec.color_trc = BT709
     return stream
+
+
+def frame_rate(fps: float) -> Fraction:
+    """A rate as a file states it: a ratio of whole numbers of which neither is large."""
+    fps = min(fps, FASTEST)
+    return Fraction(fps).limit_denominator(LONGEST) or 1 / Fraction(1 / fps).limit_denominator(1)
 
 
 def _even(image: np.ndarray) -> np.ndarray:

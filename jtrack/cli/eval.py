@@ -20,7 +20,7 @@ from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Subset, Weights, either
-from jtrack.cli.printing import tell
+from jtrack.cli.printing import NO_NETWORK, tell
 from jtrack.cli.progress import Bar, Rate
 from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
@@ -98,7 +98,7 @@ def run(
         models=model or [],
     )
     if chosen.bound and backbone is None and weights is None and chosen.bound.backbone.name == "hog":
-        typer.echo("jtrack: hog features, as no weights of googlenet are found (`jtrack weights`)", err=True)
+        tell(NO_NETWORK)
     with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
         done = evaluate(
             chosen,

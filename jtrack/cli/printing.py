@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from jtrack.errors import LONGEST_MESSAGE, printable
+from jtrack.errors import LONGEST_MESSAGE, install, printable
 
 
 def console() -> Console:
@@ -22,6 +22,10 @@ def plain(title: str, *columns: Column | str) -> Table:
 def shown(name: object) -> Text:
     """A name for a table: brackets in it are no markup, and control characters are escaped."""
     return Text(printable(name))
+
+
+# For a user who has asked for no network and has none.
+NO_NETWORK = f"hog features, as no network has weights here: {install('nets')}"
 
 
 def tell(message: str) -> None:

@@ -19,11 +19,12 @@ from jtrack import devices, draw, run, trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.cli import outputs
 from jtrack.cli.options import Backbone, Precision, Profile, Tracker, Weights, either
+from jtrack.cli.printing import NO_NETWORK, tell
 from jtrack.cli.progress import Bar, Rate, announce_compiling
 from jtrack.data import FrameSource, open_source
 from jtrack.data.annotated import OTB_NAME, initial_box
 from jtrack.data.folder import Levels
-from jtrack.errors import JtrackError, install, printable
+from jtrack.errors import JtrackError, printable
 from jtrack.names import match
 from jtrack.run import Track, segmentation
 from jtrack.run.inputs import check_boxes
@@ -121,7 +122,7 @@ def track(
     prepare(precision)
     bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     if backbone is None and weights is None and bound.backbone.name == "hog":
-        typer.echo(f"jtrack: hog features, as no network has weights here: {install('nets')}", err=True)
+        tell(NO_NETWORK)
     bound = informed(bound, maps, masks)
     make_folders(maps, masks)
     say_if_nothing_is_kept(show, out, video, maps, masks)

@@ -25,7 +25,7 @@ from jtrack.data.sequence import Annotation, FrameSource, Sequence
 from jtrack.data.text import check_name, parse_row, read_lines
 from jtrack.data.video import SUFFIXES, open_video
 from jtrack.errors import JtrackError
-from jtrack.untrusted import MEMORY, hidden, regular_file
+from jtrack.untrusted import MEMORY, listed, regular_file
 
 TRUTH = ("groundtruth.txt", "groundtruth.csv")
 OTB_NAME = "groundtruth_rect"  # how the names of OTB's files of boxes begin
@@ -138,8 +138,8 @@ def _read_table(path: Path, header: list[str], lines: list[tuple[int, str]]) -> 
 def _sequences(root: Path) -> dict[str, _Found]:
     """The sequences in a folder, by their names in natural order."""
     found: dict[str, _Found] = {}
-    for path in sorted(root.iterdir(), key=natural_key):
-        if hidden(path) or (one := _find(path)) is None:
+    for path in sorted(listed(root), key=natural_key):
+        if (one := _find(path)) is None:
             continue
         name = check_name(_name(path), root)
         if name in found:

@@ -20,6 +20,7 @@ type Levels = tuple[float, float]  # the values that become black and white
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 INSIDE = ("img", "color")  # where OTB and VOT keep a sequence's images
 NUMBER = re.compile(r"%0?(\d*)d")  # of an image, in a pattern
+MOST_DIGITS = 20  # of that number
 
 
 def natural_key(path: str | Path) -> list[str | int]:
@@ -134,6 +135,10 @@ def open_numbered(
     """
     pattern = Path(pattern)
     before, number, after = NUMBER.split(pattern.name, maxsplit=1)
+    if int(number or 1) > MOST_DIGITS:
+        raise JtrackError(
+            f"pattern {str(pattern)!r} asks for {number} digits: at most {MOST_DIGITS} are read"
+        )
     digits = rf"\d{{{number or 1},}}"
     fits = re.compile(re.escape(before) + digits + re.escape(after))
     try:

@@ -106,6 +106,8 @@ def _tiff(data: bytes) -> tuple[int, int]:
         tag, kind = struct.unpack_from(order + "HH", data, entry)
         if tag in (256, 257):
             at = entry + (12 if large else 8)
+            if tag in sides:
+                return 0, 0  # decoders do not agree which of two counts
             (sides[tag],) = struct.unpack_from(order + {3: "H", 16: "Q"}.get(kind, "I"), data, at)
     return sides.get(257, 0), sides.get(256, 0)
 
@@ -125,7 +127,7 @@ def _webp(data: bytes) -> tuple[int, int] | None:
 
 
 def _pnm(data: bytes) -> tuple[int, int] | None:
-    gap = rb"(?:\s|#[^\n]*\n)+"
+    gap = rb"(?:\s|#[^\r\n]*[\r\n])+"  # a comment ends where the first decoder takes it to end
     found = re.match(rb"P[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})", data[:4096])
     return (int(found[2]), int(found[1])) if found else None
 

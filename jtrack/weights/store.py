@@ -135,9 +135,12 @@ def installed(source: Source) -> Path | None:
     """
     if not source.distribution:
         return None
+    name, _, version = source.distribution.partition("==")
     try:
-        found = importlib.metadata.distribution(source.distribution.partition("==")[0])
+        found = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
+        return None
+    if found.version != version:  # another version's file is another one
         return None
     return Path(str(found.locate_file(source.file)))
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import struct
 
 import h5py
 import numpy as np
@@ -438,6 +439,8 @@ def test_vot_binary(tmp_path):
         (lambda data: data[:2] + b"\xff" * 4 + data[6:], "it shall have 4294967295 frames"),
         (lambda data: data[:2] + bytes(4), "it shall have 0 frames"),
         (lambda data: data[:6] + b"\x07" + data[7:], "frame 0 has a region of kind 7"),
+        (lambda data: data[:11] + struct.pack("<BH4f", 2, 2, 1, 2, 30, 40), "a polygon of 2 corners"),
+        (lambda data: data[:11] + struct.pack("<BH", 2, 0), "a polygon of 0 corners"),
     ],
 )
 def test_damaged_vot_binary_costs_its_sequence(tmp_path, spoil, why):

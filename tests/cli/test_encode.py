@@ -68,7 +68,10 @@ def test_without_an_encoder_for_it_that_is_said(tmp_path, monkeypatch, capsys):
 
 
 def test_rates_are_fractions_that_players_know():
-    assert Fraction(30000 / 1001).limit_denominator(encode.LONGEST) == Fraction(30000, 1001)
+    assert encode.frame_rate(30000 / 1001) == Fraction(30000, 1001)
+    assert encode.frame_rate(25.0) == 25 and encode.frame_rate(12.5) == Fraction(25, 2)
+    assert encode.frame_rate(1 / 3600) == Fraction(1, 3600)  # a time lapse
+    assert encode.frame_rate(1e9) == encode.FASTEST
 
 
 PAGE = """<video id=v muted src=a.mp4></video><script>

@@ -164,6 +164,22 @@ def grey(value):
     return np.full((48, 64, 3), value, np.uint8)
 
 
+def test_a_size_that_decoders_understand_otherwise_is_refused(tmp_path):
+    """What is declared twice, and a comment that ends by a carriage return."""
+    whole = cv2.imencode(".tiff", np.zeros((48, 64), np.uint8))[1].tobytes()
+    first = int.from_bytes(whole[4:8], "little")
+    count = int.from_bytes(whole[first : first + 2], "little")
+    entries = whole[first + 2 : first + 2 + 12 * count]
+    small = [struct.pack("<HHIHH", tag, 3, 1, 10, 0) for tag in (256, 257)]
+    directory = struct.pack("<H", count + 2) + entries + b"".join(small) + bytes(4)
+    twice = whole[:4] + len(whole).to_bytes(4, "little") + whole[8:] + directory
+    (tmp_path / "twice.tiff").write_bytes(twice)
+    with pytest.raises(JtrackError, match="is not a readable image"):
+        read_image(tmp_path / "twice.tiff")
+    comment = b"P5\n#a\r40 40\n#\n10 10\n255\n" + bytes(1700)
+    assert declared_size(comment) == (40, 40)
+
+
 def means(source):
     return [round(float(frame.mean())) for frame in source]
 
@@ -176,6 +192,8 @@ def test_a_pattern_with_the_number(tmp_path):
     source = open_source(tmp_path / "walk" / "f%04d.png")
     assert source.name == "walk" and means(source) == [10, 20, 30, 40]
     assert means(open_source(tmp_path / "walk" / "f%d.png", start=1)) == [10, 20, 30, 40]
+    with pytest.raises(JtrackError, match=r"asks for 0*99999999 digits"):
+        open_source(tmp_path / "walk" / "f%099999999d.png")
     with pytest.raises(JtrackError, match=r"pattern '.*f%06d\.png' matches no image"):
         open_source(tmp_path / "walk" / "f%06d.png")
     save(tmp_path / "walk" / "%d" / "1.png", grey(50))

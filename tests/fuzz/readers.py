@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import pickle
 import socket
+import struct
 import threading
 import zipfile
 from collections.abc import Callable
@@ -29,11 +31,12 @@ from jtrack.data.folder import read_image
 from jtrack.data.video import open_video
 from jtrack.train import checkpoint
 from jtrack.weights import checkpoints, download, fetch, store
-from jtrack.weights.convert import Source, convert
+from jtrack.weights.convert import Source, convert, flax_pickle
 from tests.weights import test_caffemodel, test_torch_pickle
 
 FRAMES = 6
 SIZE = (24, 32)
+PICKLES = {"net3.ckpt": 3, "net4.ckpt": 4}  # by their protocols
 BOXES = np.array([[4.0 + i, 5.0, 8.0, 6.0] for i in range(FRAMES)])
 
 
@@ -155,6 +158,18 @@ def npz(folder):
     np.savez_compressed(folder / "net.npz", **arrays)
     np.savez(folder / "plain.npz", **arrays)
     return [folder / "net.npz", folder / "plain.npz"]
+
+
+def flax(folder):
+    layers = {
+        layer: {part: np.float32(array) for part, array in parts.items()} for layer, parts in PARAMS.items()
+    }
+    return [put(folder / name, pickle.dumps({"net": layers}, form)) for name, form in PICKLES.items()]
+
+
+def read_flax(folder):
+    for name in PICKLES:
+        flax_pickle.read(folder / name, 1 << 24)
 
 
 def read_npz(folder):
@@ -408,6 +423,14 @@ def vot_results(folder):
     ]
 
 
+def vot_binary(folder):
+    start = struct.pack("<hIBI", 1, 3, 0, 1)
+    boxes = 2 * struct.pack("<B4f", 1, 1, 2, 3, 4)
+    polygons = 2 * struct.pack("<BH8f", 2, 4, 0, 0, 4, 0, 4, 2, 0, 2)
+    place = folder / "KCF" / "baseline" / "Walk"
+    return [put(place / "Walk_001.bin", start + boxes), put(place / "Walk_002.bin", start + polygons)]
+
+
 def json_results(folder):
     return [
         put(folder / "CT_OPE.json.gz", gzip.compress(json.dumps({"Walk": ENTRY}).encode(), mtime=0)),
@@ -541,6 +564,7 @@ READERS = {
     "safetensors": Reader(stored, lambda folder: store.read(folder / "tiny.safetensors", "tiny")),
     "head": Reader(head, lambda folder: checkpoints.load(folder / "mine.safetensors")),
     "npz": Reader(npz, read_npz),
+    "flax": Reader(flax, read_flax),
     "pth": Reader(torch(test_torch_pickle.legacy_file), converted("net.pth", "torch")),
     "pth-zip": Reader(torch(test_torch_pickle.zip_file), converted("net.pth", "torch")),
     "npz-members": members(npz, "net.npz"),
@@ -560,6 +584,7 @@ READERS = {
     "otb-results": Reader(otb_results, lambda folder: open_results(folder / "KCF")),
     "got-results": Reader(got_results, lambda folder: open_results(folder / "KCF")),
     "vot-results": Reader(vot_results, lambda folder: open_results(folder / "KCF")),
+    "vot-binary": Reader(vot_binary, lambda folder: open_results(folder / "KCF")),
     "json-results": Reader(json_results, open_results),
     "mat-results": Reader(mat_results, open_results),
     "mat73-results": Reader(mat73_results, open_results),

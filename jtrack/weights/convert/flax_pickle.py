@@ -6,6 +6,7 @@ function that makes an empty array. The work of these is done here, on the bytes
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from jtrack.untrusted import reading, regular_file
 from jtrack.weights.convert.pickles import Vocabulary, run
 
 _MOST_DEPTH = 8  # dicts in dicts
+_MOST_ITEMS = 10_000  # of all dicts together: a pickle may hold one dict many times
+_MOST_AXES = 8
 _DTYPES = {"f2", "f4", "f8"}
 _NAMES = {
     "numpy.core.multiarray _reconstruct": "empty array",
@@ -42,7 +45,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     regular_file(path, largest=limit)
     with reading(f"the pickle {path}", "fetch it again"):
         layers: dict[str, dict[str, np.ndarray]] = {}
-        _gather(run(io.BytesIO(path.read_bytes()), _VOCABULARY), (), layers)
+        _gather(run(io.BytesIO(path.read_bytes()), _VOCABULARY), (), layers, iter(range(_MOST_ITEMS)))
         if not layers:
             raise ValueError("it holds no arrays")
         return layers
@@ -63,14 +66,18 @@ class _Array:
     value: np.ndarray | None = None
 
 
-def _gather(content: Any, path: tuple[str, ...], layers: dict[str, dict[str, np.ndarray]]) -> None:
+def _gather(
+    content: Any, path: tuple[str, ...], layers: dict[str, dict[str, np.ndarray]], items: Iterator[int]
+) -> None:
     if not isinstance(content, dict) or len(path) > _MOST_DEPTH:
         raise ValueError("it is not nested dicts of arrays")
     for key, item in content.items():
+        if next(items, None) is None:
+            raise ValueError(f"it holds more than {_MOST_ITEMS} items")
         if not isinstance(key, str):
             raise ValueError("its names are not text")
         if not isinstance(item, _Array):
-            _gather(item, (*path, key), layers)
+            _gather(item, (*path, key), layers, items)
         elif not path or item.value is None:
             raise ValueError(f"{key!r} is not an array of a layer")
         else:
@@ -82,14 +89,15 @@ def _called(meaning: str, arguments: Any) -> Any:
         return _Array()
     if meaning == "dtype" and isinstance(arguments, tuple) and arguments[:1] and arguments[0] in _DTYPES:
         return _Dtype(arguments[0])
-    raise ValueError(f"it makes {arguments!r:.60}, which is no array of floating point numbers")
+    # What a pickle made is never written out: it may hold itself many times over.
+    raise ValueError("it makes something that is no array of floating point numbers")
 
 
 def _built(value: Any, state: Any) -> None:
     if isinstance(value, _Dtype):
         order = state[1]
         if order not in ("<", ">"):
-            raise ValueError(f"its numbers have the byte order {order!r:.20}")
+            raise ValueError("its numbers have an unknown byte order")
         value.order = order
         return
     if not isinstance(value, _Array) or value.value is not None:
@@ -97,8 +105,8 @@ def _built(value: Any, state: Any) -> None:
     _, shape, dtype, fortran, data = state
     if not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or not isinstance(shape, tuple):
         raise ValueError("an array is described by something else than a shape, a dtype and bytes")
-    if not all(type(side) is int and 0 < side < 2**31 for side in shape):
-        raise ValueError(f"an array has the shape {shape!r:.60}")
+    if len(shape) > _MOST_AXES or not all(type(side) is int and 0 < side < 2**31 for side in shape):
+        raise ValueError("an array has a shape that is none")
     kind = np.dtype(dtype.order + dtype.kind)
     if math.prod(shape) * kind.itemsize != len(data):
         raise ValueError(f"an array of shape {shape} has {len(data)} bytes")

@@ -34,6 +34,8 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
         raise missing_extra(f"reading {path}", "keras", error) from None
 
     with reading(f"the HDF5 weights {path}", "fetch them again"), h5py.File(path, "r") as file:
+        if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink | None):
+            raise ValueError("model_weights is a link, which may lead out of the file")
         return _layers(h5py, file.get("model_weights", file), limit)
 
 

@@ -37,7 +37,9 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
                 raise ValueError(f"{key} is compressed in a way that NumPy does not use")
             with archive.open(member) as stream:
                 array = _array(stream, member.file_size)
-            layers.setdefault(name, {})[part] = _inputs_before_outputs(array)
+            if part in layers.setdefault(name, {}):
+                raise ValueError(f"it holds {key!r} twice")
+            layers[name][part] = _inputs_before_outputs(array)
     return layers
 
 
