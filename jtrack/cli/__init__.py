@@ -108,8 +108,9 @@ def main() -> None:
         _let_go(sys.stdout)
         if error.errno == errno.EPIPE:  # the reader has what it wanted, as `head` does
             sys.exit(1)
+        what = "cannot write the output" if error.filename is None else printable(error.filename)
         with contextlib.suppress(OSError):
-            typer.echo(f"jtrack: cannot write the output: {error.strerror or error}", err=True)
+            typer.echo(f"jtrack: {what}: {error.strerror or error}", err=True)
         _let_go(sys.stderr)
         sys.exit(2)
 

@@ -29,7 +29,7 @@ PATIENCE = 15.0  # seconds that a server may be silent
 PROTOCOLS = "http,https,rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"  # what a stream may use; no files
 BUFFER = 1 << 20  # bytes read at once: each read is a call of Python
 STAMPS = 300  # packets whose time stamps tell the rate
-STAMPS_BYTES = 1 << 25  # and no more than that is read for them
+STAMPS_BYTES = 1 << 25  # and no more than that is read for them, nor for the first picture
 SAME = 0.01  # a declared rate this near to the measured one (relative) is right: stamps are rounded
 INVALID = 1094995529  # FFmpeg's number for what is of no format it knows ("INDA")
 LIMIT = {"max_pixels": str(PIXELS)}  # a frame may declare more than the file does
@@ -77,7 +77,7 @@ def probe(source: Path | str) -> Probe:
             taken += packet.size
             if first is None:
                 first = next(iter(_decoded(packet) or ()), None)
-            if first is not None and (len(stamps) >= wanted or taken > STAMPS_BYTES):
+            if taken > STAMPS_BYTES or (first is not None and len(stamps) >= wanted):
                 break
         if first is None:
             raise JtrackError(

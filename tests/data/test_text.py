@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from jtrack.data import got10k, otb, text, vot_challenge
+from jtrack.data import got10k, open_dataset, otb, text, vot_challenge
 from jtrack.data.text import read_lines, read_names, read_rows
 from jtrack.errors import JtrackError
 
@@ -116,3 +116,9 @@ def test_frames_a_second_are_a_positive_number(tmp_path, fps):
         JtrackError, match=r"sequence gives '.*' as frames per second: give a positive number"
     ):
         vot_challenge.load_annotation(tmp_path)
+
+
+def test_a_root_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"0")
+    with pytest.raises(JtrackError, match=r"cannot open folder .*clip\.mp4: Not a directory"):
+        open_dataset("folder", tmp_path / "clip.mp4")
