@@ -14,7 +14,7 @@ from jtrack.cli import outputs
 from jtrack.cli.options import Backbone, Profile, Tracker
 from jtrack.cli.track import RATE, prepare, progress, summary
 from jtrack.data import synthetic
-from jtrack.errors import JtrackError, install
+from jtrack.errors import JtrackError, install, printable
 from jtrack.types import Output
 
 app = typer.Typer(add_completion=False)
@@ -84,7 +84,7 @@ def demo(
         f"precision at 20 px {scores.precision20:.3f}, area under the success curve {scores.auc:.3f}"
     )
     typer.echo(account(overlap, done.lost, clip.events))
-    typer.echo(f"wrote {wrote}")
+    typer.echo(f"wrote {printable(wrote)}")
     if bound.backbone.name == "hog":
         typer.echo(f"with hog features; for those of a network {install('nets')}")
 

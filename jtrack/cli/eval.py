@@ -117,7 +117,7 @@ def run(
         tell(f"{name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}")
     if done.failures:
         folder = next(iter(done.failures.values())).parent
-        typer.echo(f"jtrack: {len(done.failures)} of {len(opened.names)} sequences failed", err=True)
+        tell(f"{len(done.failures)} of {len(opened.names)} sequences failed")
         typer.echo(f"        tracebacks are in {folder}/*.error; run again for what is missing", err=True)
         raise typer.Exit(1)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import typer
 
 from jtrack.cli import encode
+from jtrack.cli.printing import tell
 from jtrack.errors import JtrackError
 from jtrack.run import Track
 
@@ -174,9 +174,7 @@ def video_writer(path: Path, fps: float) -> Generator[Callable[[np.ndarray], Non
     """
     name = encode.encoder_name()
     if not encode.plays_in_browsers(name):
-        typer.echo(
-            f"jtrack: {path} will be {name}, which browsers do not play: this PyAV has no H.264", err=True
-        )
+        tell(f"{path} will be {name}, which browsers do not play: this PyAV has no H.264")
     failed: list[WriteError] = []
 
     def writing(image: np.ndarray) -> None:

@@ -161,7 +161,7 @@ def track(
         kept = "" if out is None else f" (the boxes of {len(done.boxes)} frames are kept)"
         raise JtrackError(f"{failures[0]}{kept}")
     if interrupted:
-        typer.echo(f"jtrack: interrupted after {len(done.boxes)} frames, which are kept", err=True)
+        tell(f"interrupted after {len(done.boxes)} frames, which are kept")
         raise typer.Exit(130)
     if done.stopped and not show:
         raise JtrackError(f"{done.stopped} (the {len(done.boxes)} frames before it are tracked and kept)")
@@ -224,7 +224,7 @@ def prepare(precision: str) -> None:
     try:
         devices.enable_compilation_cache()
     except JtrackError as error:
-        typer.echo(f"jtrack: {error} in XDG_CACHE_HOME; this run goes on without", err=True)
+        tell(f"{error} in XDG_CACHE_HOME; this run goes on without")
 
 
 def initial_boxes(init: list[str], file: Path | None, start: int, *, one_based: bool) -> np.ndarray:

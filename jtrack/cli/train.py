@@ -11,6 +11,7 @@ import typer
 from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from jtrack.backbones import box_feature
+from jtrack.cli.printing import tell
 from jtrack.cli.progress import Bar
 from jtrack.cli.track import interruptible, prepare
 from jtrack.data.detection import joined, open_detection
@@ -118,11 +119,11 @@ def objectness(
                 settings, images, weights, folder, on_step=on_step, stop=lambda: bool(interrupted)
             )
         except training.DivergedError as error:
-            typer.echo(f"jtrack: {error}", err=True)
+            tell(str(error))
             raise typer.Exit(1) from None
     if done.step < steps:
         checkpoint = folder / training.CHECKPOINT
-        typer.echo(f"jtrack: interrupted after {done.step} steps, which are kept in {checkpoint}", err=True)
+        tell(f"interrupted after {done.step} steps, which are kept in {checkpoint}")
         raise typer.Exit(130)
     training.keep(path, done, command=shlex.join(["jtrack", *sys.argv[1:]]))
     typer.echo(f"{path.stem}: stored as {path}")
@@ -131,7 +132,7 @@ def objectness(
         f"classifier on {backbone} before training {done.probe:.1%})"
     )
     if done.held_out.accuracy < GUESSING:
-        typer.echo("jtrack: that is hardly better than guessing: more --steps, or a lower --rate", err=True)
+        tell("that is hardly better than guessing: more --steps, or a lower --rate")
 
 
 def entry_path(out: Path | None, backbone: str) -> Path:

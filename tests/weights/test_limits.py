@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import queue
 import struct
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,7 +18,7 @@ from test_torch_pickle import MAGIC, PROTOCOL, SYSTEM, code, pickled, tensor, zi
 from jtrack import backbones, matlab
 from jtrack.backbones import box_feature
 from jtrack.errors import JtrackError
-from jtrack.weights import checkpoints, store
+from jtrack.weights import checkpoints, download, store
 from jtrack.weights.convert import Source, caffemodel, convert, keras_h5, matconvnet, npz, torch_pickle
 from tests.fuzz.limits import limited
 
@@ -389,3 +391,17 @@ def test_whole_numbers_are_no_weights(tmp_path):
     zip_file(tmp_path / "x.pth", {"a.weight": tensor("s", array, kind="LongStorage")}, {"s": array})
     with pytest.raises(JtrackError, match=r"not float32: a/kernel \(int64\)"):
         converted(tmp_path / "x.pth", "torch", {"a": np.empty((3, 2))})
+
+
+def test_who_takes_data_slowly_is_not_told_that_the_server_is_slow(monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.1)
+    pieces = queue.Queue()
+    for piece in (b"a", b"b", b"c", None):
+        pieces.put(piece)
+    got = []
+    for piece in download._in_time(pieces):
+        got.append(piece)
+        time.sleep(0.15)
+    assert got == [b"a", b"b", b"c"]
+    with pytest.raises(download.Broken, match="less than 1000 bytes a second"):
+        next(download._in_time(pieces))
