@@ -229,7 +229,7 @@ class Doubled:
         return np.dtype, (self.arguments,)
 
 
-@pytest.mark.parametrize("content, said", hostile())
+@pytest.mark.parametrize("content, said", list(hostile()), ids=["dicts", "tuples", "arguments"])
 def test_a_small_pickle_that_holds_itself_many_times_is_refused_at_once(tmp_path, content, said):
     path = tmp_path / "a.ckpt"
     path.write_bytes(pickle.dumps(content, protocol=3))

@@ -87,9 +87,10 @@ def _gather(
 def _called(meaning: str, arguments: Any) -> Any:
     if meaning == "empty array":
         return _Array()
-    if meaning == "dtype" and isinstance(arguments, tuple) and arguments[:1] and arguments[0] in _DTYPES:
-        return _Dtype(arguments[0])
-    # What a pickle made is never written out: it may hold itself many times over.
+    kind = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    if meaning == "dtype" and isinstance(kind, str) and kind in _DTYPES:
+        return _Dtype(kind)
+    # What a pickle made is neither written out nor hashed: it may hold itself many times over.
     raise ValueError("it makes something that is no array of floating point numbers")
 
 
