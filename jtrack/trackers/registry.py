@@ -12,7 +12,7 @@ from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
 
 # By the accuracy of HCFT's `default` on 17 sequences (docs/results.md): AUC .644, .624 (bfloat16), .575 and
-# .553. VGG-16 has a tenth of AlexNet's speed on two cores (README). HOG needs no weights.
+# .553. VGG-16 has less than a tenth of AlexNet's speed on two cores (README). HOG needs no weights.
 NETWORKS = ("googlenet", "vgg16_torchvision", "alexnet_torchvision", "hog")
 
 

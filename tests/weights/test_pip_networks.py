@@ -1,6 +1,8 @@
 """Networks that come as files of an installed distribution: found, checked, converted, and rightly so."""
 
+import contextlib
 import importlib.metadata
+import io
 import pickle
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from jtrack import backbones, trackers
 from jtrack.errors import JtrackError
 from jtrack.weights import store
-from jtrack.weights.convert import flax_pickle
+from jtrack.weights.convert import flax_pickle, pickles, torch_pickle
 
 NETWORKS = ("alexnet_torchvision", "vgg16_torchvision")
 TAPS = {
@@ -236,6 +238,18 @@ def test_a_small_pickle_that_holds_itself_many_times_is_refused_at_once(tmp_path
     assert path.stat().st_size < 5000
     with pytest.raises(JtrackError, match=said):
         flax_pickle.read(path, 2**20)
+
+
+@pytest.mark.parametrize("reader", [flax_pickle, torch_pickle], ids=["flax", "torch"])
+def test_no_call_hashes_or_writes_out_what_it_is_given(reader):
+    """Each allowed name, called with a tuple that holds itself 2^60 times: refused, or made, at once."""
+    nested = b"K\x00" + b"q\x00h\x00\x86" * 60
+    for name in reader._VOCABULARY.names:
+        module, attribute = name.encode().split(b" ")
+        for arguments in (nested, nested + b"\x85"):
+            data = b"\x80\x03c" + module + b"\n" + attribute + b"\n" + arguments + b"R."
+            with contextlib.suppress(ValueError, TypeError, LookupError):
+                pickles.run(io.BytesIO(data), reader._VOCABULARY)
 
 
 def test_an_array_of_a_million_axes_is_refused(tmp_path):
