@@ -82,8 +82,8 @@ def carry_out(name: str, into: Path, root: Path, only: str | None) -> None:
             continue
         tracker, profile, backbone = chosen.split()
         entrant = adapters.evaluated(tracker, profile=profile, backbone=backbone, precision=precision)
-        for kind, folder in plan["data"]:
-            dataset = data.open_dataset(kind, root / folder)
+        for kind, folder, *sequences in plan["data"]:
+            dataset = data.open_dataset(kind, root / folder, sequences=sequences or None)
             print(f"{chosen} on {folder}, {rules.name}", flush=True)
             try:
                 with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
