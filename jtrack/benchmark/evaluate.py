@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,14 +24,16 @@ import numpy as np
 from jtrack import data
 from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
-from jtrack.benchmark.protocol import Protocol, Trial, noisy, trials
-from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Store, Trajectory, open_store
+from jtrack.benchmark.protocol import Protocol, Trial, noisy, shown, trials
+from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
+from jtrack.benchmark.trials_in_lanes import Parcel, run_in_lanes
+from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
 from jtrack.data.identity import digest
 from jtrack.data.otb import omitted
 from jtrack.errors import JtrackError
-from jtrack.run.batch import track_batch
-from jtrack.run.inputs import canvas_of
+from jtrack.run.engine import canvas_for
+from jtrack.run.stream import make_tracker
 
 
 class Progress(NamedTuple):
@@ -86,9 +88,9 @@ def evaluate(
         nor protocol draws random numbers.
       seed: of the first repetition; the next ones count up.
       limit: only so many frames of each trial.
-      lanes: how many trials run at once, in one vmapped step: for an accelerator, a tracker of jtrack and a
-        protocol without restarts. They are not timed, and those in work at once are lost together.
-      on_progress: called after every frame; with lanes, after they have ended.
+      lanes: how many trials run at once, in one compiled step, shared out over all local devices: for
+        accelerators and trackers of jtrack. They are not timed. Each is kept as it ends.
+      on_progress: called after every frame; with lanes, after every few.
 
     Raises:
       JtrackError: results that cannot be written, an option that does not fit. What goes wrong with a single
@@ -100,7 +102,7 @@ def evaluate(
     if not 0 <= seed < 2**31:
         raise JtrackError(f"the seed is {seed}: give 0 to {2**31 - 1}")
     if lanes > 1:
-        _check_lanes(evaluated, protocol)
+        _check_lanes(evaluated)
     if repeats is None and evaluated.deterministic and not protocol.noise:
         repeats = 1
     label = dict(evaluated.label) | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
@@ -112,9 +114,12 @@ def evaluate(
     work = _Work(evaluated, dataset, protocol, store, lanes)
     plans = [plan for name in dataset.names if (plan := work.plan(name, repeats, seed, limit))]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
-    groups = _grouped([plan for plan in plans if plan.missing], lanes)
-    for wait in (False, True):
-        groups = [[plan] for group in groups for plan in work.run(group, meter, wait=wait)]
+    due = [plan for plan in plans if plan.missing]
+    for wait in (False, True):  # first what no other process has in work
+        if lanes > 1:
+            due = [plan for group in _grouped(due) for plan in work.run_in_lanes(group, meter, wait=wait)]
+        else:
+            due = [plan for plan in due if not work.run(plan, meter, wait=wait)]
     kept = sum(plan.trials - len(plan.missing) for plan in plans)
     return Evaluation(store.folder, work.made, kept, work.failures)
 
@@ -194,7 +199,11 @@ class _Plan(NamedTuple):
     name: str
     trials: int
     missing: list[Trial]  # when the evaluation began
-    canvas: tuple[int, int]
+    size: tuple[int, int]  # (height, width) of the frames; (0, 0) where it need not be known
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        return canvas_for(self.size)
 
     @property
     def frames(self) -> int:
@@ -219,6 +228,20 @@ class _Meter:
 
 
 @dataclass
+class _Working:
+    """A sequence whose trials are in lanes."""
+
+    left: int  # trials
+    lock: ExitStack
+    reasons: list[JtrackError] = field(default_factory=list)  # of trials that failed
+
+
+def _let_go(working: Mapping[str, _Working]) -> None:
+    for each in working.values():
+        each.lock.close()
+
+
+@dataclass
 class _Work:
     """An evaluation in work."""
 
@@ -240,43 +263,88 @@ class _Work:
         except Exception:
             self._fail(name)
             return None
-        return _Plan(name, len(found), missing, canvas_of(annotation.size or (0, 0)))
+        return _Plan(name, len(found), missing, annotation.size or (0, 0))
 
-    def run(self, plans: list[_Plan], meter: _Meter, *, wait: bool) -> list[_Plan]:
-        """Runs sequences that no other process has in work, and returns the others."""
-        with ExitStack() as locks:
-            held = [locks.enter_context(self.store.lock(self.protocol, p.name, wait=wait)) for p in plans]
-            mine = list(compress(plans, held))
-            try:
-                for trial, done in self._track(mine, meter):
-                    self.store.write(self.protocol, trial, done)
-                    self.made += 1
-            except Exception:
-                if len(mine) > 1:  # it is not known whose failure it is: alone, each will say
-                    return plans
-                self._fail(mine[0].name)
-            meter.end(mine)
-        return [plan for plan, taken in zip(plans, held, strict=True) if not taken]
+    def run(self, plan: _Plan, meter: _Meter, *, wait: bool) -> bool:
+        """Runs a sequence in one lane, timed; says whether no other process has it in work."""
+        with self.store.lock(self.protocol, plan.name, wait=wait) as mine:
+            if not mine:
+                return False
+            frames = 0
 
-    def _track(self, plans: list[_Plan], meter: _Meter) -> Iterator[tuple[Trial, Trajectory]]:
-        """Tracks what is still missing of sequences that are held."""
-        jobs = []
-        for plan in plans:
-            sequence = self.dataset.sequence(plan.name)
-            missing = [trial for trial in plan.missing if self.store.read(self.protocol, trial) is None]
-            jobs += [(sequence, trial) for trial in missing]
-        if self.lanes > 1:
-            yield from _run_lanes(self.evaluated, self.protocol, jobs, self.lanes)
-            return
-        frames = 0
-        for sequence, trial in jobs:
-
-            def count(name: str = sequence.name) -> None:
+            def count() -> None:
                 nonlocal frames
                 frames += 1
-                meter.tell(name, frames)
+                meter.tell(plan.name, frames)
 
-            yield trial, run_trial(self.evaluated, sequence, self.protocol, trial, count)
+            try:
+                sequence = self.dataset.sequence(plan.name)
+                for trial in self._missing(plan):
+                    self._keep(trial, run_trial(self.evaluated, sequence, self.protocol, trial, count))
+            except Exception:
+                self._fail(plan.name)
+            meter.end([plan])
+        return True
+
+    def run_in_lanes(self, plans: list[_Plan], meter: _Meter, *, wait: bool) -> list[_Plan]:
+        """Runs sequences of one canvas in lanes; returns those that other processes have in work."""
+        bound = there(self.evaluated.bound)
+        targets = [(trial.box, plan.size) for plan in plans for trial in plan.missing]
+        config = bound.for_lanes([box for box, _ in targets], [size for _, size in targets])
+        tracker = make_tracker(bound.factory, bound.backbone, config)
+        others: list[_Plan] = []
+        working: dict[str, _Working] = {}
+        frames = 0
+
+        def count(more: int) -> None:
+            nonlocal frames
+            frames += more
+            meter.tell(f"{len(working)} sequences", frames)
+
+        with ExitStack() as locks:
+            locks.callback(_let_go, working)
+            parcels = self._parcels(plans, others, working, wait=wait)
+            for name, trial, result in run_in_lanes(
+                bound, tracker, self.protocol, parcels, plans[0].canvas, lanes=self.lanes, on_frames=count
+            ):
+                if isinstance(result, JtrackError):
+                    working[name].reasons.append(result)
+                else:
+                    self._keep(trial, result)
+                working[name].left -= 1
+                if not working[name].left:  # a failure is written last: what is kept makes it forgotten
+                    ended = working.pop(name)
+                    if ended.reasons:
+                        self._fail(name, ended.reasons[0])
+                    ended.lock.close()
+        meter.end([plan for plan in plans if plan not in others])
+        return others
+
+    def _parcels(
+        self, plans: list[_Plan], others: list[_Plan], working: dict[str, _Working], *, wait: bool
+    ) -> Iterator[Parcel]:
+        """Sequences with their missing trials, each locked when it is asked for."""
+        for plan in plans:
+            with ExitStack() as lock:
+                if not lock.enter_context(self.store.lock(self.protocol, plan.name, wait=wait)):
+                    others.append(plan)
+                    continue
+                try:
+                    sequence, missing = self.dataset.sequence(plan.name), self._missing(plan)
+                except Exception:
+                    self._fail(plan.name)
+                    continue
+                if missing:
+                    working[plan.name] = _Working(len(missing), lock.pop_all())
+                    yield sequence, missing
+
+    def _missing(self, plan: _Plan) -> list[Trial]:
+        """The trials that are still to be run of a sequence that is held."""
+        return [trial for trial in plan.missing if self.store.read(self.protocol, trial) is None]
+
+    def _keep(self, trial: Trial, done: Trajectory) -> None:
+        self.store.write(self.protocol, trial, done)
+        self.made += 1
 
     def _annotation(self, name: str) -> Annotation:
         """The annotation, with the size of the frames, or their number, where one is needed."""
@@ -284,71 +352,33 @@ class _Work:
         unsized = annotation.size is None and (self.lanes > 1 or not self.protocol.starts_once)
         return self.dataset.sequence(name) if unsized or len(annotation.boxes) == 1 else annotation
 
-    def _fail(self, name: str) -> None:
-        self.failures[name] = self.store.fail(self.protocol, name, traceback.format_exc())
+    def _fail(self, name: str, reason: JtrackError | None = None) -> None:
+        """Keeps why a sequence failed: the exception that is being handled, or one that was not raised."""
+        told = traceback.format_exc() if reason is None else "".join(traceback.format_exception(reason))
+        self.failures[name] = self.store.fail(self.protocol, name, told)
 
 
-def _run_lanes(
-    evaluated: EvaluatedTracker, protocol: Protocol, jobs: list[tuple[Sequence, Trial]], lanes: int
-) -> Iterator[tuple[Trial, Trajectory]]:
-    """Runs trials as lanes of one step; those of one seed together."""
-    assert evaluated.bound is not None
-    for seed in sorted({trial.seed for _, trial in jobs}):
-        mine = [(sequence, trial) for sequence, trial in jobs if trial.seed == seed]
-        sources = [(_cut(sequence.frames, protocol, trial), trial.box) for sequence, trial in mine]
-        tracks = track_batch(sources, tracker=evaluated.bound, seed=seed, lanes=lanes)
-        for (sequence, trial), track in zip(mine, tracks, strict=True):
-            if track.stopped or len(track.boxes) < trial.end - trial.start:
-                reason = track.stopped or f"its frames end after {len(track.boxes)}"
-                raise JtrackError(f"{sequence.name} was not tracked to its end: {reason}")
-            status = np.full(len(track.boxes), TRACKED, np.uint8)
-            boxes = track.boxes.astype(np.float64)
-            status[0], boxes[0] = INITIALISED, trial.box
-            scores = track.scores.astype(np.float64)
-            yield trial, Trajectory(boxes, status, trial.start, scores=scores, lost=track.lost)
+def _grouped(plans: list[_Plan]) -> list[list[_Plan]]:
+    """Sequences of one canvas, those whose trials take longest first: the last ones then fill the gaps."""
+    groups: dict[tuple[int, int], list[_Plan]] = {}
+    for plan in sorted(plans, key=lambda plan: -max(trial.end - trial.start for trial in plan.missing)):
+        groups.setdefault(plan.canvas, []).append(plan)
+    return list(groups.values())
 
 
-def _grouped(plans: list[_Plan], lanes: int) -> list[list[_Plan]]:
-    """Sequences that are run together: as many as fill the lanes, of one canvas and of nearly one length."""
-    if lanes == 1:
-        return [[plan] for plan in plans]
-    groups: list[list[_Plan]] = []
-    filled = lanes
-    for plan in sorted(plans, key=lambda plan: (plan.canvas, plan.frames)):
-        if filled >= lanes or groups[-1][-1].canvas != plan.canvas:
-            groups.append([])
-            filled = 0
-        groups[-1].append(plan)
-        filled += len(plan.missing)
-    return groups
-
-
-def _check_lanes(evaluated: EvaluatedTracker, protocol: Protocol) -> None:
+def _check_lanes(evaluated: EvaluatedTracker) -> None:
     if evaluated.bound is None:
         raise JtrackError(
             f"{evaluated.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
         )
-    if protocol.restart_after is not None:
-        raise JtrackError(f"protocol {protocol.name} restarts the tracker: it runs in one lane only")
-
-
-def _cut(source: FrameSource, protocol: Protocol, trial: Trial) -> FrameSource:
-    """The frames of a trial as a source of their own."""
-    length = trial.end - trial.start
-    return FrameSource(source.name, source.size, length, source.fps, lambda: _frames(source, protocol, trial))
 
 
 def _frames(source: FrameSource, protocol: Protocol, trial: Trial) -> Iterator[np.ndarray]:
     """The frames of a trial, as the protocol shows them."""
-    images: Iterator[np.ndarray] = islice(source, trial.start, trial.end)
+    source = shown(protocol, source)
     if source.pick is not None:  # then what is before the trial need not be read
-        images = map(source.pick, range(trial.start, trial.end))
-    return map(_greyscale, images) if protocol.greyscale else images
-
-
-def _greyscale(image: np.ndarray) -> np.ndarray:
-    """Grey by .299 R + .587 G + .114 B, in three channels."""
-    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+        return map(source.pick, range(trial.start, trial.end))
+    return islice(source, trial.start, trial.end)
 
 
 def _data(dataset: Dataset) -> dict[str, str]:

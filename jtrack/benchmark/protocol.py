@@ -9,13 +9,14 @@ import types
 import typing
 import zlib
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 
-from jtrack.data import Annotation, Sequence
+from jtrack.data import Annotation, FrameSource, Sequence
 from jtrack.data.otb import ORIGIN
 from jtrack.errors import JtrackError, printable, unknown_name
 from jtrack.names import match
@@ -177,6 +178,24 @@ def noisy(protocol: Protocol, trial: Trial, frame: int, box: np.ndarray) -> np.n
     size = box[2:] * (1 + scale)
     centre = box[:2] + box[2:] / 2 + box[2:] * move
     return np.concatenate([centre - size / 2, size])
+
+
+def shown(protocol: Protocol, source: FrameSource) -> FrameSource:
+    """The frames of a source as the protocol shows them: grey, .299 R + .587 G + .114 B, where it says so."""
+    if not protocol.greyscale:
+        return source
+    pick = source.pick
+    return replace(
+        source,
+        read=lambda: map(_grey, source.read()),
+        pick=None if pick is None else lambda number: _grey(pick(number)),
+        encoded=None,
+    )
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """In three channels."""
+    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
 
 
 def _starts(

@@ -12,7 +12,7 @@ start.
     vot.pooled(sequences), vot.weighted(sequences)                                     # of a benchmark
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,10 +58,7 @@ def ground_truth(annotation: Annotation) -> np.ndarray:
 def supervise(
     frames: int, start: Callable[[int], None], step: Callable[[int], bool], *, restart_after: int | None
 ) -> np.ndarray:
-    """Runs a tracker under supervision, which defines which frame is what.
-
-    The tracker starts on frame 0. Where it fails, at frame f, it starts anew on frame f + `restart_after`, if
-    there is such a frame; the frames between are skipped.
+    """Runs a tracker under supervision (`supervision`).
 
     Args:
       frames: T of the sequence.
@@ -72,12 +69,43 @@ def supervise(
     Returns:
       [T] uint8 status of each frame.
     """
+    rules = supervision(frames, restart_after=restart_after)
+    failure: bool | None = None
+    while True:
+        try:
+            frame, starting = rules.send(failure)
+        except StopIteration as end:
+            status: np.ndarray = end.value
+            return status
+        failure = None
+        if starting:
+            start(frame)
+        else:
+            failure = step(frame)
+
+
+def supervision(
+    frames: int, *, restart_after: int | None
+) -> Generator[tuple[int, bool], bool | None, np.ndarray]:
+    """Says which frame is what in a supervised run.
+
+    The tracker starts on frame 0. Where it fails, at frame f, it starts anew on frame f + `restart_after`, if
+    there is such a frame; the frames between are skipped.
+
+    Args:
+      frames: T of the sequence.
+      restart_after: frames from a failure to the next start; None: failures are not looked at.
+
+    Yields:
+      The next frame, and whether the tracker starts on it. It is then sent whether it failed there.
+
+    Returns:
+      [T] uint8 status of each frame.
+    """
     status = np.full(frames, SKIPPED, np.uint8)
     frame, starting = 0, True
     while frame < frames:
-        if starting:
-            start(frame)
-        failure = not starting and step(frame) and restart_after is not None
+        failure = bool((yield frame, starting)) and not starting and restart_after is not None
         status[frame] = INITIALISED if starting else FAILED if failure else TRACKED
         starting = failure
         frame += restart_after if failure and restart_after is not None else 1

@@ -1,11 +1,14 @@
 """One frame of a tracker: a step, and what it learns where that is due."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from jtrack.types import Array, Frame, Output, PyTree, Tracker
+
+CHUNKS = 8  # into which lanes that are due are gathered
 
 
 def advance(tracker: Tracker, params: PyTree, state: PyTree, frame: Frame) -> tuple[PyTree, Output]:
@@ -52,11 +55,17 @@ def advance(tracker: Tracker, params: PyTree, state: PyTree, frame: Frame) -> tu
 
 
 def advance_lanes(
-    tracker: Tracker, params: PyTree, states: PyTree, frames: Frame, active: Array | None = None
+    tracker: Tracker,
+    params: PyTree,
+    states: PyTree,
+    frames: Frame,
+    active: Array | None = None,
+    *,
+    each: bool = False,
 ) -> tuple[PyTree, Output]:
     """Tracks L targets into the next frame, as lanes of one vmapped step: `advance` for many.
 
-    Learning runs for all lanes at once, in frames where at least one is due, and changes those alone.
+    Learning runs for those lanes alone that are due.
 
     Args:
       tracker: the functions, the same for all lanes.
@@ -64,35 +73,62 @@ def advance_lanes(
       states: of the targets; every leaf has a leading axis L.
       frames: one frame that all targets are in; or one for each, both fields with a leading axis L.
       active: [L] bool: lanes that have a frame; the state of the others does not change. None: all have.
+      each: whether every lane has hyper-parameters of its own: those in `params["tracker"]` then have a
+        leading axis L.
 
     Returns:
       The states, and the outputs, every leaf with a leading axis L; of a lane that is not active the output
       means nothing.
     """
     shared = frames.pixels.ndim == 3
-    following, outputs = jax.vmap(tracker.step, (None, 0, None if shared else 0))(params, states, frames)
+    of_lanes = {"backbone": None, "tracker": 0} if each else None
+    step = jax.vmap(tracker.step, (of_lanes, 0, None if shared else 0))
+    following, outputs = step(params, states, frames)
     if active is not None:
         following = select_lanes(active, following, states)
-    return learn_where_due(tracker.learn, params, following), outputs
+    return learn_where_due(tracker.learn, params, following, each=each), outputs
 
 
 def learn_where_due(
-    learn: Callable[[PyTree, PyTree], PyTree] | None, params: PyTree, state: PyTree
+    learn: Callable[[PyTree, PyTree], PyTree] | None, params: PyTree, state: PyTree, *, each: bool = False
 ) -> PyTree:
     """Applies `learn` to a state, or to lanes of states, where `state.due`.
 
-    A vmapped cond would run `learn` on every lane of every frame. Here it runs only on frames where a lane
-    needs it, and a lane that does not is left bitwise unchanged.
+    A vmapped cond would run `learn` on every lane of every frame. Here lanes that are due are gathered, an
+    eighth of all at a time, and the last few one by one; a lane that is not due is left bitwise unchanged.
+
+    Args:
+      learn: of a tracker.
+      params: as of `advance_lanes`.
+      state: of a target, or of lanes.
+      each: as of `advance_lanes`.
     """
     if learn is None:
         return state
     if state.due.ndim == 0:
         return jax.lax.cond(state.due, learn, lambda _, state: state, params, state)
+    [lanes] = state.due.shape
+    of_lanes = {"backbone": None, "tracker": 0} if each else None
 
-    def learn_lanes(params: PyTree, state: PyTree) -> PyTree:
-        return select_lanes(state.due, jax.vmap(learn, (None, 0))(params, state), state)
+    def learn_some(count: int, waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
+        state, due = waiting
+        chosen = jnp.flatnonzero(due, size=count, fill_value=lanes)  # beyond the lanes: nobody's
+        take = functools.partial(jax.tree.map, lambda leaf: leaf.at[chosen].get(mode="clip"))
+        own = {**params, "tracker": take(params["tracker"])} if each else params
+        learnt = jax.vmap(learn, (of_lanes, 0))(own, take(state))
+        state = jax.tree.map(lambda leaf, new: leaf.at[chosen].set(new, mode="drop"), state, learnt)
+        return state, due.at[chosen].set(False, mode="drop")
 
-    return jax.lax.cond(state.due.any(), learn_lanes, lambda _, state: state, params, state)
+    def learn_next(waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
+        many = max(1, lanes // CHUNKS)
+        few = functools.partial(learn_some, 1)
+        if many == 1:
+            return few(waiting)
+        # Half a chunk is cheaper together than alone, less is not.
+        return jax.lax.cond(waiting[1].sum() > many // 2, functools.partial(learn_some, many), few, waiting)
+
+    state, _ = jax.lax.while_loop(lambda waiting: waiting[1].any(), learn_next, (state, state.due))
+    return state
 
 
 def select_lanes(mask: Array, new: PyTree, old: PyTree) -> PyTree:

@@ -1,36 +1,22 @@
-"""Many sequences at once, as lanes of one vmapped step: for evaluation, on an accelerator above all.
+"""Many sequences at once, as lanes of one compiled step: for evaluation, on an accelerator above all."""
 
-Sequences of one canvas (and one grid, where the grid follows the target) run together. A lane whose sequence
-has ended is frozen until the longest has: sequences are sorted by length, so that little is computed in vain.
-"""
-
-import functools
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jtrack import data, trackers
-from jtrack.data import FrameError, FrameSource
+from jtrack.data import FrameSource
 from jtrack.errors import JtrackError
-from jtrack.run.advance import advance_lanes
-from jtrack.run.inputs import Source, canvas_of, check_boxes, open_frames
+from jtrack.run import engine
+from jtrack.run.inputs import Source, check_boxes, open_frames
+from jtrack.run.schedule import Job
 from jtrack.run.stream import Track, build, make_tracker
 from jtrack.trackers import BoundTracker
-from jtrack.types import Array, Frame, Key, Output, PyTree, Tracker
-
-
-class Job(NamedTuple):
-    """One sequence to track."""
-
-    frames: FrameSource
-    box: np.ndarray  # [4]
-    tracker: Tracker
+from jtrack.types import Tracker
 
 
 def track_batch(
@@ -45,6 +31,10 @@ def track_batch(
     lanes: int = 8,
 ) -> list[Track]:
     """Tracks one target in each of many sequences.
+
+    A target that has ended makes room for the next at once. Sequences of nearly one size share what is
+    compiled; pairs of one and the same source object (not only of one path) share its frames, too. Lanes are
+    shared out over all local devices.
 
     Args:
       sequences: pairs of a source and the box in its first frame, each as `track` takes them, except that a
@@ -69,10 +59,12 @@ def track_batch(
     if lanes < 1:
         raise JtrackError(f"the number of lanes is {lanes}: give 1 or more")
     bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
-    groups: dict[tuple[Tracker, tuple[int, int]], list[int]] = defaultdict(list)
-    jobs = []
+    opened: dict[int, FrameSource] = {}  # by the identity of the source
+    groups: dict[tuple[Tracker, tuple[int, int]], dict[int, list[Job]]] = defaultdict(dict)
     for index, (source, given) in enumerate(pairs):
-        frames = open_frames(source)
+        if id(source) not in opened:
+            opened[id(source)] = open_frames(source)
+        frames = opened[id(source)]
         box = check_boxes(given, frames.size, inside=False)
         if box.ndim != 1:
             raise JtrackError(
@@ -80,19 +72,17 @@ def track_batch(
                 "repeat the pair with every box, or use track"
             )
         made = make_tracker(bound.factory, bound.backbone, bound.for_target(box, frames.size))
-        jobs.append(Job(frames, box, made))
-        groups[made, canvas_of(frames.size)].append(index)
+        job = Job(frames, box, end=frames.length, seed=seed, name=index)
+        groups[made, engine.canvas_for(frames.size)].setdefault(id(frames), []).append(job)
 
     params = jax.device_put(bound.params)
     label = bound.label() | {"seed": seed}
     tracks: dict[int, Track] = {}
-    for (_, canvas), members in groups.items():
-        members.sort(key=lambda index: jobs[index].frames.expected or 0)
-        for first in range(0, len(members), lanes):
-            chosen = members[first : first + lanes]
-            done = _track_lanes([jobs[index] for index in chosen], params, canvas, seed, label)
-            tracks.update(zip(chosen, done, strict=True))
-    return [tracks[index] for index in range(len(jobs))]
+    for (made, canvas), videos in groups.items():
+        longest_first = sorted(videos.values(), key=lambda jobs: -(jobs[0].frames.expected or 0))
+        for done in engine.follow(made, params, longest_first, canvas, lanes=lanes):
+            tracks[done.job.name] = Track(done.boxes, done.scores, done.lost, None, done.stopped, label)
+    return [tracks[index] for index in range(len(pairs))]
 
 
 def _checked(sequences: Any) -> list[tuple[Source, Any]]:
@@ -109,79 +99,3 @@ def _checked(sequences: Any) -> list[tuple[Source, Any]]:
             what = repr(pair) if isinstance(pair, str | Path | tuple) else f"a {type(pair).__name__}"
             raise JtrackError(f"sequence {index} is {what:.80}, which is no pair: {need}")
     return pairs
-
-
-class LaneExecutable(NamedTuple):
-    """A tracker compiled for lanes that each have their own frame."""
-
-    init: Callable[[PyTree, Key, Frame, ArrayLike], PyTree]
-    step: Callable[
-        [PyTree, PyTree, Frame, ArrayLike], tuple[PyTree, Output]
-    ]  # (params, state, frame, active)
-
-
-@functools.lru_cache(maxsize=32)
-def lane_executable(tracker: Tracker) -> LaneExecutable:
-    """Jits a tracker for lanes of sequences; lanes that are not active keep their state bitwise."""
-
-    def step(params: PyTree, state: PyTree, frame: Frame, active: Array) -> tuple[PyTree, Output]:
-        return advance_lanes(tracker, params, state, frame, active)
-
-    return LaneExecutable(jax.jit(jax.vmap(tracker.init, (None, 0, 0, 0))), jax.jit(step, donate_argnums=1))
-
-
-def _track_lanes(
-    jobs: list[Job], params: PyTree, canvas: tuple[int, int], seed: int, label: dict[str, Any]
-) -> list[Track]:
-    run = lane_executable(jobs[0].tracker)
-    count = len(jobs)
-    boxes = np.stack([job.box for job in jobs])
-    keys = jnp.broadcast_to(jax.random.key(seed), (count,))
-    rows = [(boxes, np.ones(count, np.float32), np.zeros(count, bool))]  # of each frame: boxes, scores, lost
-    lengths = np.zeros(count, int)
-    reasons: list[str | None] = [None] * count
-    state, output = None, None
-    for frame, active in data.prefetch(_lockstep([job.frames for job in jobs], canvas, reasons), depth=2):
-        lengths += active
-        if state is None:
-            state = run.init(params, keys, frame, boxes)
-            continue
-        before = output
-        state, output = run.step(params, state, frame, active)
-        if before is not None:  # one step behind, so that the device never waits for the host
-            rows.append(_receive(before))
-    if output is not None:
-        rows.append(_receive(output))
-    tracked, scores, lost = (np.stack(column) for column in zip(*rows, strict=True))  # [T, L, ...]
-    return [
-        Track(tracked[:length, lane], scores[:length, lane], lost[:length, lane], None, reasons[lane], label)
-        for lane, length in enumerate(lengths)
-    ]
-
-
-def _receive(output: Output) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, scores and lost flags of one frame, copied so that no device buffer is kept alive."""
-    return np.array(output.box), np.array(output.score), np.array(output.lost)
-
-
-def _lockstep(
-    sources: list[FrameSource], canvas: tuple[int, int], reasons: list[str | None]
-) -> Generator[tuple[Frame, np.ndarray]]:
-    """The next frame of every lane on the device, and which lanes have one; says in `reasons` why not."""
-    readers = [data.prefetch(source, depth=2) for source in sources]
-    active = np.ones(len(sources), bool)
-    pixels = np.zeros((len(sources), *canvas, 3), np.uint8)
-    size = np.array([source.size for source in sources], np.int32)
-    while True:
-        for lane in np.flatnonzero(active):
-            try:
-                image = next(readers[lane])
-                pixels[lane, : image.shape[0], : image.shape[1]] = image
-            except StopIteration:
-                active[lane] = False
-            except FrameError as error:
-                active[lane], reasons[lane] = False, str(error)
-        if not active.any():
-            return
-        # Copies: an array on the host may be lent to the device, which reads it later.
-        yield Frame(jax.device_put(pixels.copy()), jax.device_put(size)), active.copy()

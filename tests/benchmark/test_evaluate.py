@@ -572,15 +572,45 @@ def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):
     assert "bad was not tracked to its end: its frames end after 5" in done.failures["bad"].read_text()
 
 
-def test_lanes_are_for_jtracks_trackers_without_restarts(hog, tmp_path):
+def test_lanes_restart_as_one_lane_does(tmp_path):
+    data = dataset(*(wandering(name, frames) for name, frames in (("a", 40), ("b", 31), ("c", 17))))
+    tracker, rules = adapters.ours(fake.build()), protocol.load("region_noise")
+    one = evaluate(tracker, data, rules, tmp_path / "one")
+    many = evaluate(tracker, data, rules, tmp_path / "many", lanes=4)
+    (one,), (many,) = results.load(one.folder), results.load(many.folder)
+    restarts = 0
+    for name, expected in one.trajectories.items():
+        assert len(expected) == rules.repetitions
+        for found, want in zip(many.trajectories[name], expected, strict=True):
+            np.testing.assert_array_equal(found.status, want.status)
+            np.testing.assert_array_equal(found.boxes, want.boxes)
+            np.testing.assert_array_equal(found.scores, want.scores)
+            restarts += (want.status == FAILED).sum()
+    assert restarts > 60
+
+
+def wandering(name, frames):
+    """A sequence whose target stays while the fake tracker leaves it."""
+    moving_away = moving(name, frames)
+    return dataclasses.replace(moving_away, boxes=np.tile(moving_away.boxes[:1], (frames, 1)))
+
+
+def test_a_trial_that_fails_in_lanes_leaves_the_others_of_its_sequence(tmp_path):
+    bad = moving("bad", 60)
+    bad = dataclasses.replace(bad, frames=from_arrays(list(bad.frames)[:50]))
+    rules = dataclasses.replace(protocol.load("tre"), segments=4)
+    done = evaluate(adapters.ours(fake.build()), dataset(bad), rules, tmp_path, lanes=3, limit=20)
+    assert done.made == 3 and list(done.failures) == ["bad"]
+    assert "its frames end after 50" in done.failures["bad"].read_text()
+    again = evaluate(adapters.ours(fake.build()), dataset(bad), rules, tmp_path, lanes=3, limit=20)
+    assert (again.made, again.kept) == (0, 3) and list(again.failures) == ["bad"]
+
+
+def test_lanes_are_for_jtracks_trackers(tmp_path):
     walk = sequence()
     tracker, _ = scripted(walk)
-    for chosen, rules, message in (
-        (tracker, OPE, "script is not a tracker of jtrack"),
-        (hog, BASELINE, "restarts the tracker"),
-    ):
-        with pytest.raises(JtrackError, match=message):
-            evaluate(chosen, dataset(walk), rules, tmp_path, lanes=2)
+    with pytest.raises(JtrackError, match="script is not a tracker of jtrack"):
+        evaluate(tracker, dataset(walk), OPE, tmp_path, lanes=2)
 
 
 @pytest.mark.parametrize("option", ["lanes", "repeats", "limit"])

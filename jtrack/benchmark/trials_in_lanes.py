@@ -1,0 +1,150 @@
+"""Trials of many sequences, starts and seeds in lanes of one compiled tracker: evaluation on accelerators."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from jtrack import data
+from jtrack.benchmark import vot_measures
+from jtrack.benchmark.protocol import Protocol, Trial, noisy, shown
+from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
+from jtrack.errors import JtrackError
+from jtrack.run import engine
+from jtrack.run.inputs import check_boxes
+from jtrack.run.schedule import Again, Job
+from jtrack.trackers import BoundTracker
+from jtrack.types import Tracker
+
+
+class Ended(NamedTuple):
+    """A trial that has come to its end."""
+
+    sequence: str
+    trial: Trial
+    result: Trajectory | JtrackError  # why it has none
+
+
+type Parcel = tuple[data.Sequence, Sequence[Trial]]  # a sequence, and its trials that are to be run
+
+
+def run_in_lanes(
+    bound: BoundTracker,
+    tracker: Tracker,
+    protocol: Protocol,
+    parcels: Iterable[Parcel],
+    canvas: tuple[int, int],
+    *,
+    lanes: int,
+    on_frames: Callable[[int], object] = lambda _: None,
+) -> Iterator[Ended]:
+    """Runs trials, each in a lane, restarting the tracker after failures where the protocol says so.
+
+    Args:
+      bound: the tracker.
+      tracker: its functions, for all the targets.
+      protocol: the trials'.
+      parcels: sequences with their trials; the next is fetched when a lane is free for it.
+      canvas: (height, width) that the frames of all sequences fit on.
+      lanes: how many trials run at once.
+      on_frames: called with the number of frames that were tracked since.
+
+    Yields:
+      The trials, as they end. One that fails takes no other with it.
+    """
+    refused: list[Ended] = []
+    at_once = engine.AT_ONCE if protocol.restart_after is None else 1
+    jobs = (_jobs(protocol, *parcel, refused) for parcel in parcels)
+    for followed in engine.follow(
+        tracker, bound.params, jobs, canvas, lanes=lanes, at_once=at_once, on_frames=on_frames
+    ):
+        work: _Supervised = followed.job.name
+        yield Ended(work.sequence.name, work.trial, _result(work, followed))
+    yield from refused
+
+
+def _jobs(
+    protocol: Protocol, sequence: data.Sequence, trials: Sequence[Trial], refused: list[Ended]
+) -> list[Job]:
+    """The jobs of a sequence; a trial whose box cannot be tracked is refused."""
+    frames, found = shown(protocol, sequence.frames), []
+    for trial in trials:
+        try:
+            box = check_boxes(trial.box, frames.size, inside=False)
+        except JtrackError as error:
+            refused.append(Ended(sequence.name, trial, error))
+            continue
+        work = _Supervised(protocol, sequence, trial)
+        after = work.after if protocol.restart_after is not None else None
+        found.append(Job(frames, box, trial.start, trial.end, trial.seed, after=after, name=work))
+    return found
+
+
+@dataclass
+class _Supervised:
+    """A trial, and where its tracker was started."""
+
+    protocol: Protocol
+    sequence: data.Sequence
+    trial: Trial
+    starts: dict[int, np.ndarray] = field(init=False)  # by frame: the box that was given
+    status: np.ndarray | None = None  # [T] once the last frame is there
+    error: JtrackError | None = None
+
+    def __post_init__(self) -> None:
+        self.starts = {self.trial.start: self.trial.box}
+        self._truth = vot_measures.ground_truth(self.sequence)
+        length = self.trial.end - self.trial.start
+        self._rules = vot_measures.supervision(length, restart_after=self.protocol.restart_after)
+        next(self._rules)
+        self._tell(failure=False)  # the first frame is the start
+
+    def after(self, frame: int, box: np.ndarray) -> Again | None:
+        """As of `Job.after`."""
+        size = self.sequence.frames.size
+        following = self._tell(failure=vot_measures.failed(box, self._truth[frame], size))
+        if following is None:
+            return Again(self.trial.end, box)
+        at, starting = following
+        if not starting:
+            return None
+        at += self.trial.start
+        given = noisy(self.protocol, self.trial, at, self.sequence.boxes[at])
+        try:
+            checked = check_boxes(given, size, inside=False)
+        except JtrackError as error:
+            self.error = error
+            return Again(self.trial.end, box)
+        self.starts[at] = given
+        self._tell(failure=False)  # of the start
+        return Again(at, checked)
+
+    def _tell(self, *, failure: bool) -> tuple[int, bool] | None:
+        """What comes after a frame; None after the last."""
+        try:
+            return self._rules.send(failure)
+        except StopIteration as end:
+            self.status = end.value
+            return None
+
+
+def _result(work: _Supervised, followed: engine.Followed) -> Trajectory | JtrackError:
+    trial, start, length = work.trial, work.trial.start, work.trial.end - work.trial.start
+    if work.error is not None:
+        return work.error
+    whole = len(followed.boxes) == length or work.status is not None
+    if followed.stopped or not whole:
+        reason = followed.stopped or f"its frames end after {start + len(followed.boxes)}"
+        return JtrackError(f"{trial.sequence} was not tracked to its end: {reason}")
+    status = work.status
+    if status is None:  # nothing was supervised
+        status = np.full(length, TRACKED, np.uint8)
+        status[0] = INITIALISED
+    boxes, scores, lost = np.full((length, 4), np.nan), np.full(length, np.nan), np.zeros(length, bool)
+    rows = slice(len(followed.boxes))
+    boxes[rows], scores[rows], lost[rows] = followed.boxes, followed.scores, followed.lost
+    for frame, box in work.starts.items():
+        boxes[frame - start] = box
+    boxes[np.isin(status, (FAILED, SKIPPED))] = np.nan
+    return Trajectory(boxes, status, start, scores=scores, lost=lost)
