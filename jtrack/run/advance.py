@@ -124,8 +124,10 @@ def learn_where_due(
         few = functools.partial(learn_some, 1)
         if many == 1:
             return few(waiting)
-        # Half a chunk is cheaper together than alone, less is not.
-        return jax.lax.cond(waiting[1].sum() > many // 2, functools.partial(learn_some, many), few, waiting)
+        # Half a chunk is cheaper together than one by one, less is not.
+        together = waiting[1].sum() > many // 2
+        after: tuple[PyTree, Array] = jax.lax.cond(together, functools.partial(learn_some, many), few, waiting)
+        return after
 
     state, _ = jax.lax.while_loop(lambda waiting: waiting[1].any(), learn_next, (state, state.due))
     return state
