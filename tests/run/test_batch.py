@@ -36,26 +36,20 @@ def test_equal_to_single_runs(lanes, grid):
         assert got.stopped is None and got.label == alone.label and len(got.boxes) == len(frames)
 
 
-def test_finished_lane_is_frozen_and_the_other_learns_on(monkeypatch):
-    from jtrack.run import batch
+def test_pairs_of_one_source_share_its_frames():
+    read = []
 
-    states = []
-    make = batch.lane_executable
+    def frames():
+        for image in JOBS[0][0]:
+            read.append(len(read))
+            yield image
 
-    def spied(tracker):
-        run = make(tracker)
-
-        def step(params, state, frame, active):
-            state, output = run.step(params, state, frame, active)
-            states.append((np.asarray(state.memory), np.asarray(state.count)))
-            return state, output
-
-        return run._replace(step=step)
-
-    monkeypatch.setattr(batch, "lane_executable", spied)
-    track_batch(JOBS[:2], tracker=fake.build(), lanes=2)  # sorted by length: lane 0 has 3 frames
-    assert [count.tolist() for _, count in states] == [[1, 1], [2, 2], [2, 3], [2, 4], [2, 5], [2, 6]]
-    assert states[-1][0][0, 0, 0] == states[1][0][0, 0, 0]
+    source = FrameSource("shared", (60, 90), 7, None, frames)
+    boxes = [(10, 20, 8, 9), (3, 4, 10, 12), (20, 5, 9, 9)]
+    done = track_batch([(source, box) for box in boxes], tracker=fake.build(), lanes=2)
+    assert len(read) == 7
+    for got, box in zip(done, boxes, strict=True):
+        np.testing.assert_array_equal(got.boxes, track(JOBS[0][0], box, tracker=fake.build()).boxes)
 
 
 def test_unreadable_frame_ends_one_lane_only():

@@ -1,0 +1,139 @@
+"""Targets in lanes give what they give alone, whatever the lanes, their order and the devices."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jtrack
+from jtrack.data import synthetic
+from jtrack.run import engine
+from jtrack.run.schedule import Job
+from jtrack.run.stream import make_tracker
+from tests.conftest import ROOT
+from tests.run import fake
+
+SIZE, CANVAS = (96, 128), (288, 384)
+RNG = np.random.default_rng(4)
+
+
+def moving(frames, start=0):
+    """Jobs of a made-up video for the fake tracker: from its first frame, and from others."""
+    video = fake.video(RNG.integers(0, 5, (frames, 2)), SIZE)
+    source = jtrack.run.inputs.open_frames(video)
+    box = np.float32((4 + frames % 3, 5, 6 + frames % 4, 7))
+    return [Job(source, box, at, frames, seed=at) for at in range(start, frames, 7)]
+
+
+PARCELS = [moving(frames) for frames in (23, 16, 9, 31, 2)]
+
+
+def followed(parcels, bound, **options):
+    tracker = make_tracker(bound.factory, bound.backbone, bound.config)
+    options = {"store": 4 << 20} | options
+    return list(engine.follow(tracker, bound.params, parcels, CANVAS, **options))
+
+
+def alone(job, bound):
+    return jtrack.track(job.frames, job.box, tracker=bound, start=job.start, end=job.end, seed=job.seed)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16])
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_equal_to_single_runs(lanes, at_once):
+    bound = fake.build()
+    done = followed(PARCELS, bound, lanes=lanes, at_once=at_once)
+    assert len(done) == sum(map(len, PARCELS))
+    for each in done:
+        want = alone(each.job, bound)
+        np.testing.assert_array_equal(each.boxes, want.boxes)
+        np.testing.assert_array_equal(each.scores, want.scores)
+        np.testing.assert_array_equal(each.lost, want.lost)
+
+
+def test_the_order_of_admission_does_not_matter():
+    bound = fake.build()
+    reverse = [parcel[::-1] for parcel in PARCELS[::-1]]
+    one = {(id(each.job.frames), each.job.start): each for each in followed(PARCELS, bound, lanes=3)}
+    for each in followed(reverse, bound, lanes=5):
+        np.testing.assert_array_equal(each.boxes, one[id(each.job.frames), each.job.start].boxes)
+
+
+def test_every_video_is_decoded_once_and_sent_once():
+    usage = engine.Usage()
+    done = followed(PARCELS, fake.build(), lanes=6, usage=usage, store=64 << 20)
+    assert usage.decoded == usage.sent == sum(parcel[0].end for parcel in PARCELS)
+    assert usage.taken == sum(len(each.boxes) - 1 for each in done) <= usage.steps
+
+
+def test_hyper_parameters_of_its_own_for_every_lane():
+    rates = [0.0, 1.0, 2.5, 3.0, 7.0]
+    job = PARCELS[0][0]
+    jobs = [job._replace(hyper={"rate": np.float32(rate)}, name=rate) for rate in rates]
+    done = followed([jobs], fake.build(), lanes=3)
+    assert sorted(each.job.name for each in done) == rates
+    for each in done:
+        np.testing.assert_array_equal(each.boxes, alone(job, fake.build(rate=each.job.name)).boxes)
+
+
+def test_one_compilation_for_thirty_sizes(compilations):
+    sizes = [(60 + 7 * n, 80 + 9 * n) for n in range(30)]
+    jobs = [(fake.video(RNG.integers(0, 4, (4, 2)), size), (4, 5, 6, 7)) for size in sizes]
+    jtrack.track_batch(jobs[:2], tracker=fake.build(), lanes=3)
+    with compilations() as seen:
+        jtrack.track_batch(jobs, tracker=fake.build(), lanes=3)
+    assert not seen
+
+
+CASES = [
+    ("hcft", "default", "hog"),
+    ("hcft", "default", "tiny"),
+    ("fcnt", "default", "tiny"),
+    ("gdt", "default", "tiny"),
+    ("cnn_svm", "default", "tiny"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "profile", "network"), CASES)
+def test_trackers_in_lanes_stay_within_a_tenth_of_a_pixel(name, profile, network):
+    bound = jtrack.trackers.create(name, profile=profile, backbone=network)
+    parcels = []
+    for seed in range(2):
+        clip = synthetic.clip(frames=31, size=(200, 260), seed=seed)
+        starts = (0, 0, 1) if seed else (0,)
+        parcels.append(
+            [Job(clip.frames, np.float32(clip.boxes[start]), start, 31, seed=each)
+             for each, start in enumerate(starts)]
+        )  # fmt: skip
+    for each in followed(parcels, bound, lanes=3, store=64 << 20):
+        np.testing.assert_allclose(each.boxes, alone(each.job, bound).boxes, atol=0.1)
+
+
+DEVICES = """
+import json, sys
+import jax, numpy as np
+import jtrack
+from tests.run import fake, test_engine
+assert jax.local_device_count() == 8
+done = test_engine.followed(test_engine.PARCELS, fake.build(), lanes=16)
+print(json.dumps([[each.job.start, each.job.end, each.boxes.tolist()] for each in done]))
+"""
+
+
+def test_eight_devices_give_what_one_gives():
+    flags = "--xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, "-c", DEVICES],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
+    )
+    many = {(start, end): boxes for start, end, boxes in json.loads(done.stdout)}
+    for each in followed(PARCELS, fake.build(), lanes=16):
+        np.testing.assert_array_equal(each.boxes, np.float32(many[each.job.start, each.job.end]))
