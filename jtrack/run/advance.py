@@ -126,7 +126,9 @@ def learn_where_due(
             return few(waiting)
         # Half a chunk is cheaper together than one by one, less is not.
         together = waiting[1].sum() > many // 2
-        after: tuple[PyTree, Array] = jax.lax.cond(together, functools.partial(learn_some, many), few, waiting)
+        after: tuple[PyTree, Array] = jax.lax.cond(
+            together, functools.partial(learn_some, many), few, waiting
+        )
         return after
 
     state, _ = jax.lax.while_loop(lambda waiting: waiting[1].any(), learn_next, (state, state.due))

@@ -158,7 +158,7 @@ class Lanes:
         """Advances every lane by K frames.
 
         Args:
-          pixels: the frames of all devices, [D * S, H, W, 3].
+          pixels: the frames of all devices (`SharedFrames.pixels`).
           slots: [K, L] int32, of each lane's frames, counted on its device.
           active: [K, L] bool: whether there is a frame; where not, a lane keeps its state.
 

@@ -6,7 +6,9 @@ is read again later.
 """
 
 import functools
+import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -24,6 +26,7 @@ from jtrack.data import FrameError, FrameSource
 from jtrack.run.mesh import AXIS, placed, spec
 from jtrack.types import Array
 
+ALIGNMENT = 64  # bytes
 SENT_AT_ONCE = 8  # frames a device; a constant, so that sending compiles once
 
 
@@ -101,18 +104,19 @@ class SharedFrames(AbstractContextManager["SharedFrames"]):
     mesh: Mesh
     canvas: tuple[int, int]
     capacity: int  # frames on each device
-    pixels: Array = field(init=False)  # [D * capacity, H, W, 3] uint8, a part on each device
+    pixels: Array = field(init=False)  # [D * (capacity + 1), H, W, 3] uint8, a part on each device
     decoded: int = 0  # frames, counting again what was read again
     sent: int = 0  # frames, counting each device
     _readers: dict[int, Reader] = field(default_factory=dict)  # by the identity of the source
     _slots: list[dict[tuple[int, int], int]] = field(init=False)  # a device: (video, number) -> slot
     _free: list[list[int]] = field(init=False)
+    _lent: deque[tuple[np.ndarray, Array]] = field(default_factory=deque)  # to the devices, until it is ready
 
     def __post_init__(self) -> None:
         self._slots = [{} for _ in range(self.mesh.size)]
         self._free = [list(range(self.capacity)) for _ in range(self.mesh.size)]
-        shape = (self.mesh.size * self.capacity, *self.canvas, 3)
-        self.pixels = jnp.zeros(shape, jnp.uint8, device=placed(self.mesh, AXIS))
+        shape = (self.mesh.size * (self.capacity + 1), *self.canvas, 3)
+        self.pixels = jnp.empty(shape, jnp.uint8, device=placed(self.mesh, AXIS))
         self._threads = ThreadPoolExecutor(max(2, min(16, os.cpu_count() or 2)), "jtrack-decode")
 
     def __exit__(
@@ -202,34 +206,52 @@ class SharedFrames(AbstractContextManager["SharedFrames"]):
         """Copies images into slots of their devices."""
         queues = [[each for each in batch if each[0] == device] for device in range(self.mesh.size)]
         for first in range(0, max(map(len, queues)), SENT_AT_ONCE):
-            images = np.empty((self.mesh.size, SENT_AT_ONCE, *self.canvas, 3), np.uint8)
-            slots = np.full((self.mesh.size, SENT_AT_ONCE), -1, np.int32)
+            images = self._staging()
+            slots = np.full((self.mesh.size, SENT_AT_ONCE), self.capacity, np.int32)  # a slot of nobody's
+            copies = []
             for device, queue in enumerate(queues):
                 for place, (_, slot, image) in enumerate(queue[first : first + SENT_AT_ONCE]):
-                    images[device, place, : image.shape[0], : image.shape[1]] = image
                     slots[device, place] = slot
-            put = _putting(self.mesh)
-            self.pixels = put(self.pixels, *jax.device_put((images, slots), placed(self.mesh, AXIS)))
+                    copies.append(self._threads.submit(_copy, images[device, place], image))
+            for copy in copies:
+                copy.result()
+            sent = jax.device_put((images, slots), placed(self.mesh, AXIS))
+            self.pixels, done = _putting(self.mesh)(self.pixels, *sent)
+            self._lent.append((images, done))
         self.sent += len(batch)
+
+    def _staging(self) -> np.ndarray:
+        """A buffer [D, n, H, W, 3] for images on their way: one that came through before, or a new one.
+
+        Memory that is asked for anew costs as much as the copy into it. It is aligned as the CPU's backend
+        needs it, which then reads it where it is.
+        """
+        if self._lent and self._lent[0][1].is_ready():
+            return self._lent.popleft()[0]
+        shape = (self.mesh.size, SENT_AT_ONCE, *self.canvas, 3)
+        memory = np.empty(math.prod(shape) + ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % ALIGNMENT
+        return memory[start : start + math.prod(shape)].reshape(shape)
+
+
+def _copy(place: np.ndarray, image: np.ndarray) -> None:
+    """Puts an image into the top-left corner of its place; the rest is never looked at."""
+    place[: image.shape[0], : image.shape[1]] = image
 
 
 @functools.lru_cache(maxsize=8)
-def _putting(mesh: Mesh) -> Callable[[Array, ArrayLike, ArrayLike], Array]:
-    """Writes images [D, n, H, W, 3] into slots [D, n] of a store; a slot of -1 is none."""
+def _putting(mesh: Mesh) -> Callable[[Array, ArrayLike, ArrayLike], tuple[Array, Array]]:
+    """Writes images [D, n, H, W, 3] into slots [D, n] of a store, and says when that is done."""
 
-    def put(store: Array, images: Array, slots: Array) -> Array:
+    def put(store: Array, images: Array, slots: Array) -> tuple[Array, Array]:
         for place in range(SENT_AT_ONCE):
-            slot, image = slots[0, place], images[0, place][None]
-            at = jnp.maximum(slot, 0), 0, 0, 0
-            # What is there stays where there is nothing to write.
-            kept = jax.lax.dynamic_slice(store, at, image.shape)
-            store = jax.lax.dynamic_update_slice(store, jnp.where(slot < 0, kept, image), at)
-        return store
+            at = slots[0, place], 0, 0, 0
+            store = jax.lax.dynamic_update_slice(store, images[0, place][None], at)
+        return store, slots + 1
 
     lanes = spec(AXIS)
-    return jax.jit(
-        jax.shard_map(put, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False), donate_argnums=0
-    )
+    mapped = jax.shard_map(put, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False)
+    return jax.jit(mapped, donate_argnums=0)
 
 
 def _needed(needs: Mapping[int, list[range]], key: tuple[int, int]) -> bool:
