@@ -94,8 +94,9 @@ def learn_where_due(
 ) -> PyTree:
     """Applies `learn` to a state, or to lanes of states, where `state.due`.
 
-    A vmapped cond would run `learn` on every lane of every frame. Here lanes that are due are gathered, an
-    eighth of all at a time, and the last few one by one; a lane that is not due is left bitwise unchanged.
+    A vmapped cond would run `learn` on every lane of every frame. Here lanes that are due learn, and no other:
+    one after the other on a CPU; elsewhere gathered, an eighth of all lanes at a time, and only the last few
+    one by one. A lane that is not due is left bitwise unchanged.
 
     Args:
       learn: of a tracker.
@@ -108,27 +109,36 @@ def learn_where_due(
     if state.due.ndim == 0:
         return jax.lax.cond(state.due, learn, lambda _, state: state, params, state)
     [lanes] = state.due.shape
-    of_lanes = {"backbone": None, "tracker": 0} if each else None
+    chunk = lanes // CHUNKS
 
-    def learn_some(count: int, waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
+    def learn_one(waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
         state, due = waiting
-        chosen = jnp.flatnonzero(due, size=count, fill_value=lanes)  # beyond the lanes: nobody's
+        lane = jnp.argmax(due)
+        take = functools.partial(jax.tree.map, lambda leaf: leaf[lane])
+        own = {**params, "tracker": take(params["tracker"])} if each else params
+        learnt = learn(own, take(state))
+        return jax.tree.map(lambda leaf, new: leaf.at[lane].set(new), state, learnt), due.at[lane].set(False)
+
+    def learn_chunk(waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
+        state, due = waiting
+        chosen = jnp.flatnonzero(due, size=chunk, fill_value=lanes)  # beyond the lanes: nobody's
         take = functools.partial(jax.tree.map, lambda leaf: leaf.at[chosen].get(mode="clip"))
         own = {**params, "tracker": take(params["tracker"])} if each else params
-        learnt = jax.vmap(learn, (of_lanes, 0))(own, take(state))
+        learnt = jax.vmap(learn, ({"backbone": None, "tracker": 0} if each else None, 0))(own, take(state))
         state = jax.tree.map(lambda leaf, new: leaf.at[chosen].set(new, mode="drop"), state, learnt)
         return state, due.at[chosen].set(False, mode="drop")
 
-    def learn_next(waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
-        many = max(1, lanes // CHUNKS)
-        few = functools.partial(learn_some, 1)
-        if many == 1:
-            return few(waiting)
+    def learn_together(waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
         # Half a chunk is cheaper together than one by one, less is not.
-        together = waiting[1].sum() > many // 2
-        after: tuple[PyTree, Array] = jax.lax.cond(
-            together, functools.partial(learn_some, many), few, waiting
-        )
+        after: tuple[PyTree, Array]
+        after = jax.lax.cond(waiting[1].sum() > chunk // 2, learn_chunk, learn_one, waiting)
+        return after
+
+    def learn_next(waiting: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
+        if chunk < 2:
+            return learn_one(waiting)
+        after: tuple[PyTree, Array]
+        after = jax.lax.platform_dependent(waiting, cpu=learn_one, default=learn_together)
         return after
 
     state, _ = jax.lax.while_loop(lambda waiting: waiting[1].any(), learn_next, (state, state.due))

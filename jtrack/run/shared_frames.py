@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +110,7 @@ class SharedFrames(AbstractContextManager["SharedFrames"]):
     _readers: dict[int, Reader] = field(default_factory=dict)  # by the identity of the source
     _slots: list[dict[tuple[int, int], int]] = field(init=False)  # a device: (video, number) -> slot
     _free: list[list[int]] = field(init=False)
-    _lent: deque[tuple[np.ndarray, Array]] = field(default_factory=deque)  # to the devices, until it is ready
+    _lent: deque[tuple[np.ndarray, Any]] = field(default_factory=deque)  # to the devices, until it is ready
 
     def __post_init__(self) -> None:
         self._slots = [{} for _ in range(self.mesh.size)]
