@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jaxlib
@@ -53,7 +54,7 @@ assert devices.bf16_self_test()
 assert devices.usable_precision("bfloat16") == "bfloat16"
 taps = ("conv5_4",)
 images = jnp.asarray(np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype(np.float32))
-single, half = (backbones.get("vgg19", precision=p) for p in backbones.PRECISIONS)
+single, half = (backbones.get("vgg19", precision=p) for p in ("float32", "bfloat16"))
 params = single.random_params(0, taps=taps)
 a, b = (np.asarray(jax.jit(n.apply, static_argnums=2)(params, images, taps)["conv5_4"]).ravel().astype(float)
         for n in (single, half))
@@ -136,6 +137,36 @@ def test_precisions_that_need_no_test(monkeypatch):
     devices._bf16_works.cache_clear()
     with pytest.raises(JtrackError, match="unknown precision 'bf16': did you mean 'bfloat16'"):
         devices.usable_precision("bf16")
+
+
+class Device(NamedTuple):
+    """What JAX says of a device."""
+
+    platform: str
+    device_kind: str
+    compute_capability: str
+
+
+TURING = Device("gpu", "Tesla T4", "7.5")
+AMPERE = Device("gpu", "NVIDIA A100-SXM4-40GB", "8.0")
+INSTINCT = Device("gpu", "AMD Instinct MI300X", "gfx942")
+
+
+@pytest.mark.parametrize("device", [TURING, AMPERE, INSTINCT, None])
+def test_tf32_is_for_gpus_that_have_it(monkeypatch, device):
+    if device is not None:  # else this machine's, which is no GPU
+        monkeypatch.setattr(jax, "devices", lambda: [device])
+    devices._tf32_works.cache_clear()
+    if device is AMPERE:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert devices.usable_precision("tf32") == "tf32"
+    else:
+        said = f"{jax.devices()[0].device_kind} .* has no TF32, float32 is used instead"
+        with pytest.warns(UserWarning, match=said) as caught:
+            assert [devices.usable_precision("TF32") for _ in range(2)] == ["float32", "float32"]
+        assert len(caught) == 1
+    devices._tf32_works.cache_clear()
 
 
 @pytest.mark.parametrize("fault", [lambda y: y.at[0, 3, 3, 5].add(y.max() / 4), lambda y: y / 0])

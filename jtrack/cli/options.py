@@ -39,7 +39,9 @@ Backbone = Annotated[
         help=f"Which network: {either(backbones.names())}.", show_default="googlenet if installed, else hog"
     ),
 ]
-Precision = Annotated[str, typer.Option(help=f"{either(backbones.PRECISIONS)}, of the network.")]
+Precision = Annotated[
+    str, typer.Option(help=f"{either(list(backbones.PRECISIONS))}, of the network; tf32 is for GPUs.")
+]
 Weights = Annotated[
     str | None,
     typer.Option(

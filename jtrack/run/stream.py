@@ -227,7 +227,8 @@ def track(
         params or another config, and then the next four arguments are not looked at.
       profile: one of `jtrack.trackers.profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
-      precision: `"float32"` or `"bfloat16"`, of the network's forward passes; see `devices.usable_precision`.
+      precision: `"float32"`, `"tf32"` or `"bfloat16"`, of the network's forward passes; see
+        `devices.usable_precision`.
       weights: a network trained for objectness, by name or path, as `trackers.create` takes it.
       seed: of the tracker's randomness.
       start: 0-based index of the first frame.

@@ -198,7 +198,7 @@ def create(
       tracker: one of `names()`, or a row of one's own.
       profile: one of `profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for `default_backbone(tracker)`.
-      precision: `float32` or `bfloat16`, of the network's forward pass only.
+      precision: one of `jtrack.precision.PRECISIONS`, of the network's forward pass only.
       weights: a network trained for objectness and its head (`weights.checkpoints`), by name or by the path
         of its file, for a tracker that begins with them (gdt). None for the backbone's own checkpoint,
         NETWORK_objectness, in the weights folders; where there is none, too, the tracker starts from a random
