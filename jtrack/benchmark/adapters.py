@@ -110,6 +110,7 @@ def evaluated(
     backbone: str | None = None,
     precision: str = "float32",
     weights: str | Path | None = None,
+    changes: trackers.Changes | None = None,
     models: Sequence[str | Path] = (),
 ) -> EvaluatedTracker:
     """Finds a tracker by name.
@@ -121,6 +122,7 @@ def evaluated(
       backbone: of a tracker of jtrack.
       precision: of a tracker of jtrack.
       weights: a network trained for objectness, by name or path, as `trackers.create` takes it.
+      changes: of the profile, as `trackers.create` takes them.
       models: files of a tracker of OpenCV that needs them.
 
     Raises:
@@ -133,11 +135,18 @@ def evaluated(
             )
         if isinstance(tracker, str) and tracker.endswith(".py"):
             raise JtrackError(f"which tracker of {tracker}? give {tracker}:NAME, a class or function in it")
-        bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+        bound = build(
+            tracker,
+            profile=profile,
+            backbone=backbone,
+            precision=precision,
+            weights=weights,
+            changes=changes,
+        )
         return ours(bound)
-    if (profile, backbone, precision, weights) != ("default", None, "float32", None):
+    if (profile, backbone, precision, weights, changes) != ("default", None, "float32", None, None):
         raise JtrackError(
-            f"{tracker} is not a tracker of jtrack: it takes no --profile, --backbone, --precision or "
+            f"{tracker} is not a tracker of jtrack: it takes no --profile, --set, --backbone, --precision or "
             "--weights"
         )
     where, _, name = tracker.rpartition(":")

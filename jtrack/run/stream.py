@@ -188,6 +188,7 @@ def build(
     backbone: str | None,
     precision: str,
     weights: str | Path | None = None,
+    changes: trackers.Changes | None = None,
 ) -> BoundTracker:
     """`trackers.create`, in a precision that this machine computes rightly; what is built stays as it is."""
     if isinstance(tracker, BoundTracker):
@@ -198,7 +199,9 @@ def build(
             "jtrack.trackers.create built"
         )
     usable = devices.usable_precision(precision)
-    return trackers.create(tracker, profile=profile, backbone=backbone, precision=usable, weights=weights)
+    return trackers.create(
+        tracker, profile=profile, backbone=backbone, precision=usable, weights=weights, changes=changes
+    )
 
 
 def track(
