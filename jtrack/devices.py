@@ -9,10 +9,12 @@ import functools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import warnings
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import jax
@@ -220,6 +222,24 @@ def usable_precision(requested: str) -> str:
     if requested == "float32":
         return requested
     return requested if (_tf32_works() if requested == "tf32" else _bf16_works()) else "float32"
+
+
+def nvidia_gpu(root: Path = Path("/")) -> str | None:
+    """What says that this machine has an NVIDIA GPU, whether or not JAX can use it.
+
+    Args:
+      root: where the system's folders `dev` and `proc` are.
+
+    Returns:
+      A path: of the GPU's device file, of its driver, or of `nvidia-smi`; None where there is none of them.
+    """
+    files = [*sorted(root.glob("dev/nvidia[0-9]*")), *root.glob("proc/driver/nvidia")]
+    return str(files[0]) if files else shutil.which("nvidia-smi")
+
+
+def has_cuda() -> bool:
+    """Whether JAX's plugin for CUDA is installed. jaxlib by itself knows the CPU alone."""
+    return any("cuda" in plugin.name for plugin in entry_points(group="jax_plugins"))
 
 
 def enable_compilation_cache(folder: Path | None = None) -> Path:

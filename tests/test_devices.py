@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import warnings
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,6 +168,30 @@ def test_tf32_is_for_gpus_that_have_it(monkeypatch, device):
             assert [devices.usable_precision("TF32") for _ in range(2)] == ["float32", "float32"]
         assert len(caught) == 1
     devices._tf32_works.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("dev/nvidia0", "file"), ("proc/driver/nvidia", "folder"), ("bin/nvidia-smi", "program")],
+)
+def test_a_gpu_is_known_by_its_driver_whatever_jax_can(tmp_path, monkeypatch, path, kind):
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    sign = tmp_path / path
+    sign.parent.mkdir(parents=True)
+    assert devices.nvidia_gpu(tmp_path) is None
+    if kind == "folder":
+        sign.mkdir()
+    else:
+        sign.touch(mode=0o755)
+    assert devices.nvidia_gpu(tmp_path) == str(sign)
+
+
+def test_cuda_is_known_by_its_plugin(monkeypatch):
+    plugins = [EntryPoint("xla_cuda13", "jax_plugins.xla_cuda13", "jax_plugins")]
+    monkeypatch.setattr(devices, "entry_points", lambda group: plugins if group == "jax_plugins" else [])
+    assert devices.has_cuda()
+    plugins[:] = [EntryPoint("tpu", "jax_plugins.tpu", "jax_plugins")]
+    assert not devices.has_cuda()
 
 
 @pytest.mark.parametrize("fault", [lambda y: y.at[0, 3, 3, 5].add(y.max() / 4), lambda y: y / 0])
