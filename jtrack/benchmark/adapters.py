@@ -92,6 +92,13 @@ class EvaluatedTracker(NamedTuple):
     start: Callable[[int], Session]  # given a seed
     bound: BoundTracker | None = None  # of a tracker of jtrack
 
+    @property
+    def identifier(self) -> tuple[str, ...]:
+        """What names it among the trackers of a toolkit: short words, for changes in its profile a digest."""
+        words = [self.label.get(what) for what in ("tracker", "profile", "backbone", "trained")]
+        words += [self.label["configuration"][:8]] if self.label.get("changes") else []
+        return tuple(str(word) for word in words if word)
+
 
 class External(Protocol):
     """A tracker from elsewhere."""

@@ -1,6 +1,7 @@
 """`--set NAME=VALUE`: what is tracked with it, where its results go, and how tables call them."""
 
 import json
+import re
 
 import pytest
 
@@ -68,6 +69,12 @@ def test_two_settings_never_share_results(jtrack, tmp_path):
 def test_the_entry_for_the_vot_toolkit_sets_it_again(jtrack):
     said = jtrack("vot", "entry", *TINY, "--set", "scale=None", "--set", "layer_weights=1,0.50,0").stdout
     lines = dict(line.partition(" = ")[::2] for line in said.splitlines())
-    assert lines["label"] == "hcft default tiny scale=none layer_weights=1,0.5,0"
-    assert "[hcft_default_tiny_scale_none_layer_weights_1_0_5_0]" in lines
+    assert lines["label"] == "hcft default scale=none layer_weights=1,0.5,0 tiny"
     assert lines["command"].endswith("--set=scale=none --set=layer_weights=1,0.5,0")
+    # What the toolkits call their folders of results.
+    sections = [
+        jtrack("vot", "entry", *TINY, *chosen).stdout.splitlines()[0]
+        for chosen in ((), ("--set", "layer_weights=0.5,1,0"), ("--set", "layer_weights=0,5.1,0"))
+    ]
+    assert sections[0] == "[hcft_default_tiny]" and len({*sections}) == 3
+    assert all(re.fullmatch(r"\[hcft_default_tiny_[0-9a-f]{8}\]", section) for section in sections[1:])
