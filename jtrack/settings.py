@@ -95,6 +95,23 @@ def difference(before: Profile[Any, Any], after: Profile[Any, Any]) -> dict[str,
     return {field: text for name in new for field, text in _differences(name, old[name], new[name])}
 
 
+def describe(profile: Profile[Any, Any]) -> dict[str, tuple[str, str]]:
+    """All that can be set in a profile: name -> what it is, as text, and what it takes."""
+    return {
+        name: about
+        for field, value in _values(profile).items()
+        for name, about in _described(field, value, _kinds(profile)[field])
+    }
+
+
+def _described(name: str, value: Any, kind: Any) -> Iterator[tuple[str, tuple[str, str]]]:
+    if needed := _needed(kind):
+        yield name, (type(value).__name__ if dataclasses.is_dataclass(value) else _text(value), needed)
+    if dataclasses.is_dataclass(value):
+        for field, inner in vars(value).items():
+            yield from _described(f"{name}.{field}", inner, _kinds(value)[field])
+
+
 def _differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, str]]:
     """The settings that make a field what it is: of a part its class, and the fields that are not its own."""
     if not dataclasses.is_dataclass(new):

@@ -62,7 +62,8 @@ Settings = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="Change the profile: a hyper-parameter or a field of its config, such as learning_rate=0.02, "
-        "layer_weights=1,0.5,0.2, localisation=cell, scale=none; of a part, window.padding=3; repeat it.",
+        "layer_weights=1,0.5,0.2, localisation=cell, scale=none; of a part, window.padding=3; repeat it. "
+        "`jtrack list settings TRACKER` lists them.",
         show_default="nothing",
     ),
 ]
