@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import warnings
@@ -13,8 +14,10 @@ from typing import NamedTuple
 import jax
 import jaxlib
 import pytest
+from jaxlib import xla_client
 
 from jtrack import JtrackError, devices
+from tests.conftest import ROOT
 
 
 def run(program, folder, **environment):
@@ -86,7 +89,10 @@ print(os.environ["XLA_FLAGS"])
 def test_too_late_is_said(tmp_path):
     program = """
 import jax.numpy as jnp
+from jaxlib import xla_client
+
 from jtrack import JtrackError, devices
+from tests.conftest import ROOT
 jnp.zeros(3)
 try:
     devices.configure_cpu()
@@ -184,6 +190,16 @@ def test_a_gpu_is_known_by_its_driver_whatever_jax_can(tmp_path, monkeypatch, pa
     else:
         sign.touch(mode=0o755)
     assert devices.nvidia_gpu(tmp_path) == str(sign)
+
+
+def test_the_share_of_memory_that_readme_names_reaches_the_gpu(monkeypatch):
+    (name, share), *others = re.findall(r"(XLA_[A-Z_]+)=(\.\d+) jtrack", (ROOT / "README.md").read_text())
+    assert not others
+    for variable in [variable for variable in os.environ if "MEM_FRACTION" in variable]:
+        monkeypatch.delenv(variable)
+    assert "memory_fraction" not in xla_client.generate_pjrt_gpu_plugin_options()
+    monkeypatch.setenv(name, share)
+    assert xla_client.generate_pjrt_gpu_plugin_options()["memory_fraction"] == float(share)
 
 
 def test_cuda_is_known_by_its_plugin(monkeypatch):
