@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # JAX reads it when it starts its devices: lanes by the hundred need most of the card.
-os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
+os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", "0.9")
 
 import jax
 import jax.numpy as jnp

@@ -9,10 +9,12 @@ import functools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import warnings
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import jax
@@ -23,6 +25,7 @@ from jax import lax
 
 from jtrack.errors import JtrackError
 from jtrack.names import match
+from jtrack.precision import PRECISIONS
 from jtrack.types import Array
 
 # oneDNN convolutions are what makes bfloat16 fast on CPU (and float32 faster). Without YNN fusions
@@ -186,20 +189,57 @@ def _bf16_works() -> bool:
     return works
 
 
+@functools.cache
+def _tf32_works() -> bool:
+    """Whether the default device multiplies in TF32; that it does not is said once."""
+    device = jax.devices()[0]
+    # NVIDIA's since Ampere, "8.0". What other devices call a capability is no such number.
+    major = str(getattr(device, "compute_capability", "")).partition(".")[0]
+    works = device.platform == "gpu" and major.isdecimal() and int(major) >= 8
+    if not works:
+        warnings.warn(
+            f"{device.device_kind} ({device.platform}) has no TF32, float32 is used instead: TF32 needs an "
+            "NVIDIA GPU of compute capability 8.0 or newer; `jtrack doctor` says what devices there are",
+            stacklevel=3,
+        )
+    return works
+
+
 def usable_precision(requested: str) -> str:
     """The precision to compute with.
 
     Args:
-      requested: "float32" or "bfloat16".
+      requested: one of `jtrack.precision.PRECISIONS`.
 
     Returns:
-      `requested`, but "float32" on a CPU that fails `bf16_self_test`, with one warning in a process.
+      `requested`; but "float32" in place of "bfloat16" on a CPU that fails `bf16_self_test`, and in place of
+      "tf32" where the default device is no GPU that has it, each with one warning in a process.
 
     Raises:
       JtrackError: another precision was requested.
     """
-    requested = match("precision", requested, ("float32", "bfloat16"))
-    return requested if requested == "float32" or _bf16_works() else "float32"
+    requested = match("precision", requested, PRECISIONS)
+    if requested == "float32":
+        return requested
+    return requested if (_tf32_works() if requested == "tf32" else _bf16_works()) else "float32"
+
+
+def nvidia_gpu(root: Path = Path("/")) -> str | None:
+    """What says that this machine has an NVIDIA GPU, whether or not JAX can use it.
+
+    Args:
+      root: where the system's folders `dev` and `proc` are.
+
+    Returns:
+      A path: of the GPU's device file, of its driver, or of `nvidia-smi`; None where there is none of them.
+    """
+    files = [*sorted(root.glob("dev/nvidia[0-9]*")), *root.glob("proc/driver/nvidia")]
+    return str(files[0]) if files else shutil.which("nvidia-smi")
+
+
+def has_cuda() -> bool:
+    """Whether JAX's plugin for CUDA is installed. jaxlib by itself knows the CPU alone."""
+    return any("cuda" in plugin.name for plugin in entry_points(group="jax_plugins"))
 
 
 def enable_compilation_cache(folder: Path | None = None) -> Path:

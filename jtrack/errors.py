@@ -1,6 +1,7 @@
 """The one error a user meets: a sentence that says what, where, what was found and what to do."""
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 LONGEST_LIST = 24  # names
@@ -9,6 +10,7 @@ LONGEST_MESSAGE = 1200  # characters: a sentence with two long paths; names of u
 # The packages of the extras that messages name, as pyproject.toml has them.
 EXTRAS = {
     "bench": ("torch",),
+    "cuda": ("jax[cuda13]",),
     "got": ("got10k",),
     "keras": ("h5py",),
     "masks": ("pillow",),
@@ -108,15 +110,12 @@ def missing_extra(what: str, extra: str, error: ImportError) -> JtrackError:
     """
     *others, last = EXTRAS[extra]
     packages, cannot = (f"{', '.join(others)} and {last}", "cannot all") if others else (last, "cannot")
-    return JtrackError(
-        f"{what} needs {packages}, which {cannot} be imported ({error}): "
-        f"{install(extra, ' '.join(EXTRAS[extra]))}"
-    )
+    return JtrackError(f"{what} needs {packages}, which {cannot} be imported ({error}): {install(extra)}")
 
 
 def install(extra: str, packages: str = "") -> str:
     """How to install an extra or its packages, those of the extra by default, as a sentence ends."""
-    packages = packages or " ".join(EXTRAS[extra])
+    packages = packages or shlex.join(EXTRAS[extra])
     return (
         f"run `python -m pip install -e '.[{extra}]'` in jtrack's checkout, or "
         f"`python -m pip install {packages}`"

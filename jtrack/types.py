@@ -28,7 +28,7 @@ Conventions:
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -163,25 +163,45 @@ class Profile[C, H](NamedTuple):
     def replace(self, **changes: Any) -> "Profile[C, H]":
         """The profile with other fields of its config or its hyper-parameters, by their names.
 
+        A field of a part is named after the part and a dot.
+
         Raises:
           JtrackError: neither has a field of this name, or the config refuses the value.
 
         Example:
           >>> from jtrack import trackers
-          >>> changed = trackers.profile("fcnt", "default", "tiny").replace(candidates=300, floor=0.2)
-          >>> changed.config.candidates, changed.hyper.floor
-          (300, 0.2)
+          >>> changes = {"candidates": 300, "floor": 0.2, "scale.count": 17}
+          >>> changed = trackers.profile("fcnt", "default", "tiny").replace(**changes)
+          >>> changed.config.candidates, changed.hyper.floor, changed.config.scale.count
+          (300, 0.2, 17)
         """
         config: Any = self.config
         hyper: Any = self.hyper
-        structure = {field.name for field in dataclasses.fields(config)}
-        known = structure | set(hyper._fields)
-        for name in changes:
-            if name not in known:
-                raise unknown_name("field of the profile", name, sorted(known))
-        inside = {name: value for name, value in changes.items() if name in structure}
-        others = {name: value for name, value in changes.items() if name not in structure}
+        whole = _whole_fields("the profile", vars(config) | hyper._asdict(), changes)
+        inside = {name: value for name, value in whole.items() if name in vars(config)}
+        others = {name: value for name, value in whole.items() if name not in inside}
         return Profile(dataclasses.replace(config, **inside), hyper._replace(**others))
+
+
+def _whole_fields(called: str, fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes of fields alone: those of a part's fields are made in the part, which is changed as a whole."""
+    whole: dict[str, Any] = {}
+    of_parts: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        part, dot, field = name.partition(".")
+        if dot:
+            of_parts.setdefault(part, {})[field] = value
+        else:
+            whole[name] = value
+    for name in (*whole, *of_parts):
+        if name not in fields:
+            raise unknown_name(f"field of {called}", name, sorted(fields))
+    for part, inner in of_parts.items():
+        old = whole.get(part, fields[part])
+        if not dataclasses.is_dataclass(old) or isinstance(old, type):
+            raise JtrackError(f"{part} is {old!r}, which has no fields to change: {', '.join(inner)}")
+        whole[part] = dataclasses.replace(old, **_whole_fields(part, vars(old), inner))
+    return whole
 
 
 def variant[**P, C, H](

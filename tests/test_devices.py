@@ -3,16 +3,21 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import warnings
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jaxlib
 import pytest
+from jaxlib import xla_client
 
 from jtrack import JtrackError, devices
+from tests.conftest import ROOT
 
 
 def run(program, folder, **environment):
@@ -53,7 +58,7 @@ assert devices.bf16_self_test()
 assert devices.usable_precision("bfloat16") == "bfloat16"
 taps = ("conv5_4",)
 images = jnp.asarray(np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype(np.float32))
-single, half = (backbones.get("vgg19", precision=p) for p in backbones.PRECISIONS)
+single, half = (backbones.get("vgg19", precision=p) for p in ("float32", "bfloat16"))
 params = single.random_params(0, taps=taps)
 a, b = (np.asarray(jax.jit(n.apply, static_argnums=2)(params, images, taps)["conv5_4"]).ravel().astype(float)
         for n in (single, half))
@@ -84,7 +89,10 @@ print(os.environ["XLA_FLAGS"])
 def test_too_late_is_said(tmp_path):
     program = """
 import jax.numpy as jnp
+from jaxlib import xla_client
+
 from jtrack import JtrackError, devices
+from tests.conftest import ROOT
 jnp.zeros(3)
 try:
     devices.configure_cpu()
@@ -136,6 +144,70 @@ def test_precisions_that_need_no_test(monkeypatch):
     devices._bf16_works.cache_clear()
     with pytest.raises(JtrackError, match="unknown precision 'bf16': did you mean 'bfloat16'"):
         devices.usable_precision("bf16")
+
+
+class Device(NamedTuple):
+    """What JAX says of a device."""
+
+    platform: str
+    device_kind: str
+    compute_capability: str
+
+
+TURING = Device("gpu", "Tesla T4", "7.5")
+AMPERE = Device("gpu", "NVIDIA A100-SXM4-40GB", "8.0")
+INSTINCT = Device("gpu", "AMD Instinct MI300X", "gfx942")
+
+
+@pytest.mark.parametrize("device", [TURING, AMPERE, INSTINCT, None])
+def test_tf32_is_for_gpus_that_have_it(monkeypatch, device):
+    if device is not None:  # else this machine's, which is no GPU
+        monkeypatch.setattr(jax, "devices", lambda: [device])
+    devices._tf32_works.cache_clear()
+    if device is AMPERE:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert devices.usable_precision("tf32") == "tf32"
+    else:
+        said = f"{jax.devices()[0].device_kind} .* has no TF32, float32 is used instead"
+        with pytest.warns(UserWarning, match=said) as caught:
+            assert [devices.usable_precision("TF32") for _ in range(2)] == ["float32", "float32"]
+        assert len(caught) == 1
+    devices._tf32_works.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("dev/nvidia0", "file"), ("proc/driver/nvidia", "folder"), ("bin/nvidia-smi", "program")],
+)
+def test_a_gpu_is_known_by_its_driver_whatever_jax_can(tmp_path, monkeypatch, path, kind):
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    sign = tmp_path / path
+    sign.parent.mkdir(parents=True)
+    assert devices.nvidia_gpu(tmp_path) is None
+    if kind == "folder":
+        sign.mkdir()
+    else:
+        sign.touch(mode=0o755)
+    assert devices.nvidia_gpu(tmp_path) == str(sign)
+
+
+def test_the_share_of_memory_that_readme_names_reaches_the_gpu(monkeypatch):
+    (name, share), *others = re.findall(r"(XLA_[A-Z_]+)=(\.\d+) jtrack", (ROOT / "README.md").read_text())
+    assert not others
+    for variable in [variable for variable in os.environ if "MEM_FRACTION" in variable]:
+        monkeypatch.delenv(variable)
+    assert "memory_fraction" not in xla_client.generate_pjrt_gpu_plugin_options()
+    monkeypatch.setenv(name, share)
+    assert xla_client.generate_pjrt_gpu_plugin_options()["memory_fraction"] == float(share)
+
+
+def test_cuda_is_known_by_its_plugin(monkeypatch):
+    plugins = [EntryPoint("xla_cuda13", "jax_plugins.xla_cuda13", "jax_plugins")]
+    monkeypatch.setattr(devices, "entry_points", lambda group: plugins if group == "jax_plugins" else [])
+    assert devices.has_cuda()
+    plugins[:] = [EntryPoint("tpu", "jax_plugins.tpu", "jax_plugins")]
+    assert not devices.has_cuda()
 
 
 @pytest.mark.parametrize("fault", [lambda y: y.at[0, 3, 3, 5].add(y.max() / 4), lambda y: y / 0])

@@ -40,6 +40,7 @@ NOT_RUN = {
     ". .venv/bin/activate": "likewise",
     "python -m pip install -e '.[nets]'": "needs a package index",
     "python -m pip install -e '.[report,masks]'": "needs a package index",
+    "python -m pip install -e '.[cuda]'": "needs a package index and a GPU",
     "jtrack track 0 --show": "needs a camera and a display",
     "jtrack weights fetch googlenet": "downloads",
     "jtrack weights convert VGG_ILSVRC_19_layers.caffemodel --as vgg19": "needs a file of 548 MiB",

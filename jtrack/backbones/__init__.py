@@ -9,6 +9,7 @@
 from jtrack.backbones import alexnet, googlenet, hog, none, squeezenet, tiny, vgg
 from jtrack.backbones.base import Architecture, Backbone, Params, Preprocessing, Stages
 from jtrack.names import match
+from jtrack.precision import PRECISIONS
 
 __all__ = [
     "PRECISIONS",
@@ -21,8 +22,6 @@ __all__ = [
     "get",
     "names",
 ]
-
-PRECISIONS = ("float32", "bfloat16")
 
 # One row a network: its name here and in the manifest of weights, and its record.
 ARCHITECTURES: dict[str, Architecture] = {
@@ -64,8 +63,8 @@ def get(name: str, *, precision: str = "float32") -> Backbone:
 
     Args:
       name: one of `names()`.
-      precision: "float32", or "bfloat16" for a forward pass that only scores or describes. On CPU ask
-        `jtrack.devices.usable_precision` first.
+      precision: one of `PRECISIONS`; less than "float32" is for a forward pass that only scores or describes.
+        Ask `jtrack.devices.usable_precision` first.
 
     Returns:
       The network; it holds no weights.

@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from jtrack.errors import JtrackError, unknown_name
+from jtrack.precision import PRECISIONS
 from jtrack.types import Array, floating
 
 Params = dict[str, dict[str, Any]]  # {layer: {"kernel", "bias"}}
@@ -152,7 +153,7 @@ class Backbone:
 
     Attributes:
       name: as `backbones.get` knows it.
-      precision: "float32", or "bfloat16" for the convolutions and fully connected layers.
+      precision: of the convolutions and fully connected layers (`jtrack.precision`).
       preprocessing: the network's own; `apply` does it.
       topology: yields the layers.
       stages: which layer serves which purpose.
@@ -243,6 +244,7 @@ class Backbone:
             )
         weights = self.cast_params({layer: params[layer] for layer in template})
         network = nnx.merge(graph, {"layers": weights} if weights else {})
+        network.set_attributes(precision=PRECISIONS[self.precision], raise_if_not_found=False)
         maps = network(self.preprocessing(images))
         # Maps are float32 where the convolutions are bfloat16.
         dtype = floating(images, *jax.tree.leaves(weights))

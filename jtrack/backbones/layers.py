@@ -1,7 +1,8 @@
 """The layers of the classic networks as Flax NNX modules, by Caffe's rules, on NHWC maps.
 
 A layer computes in the dtype of its kernel: bfloat16 kernels make a bfloat16 forward pass, in which the sums
-of norms, averages and softmax stay float32. Layers without weights keep the dtype they are given.
+of norms, averages and softmax stay float32. Layers without weights keep the dtype they are given. What the
+products of a layer are computed in is its `precision`, which the network sets.
 """
 
 import functools
@@ -18,12 +19,9 @@ from jtrack.errors import JtrackError
 from jtrack.types import Array, floating
 
 
-def _precision(dtype: jnp.dtype) -> lax.Precision:
-    """Float32 means float32 on every device: accelerators otherwise multiply in tf32 or bfloat16."""
-    return lax.Precision.DEFAULT if dtype == jnp.bfloat16 else lax.Precision.HIGHEST
-
-
-def convolve(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+def convolve(
+    x: Array, kernel: Array, stride: int, padding: int, precision: lax.Precision = lax.Precision.HIGHEST
+) -> Array:
     """A convolution of maps [N, h, w, inputs] with a kernel [k, k, inputs, outputs]; zeros lie beyond."""
     return lax.conv_general_dilated(
         x,
@@ -31,35 +29,43 @@ def convolve(x: Array, kernel: Array, stride: int, padding: int) -> Array:
         (stride, stride),
         ((padding, padding), (padding, padding)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=_precision(kernel.dtype),
+        precision=precision,
     )
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def convolve_strided(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def convolve_strided(
+    x: Array, kernel: Array, stride: int, padding: int, precision: lax.Precision = lax.Precision.HIGHEST
+) -> Array:
     """`convolve`, with a quicker gradient to the maps.
 
     Left to itself, that gradient convolves maps that are spread with zeros: stride^2 times as many
     multiplications. This one is that of a convolution over blocks of pixels, which needs no stride.
     """
-    return convolve(x, kernel, stride, padding)
+    return convolve(x, kernel, stride, padding, precision)
 
 
 @functools.partial(convolve_strided.defjvp, symbolic_zeros=True)
 def _convolve_strided_jvp(
-    stride: int, padding: int, primals: tuple[Array, Array], tangents: tuple[Any, Any]
+    stride: int,
+    padding: int,
+    precision: lax.Precision,
+    primals: tuple[Array, Array],
+    tangents: tuple[Any, Any],
 ) -> tuple[Array, Array]:
     (x, kernel), (of_x, of_kernel) = primals, tangents
-    y = convolve_strided(x, kernel, stride, padding)
+    y = convolve_strided(x, kernel, stride, padding, precision)
     tangent = jnp.zeros_like(y)
     if not isinstance(of_x, SymbolicZero):
-        tangent += convolve_blocks(of_x, kernel, stride, padding)
+        tangent += convolve_blocks(of_x, kernel, stride, padding, precision)
     if not isinstance(of_kernel, SymbolicZero):
-        tangent += convolve_strided(x, of_kernel, stride, padding)
+        tangent += convolve_strided(x, of_kernel, stride, padding, precision)
     return y, tangent
 
 
-def convolve_blocks(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+def convolve_blocks(
+    x: Array, kernel: Array, stride: int, padding: int, precision: lax.Precision = lax.Precision.HIGHEST
+) -> Array:
     """`convolve`, computed with every block of `stride` by `stride` pixels as one pixel of more channels."""
     count, *sides, channels = x.shape
     size = kernel.shape[0]
@@ -74,7 +80,8 @@ def convolve_blocks(x: Array, kernel: Array, stride: int, padding: int) -> Array
     kernel = jnp.pad(kernel, (beyond, beyond, (0, 0), (0, 0)))
     kernel = kernel.reshape(span, stride, span, stride, channels, -1).swapaxes(1, 2)
     depth = stride * stride * channels
-    return convolve(x.reshape(count, *blocks, depth), kernel.reshape(span, span, depth, -1), 1, 0)
+    x, kernel = x.reshape(count, *blocks, depth), kernel.reshape(span, span, depth, -1)
+    return convolve(x, kernel, 1, 0, precision)
 
 
 class Conv(nnx.Module):
@@ -97,6 +104,7 @@ class Conv(nnx.Module):
         self.kernel = nnx.Param(jnp.zeros((size, size, inputs // groups, outputs), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32))
         self.stride, self.padding, self.groups, self.reflect = stride, padding, groups, reflect
+        self.precision = lax.Precision.HIGHEST
 
     def __call__(self, x: Array) -> Array:
         """[N, h, w, inputs] -> [N, h', w', outputs], h' = floor((h + 2 padding - size) / stride) + 1."""
@@ -108,7 +116,7 @@ class Conv(nnx.Module):
             padding = 0
         work = convolve if self.stride == 1 else convolve_strided
         pieces = [
-            work(part, weights, self.stride, padding)
+            work(part, weights, self.stride, padding, self.precision)
             for part, weights in zip(
                 jnp.split(x, self.groups, axis=-1), jnp.split(kernel, self.groups, axis=-1), strict=True
             )
@@ -126,6 +134,7 @@ class Dense(nnx.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         self.kernel = nnx.Param(jnp.zeros((inputs, outputs), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32))
+        self.precision = lax.Precision.HIGHEST
 
     def __call__(self, x: Array) -> Array:
         """[N, h, w, c] with h w c = inputs, or [N, inputs] -> [N, outputs]."""
@@ -137,7 +146,7 @@ class Dense(nnx.Module):
                 f"{' x '.join(map(str, x.shape[1:]))}: resize the images to the network's own input size, "
                 "or tap a convolutional layer"
             )
-        return jnp.matmul(flat, kernel, precision=_precision(kernel.dtype)) + bias.reshape(1, -1)
+        return jnp.matmul(flat, kernel, precision=self.precision) + bias.reshape(1, -1)
 
 
 class Relu(nnx.Module):

@@ -92,6 +92,13 @@ class EvaluatedTracker(NamedTuple):
     start: Callable[[int], Session]  # given a seed
     bound: BoundTracker | None = None  # of a tracker of jtrack
 
+    @property
+    def identifier(self) -> tuple[str, ...]:
+        """What names it among the trackers of a toolkit: short words, for changes in its profile a digest."""
+        words = [self.label.get(what) for what in ("tracker", "profile", "backbone", "trained")]
+        words += [self.label["configuration"][:8]] if self.label.get("changes") else []
+        return tuple(str(word) for word in words if word)
+
 
 class External(Protocol):
     """A tracker from elsewhere."""
@@ -110,6 +117,7 @@ def evaluated(
     backbone: str | None = None,
     precision: str = "float32",
     weights: str | Path | None = None,
+    changes: trackers.Changes | None = None,
     models: Sequence[str | Path] = (),
 ) -> EvaluatedTracker:
     """Finds a tracker by name.
@@ -121,6 +129,7 @@ def evaluated(
       backbone: of a tracker of jtrack.
       precision: of a tracker of jtrack.
       weights: a network trained for objectness, by name or path, as `trackers.create` takes it.
+      changes: of the profile, as `trackers.create` takes them.
       models: files of a tracker of OpenCV that needs them.
 
     Raises:
@@ -133,11 +142,18 @@ def evaluated(
             )
         if isinstance(tracker, str) and tracker.endswith(".py"):
             raise JtrackError(f"which tracker of {tracker}? give {tracker}:NAME, a class or function in it")
-        bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+        bound = build(
+            tracker,
+            profile=profile,
+            backbone=backbone,
+            precision=precision,
+            weights=weights,
+            changes=changes,
+        )
         return ours(bound)
-    if (profile, backbone, precision, weights) != ("default", None, "float32", None):
+    if (profile, backbone, precision, weights, changes) != ("default", None, "float32", None, None):
         raise JtrackError(
-            f"{tracker} is not a tracker of jtrack: it takes no --profile, --backbone, --precision or "
+            f"{tracker} is not a tracker of jtrack: it takes no --profile, --set, --backbone, --precision or "
             "--weights"
         )
     where, _, name = tracker.rpartition(":")

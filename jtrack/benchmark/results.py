@@ -45,7 +45,7 @@ _LARGEST = 1 << 26  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
 # What is used of run.json: key -> type.
 _TYPES: dict[str, type] = dict.fromkeys(
-    ("tracker", "profile", "backbone", "digest", "identity", "dataset", "root", "list"), str
+    ("tracker", "profile", "changes", "backbone", "digest", "identity", "dataset", "root", "list"), str
 ) | {"limit_frames": int, "sequences": dict, "machines": list}
 
 

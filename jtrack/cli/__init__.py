@@ -29,7 +29,7 @@ COMMANDS = {
     "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",
     "demo": "Track a made-up clip with known ground truth and show what comes out.",
     "train": "Train a network to tell objects from background, for trackers that begin with one.",
-    "list": "List trackers, profiles, networks, datasets and protocols.",
+    "list": "List trackers, profiles, settings, networks, datasets and protocols.",
     "weights": "List, fetch, convert and verify the weights of the networks.",
     "doctor": "Say what is installed and run the numeric self-tests.",
 }

@@ -16,6 +16,7 @@ import typer
 from jtrack import __version__, devices
 from jtrack.cli import outputs
 from jtrack.cli.track import CACHE_WARNING
+from jtrack.errors import install
 from jtrack.trackers import default_backbone
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
@@ -36,6 +37,8 @@ def doctor() -> None:
     found = [("jtrack", __version__)] + [(name, installed(name)) for name in PACKAGES]
     say("packages", ", ".join(f"{name} {number}" for name, number in found if number))
     say("devices", ", ".join(f"{device.device_kind} ({device.platform})" for device in jax.devices()))
+    if words := unused_gpu():
+        say("", words)
     say("XLA_FLAGS", os.environ.get("XLA_FLAGS", "") or "none")
     unknown = set(devices.CPU_FLAGS) - set(flags)
     if unknown:
@@ -56,6 +59,19 @@ def doctor() -> None:
         failed += not worked
         say("PASS" if worked else "FAIL", name)
     raise typer.Exit(1 if failed else 0)
+
+
+def unused_gpu() -> str | None:
+    """What to do about an NVIDIA GPU that JAX does not use; None if there is none, or it is used."""
+    sign = devices.nvidia_gpu()
+    if sign is None or jax.default_backend() != "cpu":
+        return None
+    found = f"an NVIDIA GPU is here ({sign}) and not used"
+    if not devices.has_cuda():
+        return f"{found}, as this jaxlib is for CPUs alone: {install('cuda')}"
+    chosen = os.environ.get("JAX_PLATFORMS")
+    why = f"JAX_PLATFORMS={chosen} leaves it out" if chosen else "JAX could not start its plugin for CUDA"
+    return f"{found}: {why}; `python -c \"import jax; jax.devices('cuda')\"` says more"
 
 
 def say(title: str, text: str) -> None:

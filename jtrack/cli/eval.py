@@ -19,7 +19,18 @@ from jtrack.benchmark.adapters import OPENCV, evaluated
 from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
-from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Subset, Weights, either
+from jtrack.cli.options import (
+    Backbone,
+    Kind,
+    Precision,
+    Profile,
+    Sequences,
+    Settings,
+    Subset,
+    Weights,
+    changes,
+    either,
+)
 from jtrack.cli.printing import NO_NETWORK, tell
 from jtrack.cli.progress import Bar, Rate
 from jtrack.cli.track import prepare
@@ -58,6 +69,7 @@ def run(
     backbone: Backbone = None,
     precision: Precision = "float32",
     weights: Weights = None,
+    settings: Settings = None,
     model: Annotated[
         list[Path] | None, typer.Option(help="A model file of OpenCV's tracker; nano needs two.")
     ] = None,
@@ -95,6 +107,7 @@ def run(
         backbone=backbone,
         precision=precision,
         weights=weights,
+        changes=changes(settings),
         models=model or [],
     )
     if chosen.bound and backbone is None and weights is None and chosen.bound.backbone.name == "hog":

@@ -27,8 +27,8 @@ LAYOUTS = {
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="List trackers, profiles, networks, datasets and protocols: a table on a terminal, in a pipe lines "
-    "with tabs between the columns.",
+    help="List trackers, profiles, settings, networks, datasets and protocols: a table on a terminal, in a "
+    "pipe lines with tabs between the columns.",
 )
 
 
@@ -58,6 +58,24 @@ def list_profiles(
             for profile, about in trackers.describe_profiles(name).items()
         ],
     )
+
+
+@app.command("settings")
+def list_settings(
+    tracker: Annotated[str, typer.Argument(help="One of `jtrack list trackers`.")],
+    *,
+    profile: Annotated[str, typer.Option(help="One of `jtrack list profiles TRACKER`.")] = "default",
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="One of `jtrack list backbones`.", show_default="the first whose weights are here"),
+    ] = None,
+) -> None:
+    """What --set can change in a profile: what it is there, and what it takes."""
+    from jtrack import settings, trackers
+
+    chosen = trackers.profile(tracker, profile, backbone or trackers.default_backbone(tracker))
+    rows: list[tuple[str, ...]] = [(name, *about) for name, about in settings.describe(chosen).items()]
+    show(("setting", "value", "what it takes"), rows)
 
 
 @app.command("backbones")

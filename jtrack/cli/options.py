@@ -1,11 +1,12 @@
 """Options of the commands, each declared once, with the choices there are."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jtrack import backbones, trackers
+from jtrack import backbones, settings, trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.data.dataset import KINDS
 from jtrack.data.got10k import SPLITS
@@ -15,6 +16,11 @@ from jtrack.data.otb import lists
 def either(names: list[str] | tuple[str, ...]) -> str:
     """`a, b or c`."""
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def changes(texts: list[str] | None) -> trackers.Changes | None:
+    """What `--set` changes, as `trackers.create` takes it."""
+    return functools.partial(settings.apply, settings=texts) if texts else None
 
 
 def profiles_by_tracker() -> str:
@@ -39,13 +45,26 @@ Backbone = Annotated[
         help=f"Which network: {either(backbones.names())}.", show_default="googlenet if installed, else hog"
     ),
 ]
-Precision = Annotated[str, typer.Option(help=f"{either(backbones.PRECISIONS)}, of the network.")]
+Precision = Annotated[
+    str, typer.Option(help=f"{either(list(backbones.PRECISIONS))}, of the network; tf32 is for GPUs.")
+]
 Weights = Annotated[
     str | None,
     typer.Option(
         help="What `jtrack train objectness` has made, by name or as a .safetensors file; for "
         f"{either(trackers.names_with('objectness'))}.",
         show_default="the network's own",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change the profile: a hyper-parameter or a field of its config, such as learning_rate=0.02, "
+        "layer_weights=1,0.5,0.2, localisation=cell, scale=none; of a part, window.padding=3; repeat it. "
+        "`jtrack list settings TRACKER` lists them.",
+        show_default="nothing",
     ),
 ]
 

@@ -352,8 +352,9 @@ def by_attribute(scored: Scored) -> Table:
 
 
 def title(results: Results) -> str:
-    """A tracker; of a run its profile, network and trained weights, and the frames of a trial, if not all."""
-    parts = (results.tracker, results.profile, results.label.get("backbone"), results.label.get("trained"))
+    """A tracker; of a run what it was, network and trained weights included, and its frames, if not all."""
+    more = (results.label.get(what) for what in ("changes", "backbone", "trained"))
+    parts = (results.tracker, results.profile, *more)
     return " ".join(str(part) for part in parts if part) + cut_of(results)
 
 
@@ -400,9 +401,9 @@ def as_json(scored: Scored) -> dict[str, Any]:
 
     `tracker`, `profile`, `protocol`, `list`, `unranked` (why it is not compared with the others; null if it
     is), every measure by its name (`auc`, `precision20`, ...), `fps`
-    (null if several machines made the run) and `speeds` {machine: fps}; of a run its `backbone`, `digest` and
-    `limit_frames`; `intervals` {measure: [low, high]}, `attributes` {attribute: measures and number of
-    `sequences`}, `curves`, and `sequences` {name: measures, `frames` and `fps`}.
+    (null if several machines made the run) and `speeds` {machine: fps}; of a run its `backbone`, `changes` of
+    the profile, `digest` and `limit_frames`; `intervals` {measure: [low, high]}, `attributes` {attribute:
+    measures and number of `sequences`}, `curves`, and `sequences` {name: measures, `frames` and `fps`}.
     """
     results = scored.results
     return {
@@ -414,7 +415,7 @@ def as_json(scored: Scored) -> dict[str, Any]:
         **numbers(scored.measures),
         "fps": scored.fps,
         "speeds": dict(scored.speeds),
-        **{key: results.label.get(key) for key in ("backbone", "digest", "limit_frames")},
+        **{key: results.label.get(key) for key in ("backbone", "changes", "digest", "limit_frames")},
         "intervals": {key: [finite(low), finite(high)] for key, (low, high) in scored.intervals.items()},
         "attributes": {
             name: {"sequences": len(scored.attributes[name]), **numbers(measures)}

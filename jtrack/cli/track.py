@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 from jtrack import devices, draw, run, trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.cli import outputs
-from jtrack.cli.options import Backbone, Precision, Profile, Tracker, Weights, either
+from jtrack.cli.options import Backbone, Precision, Profile, Settings, Tracker, Weights, changes, either
 from jtrack.cli.printing import NO_NETWORK, tell
 from jtrack.cli.progress import Bar, Rate, announce_compiling
 from jtrack.data import FrameSource, open_source
@@ -89,6 +89,7 @@ def track(
     backbone: Backbone = None,
     precision: Precision = "float32",
     weights: Weights = None,
+    settings: Settings = None,
     out: Annotated[
         Path | None, typer.Option(help="Boxes, as .csv, .txt (as OTB's files, one a target) or .json.")
     ] = None,
@@ -120,7 +121,14 @@ def track(
         given if len(given) else pick(frames), frames.size, inside=True, origin=int(one_based)
     )
     prepare(precision)
-    bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+    bound = build(
+        tracker,
+        profile=profile,
+        backbone=backbone,
+        precision=precision,
+        weights=weights,
+        changes=changes(settings),
+    )
     if backbone is None and weights is None and bound.backbone.name == "hog":
         tell(NO_NETWORK)
     bound = informed(bound, maps, masks)
@@ -278,11 +286,12 @@ def parse_box(text: str) -> tuple[float, ...]:
 def summary(name: str, done: Track) -> str:
     """One line of what was done."""
     label = done.label
+    called = " ".join(label[what] for what in ("tracker", "profile", "changes") if what in label)
     rate = "" if done.fps is None else f" at {done.fps:.1f} frames a second"
     lost = int(done.lost.reshape(len(done.lost), -1).any(axis=1).sum())
     return (
         f"{printable(name)}: {len(done.boxes)} frames{rate}, lost in {lost}; "
-        f"{label['tracker']} {label['profile']} on {label['backbone']} ({label['precision']})"
+        f"{called} on {label['backbone']} ({label['precision']})"
     )
 
 

@@ -11,7 +11,7 @@ import typer
 from jtrack import trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.benchmark.adapters import EvaluatedTracker, evaluated
-from jtrack.cli.options import Backbone, Precision, Profile, Weights, either
+from jtrack.cli.options import Backbone, Precision, Profile, Settings, Weights, changes, either
 from jtrack.cli.track import prepare
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
@@ -40,6 +40,7 @@ def print_entry(
     backbone: Backbone = None,
     precision: Precision = "float32",
     weights: Weights = None,
+    settings: Settings = None,
     size: Sizes = None,
     root: Annotated[
         Path | None, typer.Option(help="A folder of VOT sequences, to compile for their sizes.")
@@ -50,7 +51,7 @@ def print_entry(
     if root is not None:
         dataset = open_dataset("vot", root)
         sizes += [found for name in dataset.names if (found := dataset.annotation(name).size)]
-    chosen, options = find(tracker, profile, backbone, precision, weights)
+    chosen, options = find(tracker, profile, backbone, precision, weights, settings)
     typer.echo(vot_toolkit.entry(chosen, options, sizes), nl=False)
 
 
@@ -62,22 +63,35 @@ def serve(
     backbone: Backbone = None,
     precision: Precision = "float32",
     weights: Weights = None,
+    settings: Settings = None,
     size: Sizes = None,
 ) -> None:
     """Answers the toolkit by TraX; it is the toolkit that starts this."""
     sizes = [parse_size(text) for text in size or []]
     with redirect_stdout(sys.stderr):  # what the toolkit reads is the protocol's alone
         prepare(precision)
-        chosen, _ = find(tracker, profile, backbone, precision, weights)
+        chosen, _ = find(tracker, profile, backbone, precision, weights, settings)
         vot_toolkit.warm_up(chosen, sizes)
         vot_toolkit.serve(chosen)
 
 
 def find(
-    tracker: str, profile: str, backbone: str | None, precision: str, weights: str | None
+    tracker: str,
+    profile: str,
+    backbone: str | None,
+    precision: str,
+    weights: str | None,
+    settings: list[str] | None,
 ) -> tuple[EvaluatedTracker, dict[str, str]]:
     """A tracker, and the options that say which it is."""
-    chosen = evaluated(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
+    chosen = evaluated(
+        tracker,
+        profile=profile,
+        backbone=backbone,
+        precision=precision,
+        weights=weights,
+        changes=changes(settings),
+    )
     options = {"tracker": tracker}
     if (bound := chosen.bound) is not None:
         options = {"tracker": bound.name, "profile": bound.profile, "backbone": bound.backbone.name}

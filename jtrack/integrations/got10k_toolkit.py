@@ -45,17 +45,16 @@ class GotTracker(Tracker):
         Args:
           tracker: as `jtrack.benchmark.adapters.evaluated` takes it, or what it has found.
           name: what the toolkit calls its folder of results, where it does not run again what is there;
-            tracker, profile, network and trained weights if None.
+            tracker, profile, network and trained weights if None, and a digest if the profile is changed.
           one_based: whether boxes count pixels from 1, as those of the toolkit's OTB experiments do.
           seed: of the first target.
-          **options: of `evaluated`: profile, backbone, precision, weights, models.
+          **options: of `evaluated`: profile, backbone, precision, weights, changes, models.
 
         Raises:
           JtrackError: there is no such tracker.
         """
         chosen = tracker if isinstance(tracker, EvaluatedTracker) else evaluated(tracker, **options)
-        parts = [chosen.label.get(what) for what in ("tracker", "profile", "backbone", "trained")]
-        super().__init__(name or "-".join(filter(None, parts)), is_deterministic=chosen.deterministic)
+        super().__init__(name or "-".join(chosen.identifier), is_deterministic=chosen.deterministic)
         self._chosen, self._seeds = chosen, count(seed)
         self._origin = np.array([1.0, 1.0, 0.0, 0.0]) if one_based else np.zeros(4)
         self._session: Session | None = None

@@ -35,16 +35,17 @@ def entry(found: EvaluatedTracker, options: Mapping[str, str], sizes: Iterable[t
       options: of `jtrack vot serve`, which the toolkit shall start.
       sizes: (height, width) of the frames to come.
     """
-    names = ("tracker", "profile", "backbone", "trained")
-    parts = [str(found.label[what]) for what in names if found.label.get(what)]
+    names = ("tracker", "profile", "changes", "backbone", "trained")
+    label = " ".join(str(found.label[what]) for what in names if found.label.get(what))
     command = [sys.executable, "-m", "jtrack.cli", "vot", "serve"]
     command += [f"--{name}={value}" for name, value in options.items()]
+    command += [f"--set={change}" for change in str(found.label.get("changes", "")).split()]
     # Frames of one canvas share what is compiled.
     different = {canvas_of(size): size for size in sorted(set(sizes))}.values()
     command += [f"--size={width}x{height}" for height, width in different]
     lines = [
-        f"[{re.sub(r'[^A-Za-z0-9_]', '_', '_'.join(parts))}]",
-        f"label = {' '.join(parts)}",
+        f"[{re.sub(r'[^A-Za-z0-9_]', '_', '_'.join(found.identifier))}]",
+        f"label = {label}",
         "protocol = trax",
         f"command = {shlex.join(command)}",
         f"timeout = {TIMEOUT}",

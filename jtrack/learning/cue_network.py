@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jtrack.types import Array, Key, floating
 
@@ -78,13 +79,16 @@ def random_network(
     return Network(nets, normal((HIDDEN * cues, 2), 0.5), jnp.zeros(2, dtype))
 
 
-def hidden(net: CueNet, patches: Array) -> Array:
-    """The last hidden layer [N, 8] of one cue's patches [N, 32, 32]; each layer in its kernel's dtype."""
+def hidden(net: CueNet, patches: Array, precision: lax.Precision = lax.Precision.HIGHEST) -> Array:
+    """The last hidden layer [N, 8] of one cue's patches [N, 32, 32]; each layer in its kernel's dtype.
+
+    `precision` is that of the convolutions' products.
+    """
     maps = patches[..., None].astype(net.kernel1.dtype)
-    maps = _convolve(maps, net.kernel1, net.bias1)
-    maps = _convolve(maps, net.kernel2, net.bias2)
+    maps = _convolve(maps, net.kernel1, net.bias1, precision)
+    maps = _convolve(maps, net.kernel2, net.bias2, precision)
     flat = maps.reshape(len(maps), -1).astype(net.dense.dtype)
-    return jax.nn.relu(flat @ net.dense + net.dense_bias[None])
+    return jax.nn.relu(_times(flat, net.dense) + net.dense_bias[None])
 
 
 def with_convolutions_in(net: Network, dtype: str) -> Network:
@@ -100,21 +104,30 @@ def with_convolutions_in(net: Network, dtype: str) -> Network:
 
 def own_output(net: CueNet, features: Array) -> Array:
     """What one cue says by itself: hidden layer [N, 8] -> [N, 2]."""
-    return features @ net.head + net.head_bias[None]
+    return _times(features, net.head) + net.head_bias[None]
 
 
 def fuse(net: Network, features: Array) -> Array:
     """What all cues say together: hidden layers [N, 8 K] -> [N, 2]."""
-    return features @ net.fusion + net.fusion_bias[None]
+    return _times(features, net.fusion) + net.fusion_bias[None]
 
 
-def output(net: Network, patches: Array) -> Array:
-    """The network's output [N, 2] for patches [N, 32, 32, K], in [0, 10]."""
-    features = [hidden(cue, patches[..., k]) for k, cue in enumerate(net.cues)]
+def output(net: Network, patches: Array, precision: lax.Precision = lax.Precision.HIGHEST) -> Array:
+    """The network's output [N, 2] for patches [N, 32, 32, K], in [0, 10].
+
+    `precision` is that of the convolutions' products.
+    """
+    features = [hidden(cue, patches[..., k], precision) for k, cue in enumerate(net.cues)]
     return fuse(net, jnp.concatenate(features, axis=-1)).astype(floating(net.fusion))
 
 
-def _convolve(maps: Array, kernel: Array, bias: Array) -> Array:
+def _times(features: Array, weights: Array) -> Array:
+    return jnp.matmul(features, weights, precision=lax.Precision.HIGHEST)
+
+
+def _convolve(
+    maps: Array, kernel: Array, bias: Array, precision: lax.Precision = lax.Precision.HIGHEST
+) -> Array:
     """A valid convolution, 2 x 2 maximum and ReLU: [N, h, w, c] -> [N, h', w', c'], h' = (h - k + 1) / 2.
 
     Written as one product of the rows with the kernel laid out in bands. XLA on CPU runs a convolution inside
@@ -130,7 +143,9 @@ def _convolve(maps: Array, kernel: Array, bias: Array) -> Array:
     bands = jnp.stack([jnp.pad(kernel, pad) for pad in padding], axis=3)
     lines = maps.reshape(count, height, width * channels)
     windows = jnp.concatenate([lines[:, down : down + rows] for down in range(size)], axis=-1)
-    product = windows.reshape(count * rows, -1) @ bands.reshape(-1, columns * outputs)
+    product = jnp.matmul(
+        windows.reshape(count * rows, -1), bands.reshape(-1, columns * outputs), precision=precision
+    )
     half = columns * outputs
     product = product.reshape(count, rows // 2, 2 * half)
     product = jnp.maximum(product[..., :half], product[..., half:])

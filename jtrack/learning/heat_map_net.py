@@ -92,7 +92,7 @@ def convolve(maps: Array, kernel: Array) -> Array:
     """A convolution of odd side with zeros beyond the border: [N, h, w, C], [C, k, k, M] -> [N, h, w, M]."""
     channels, size, _, outputs = kernel.shape
     count, height, width, _ = maps.shape
-    product = maps.reshape(-1, channels) @ kernel.reshape(channels, -1)
+    product = jnp.matmul(maps.reshape(-1, channels), kernel.reshape(channels, -1), precision="highest")
     product = product.reshape(count, height, width, size, size * outputs)
     # Row by row, then column by column: 2 k shifts of what is left instead of k^2.
     rows: Any = sum(_shifted(product[:, :, :, i], i - size // 2, 1) for i in range(size))
@@ -110,11 +110,11 @@ def spectral_norm(maps: Array, *, iterations: int = 20) -> Array:
     flat = maps.reshape(-1, maps.shape[-1])
 
     def iterate(_: int, direction: Array) -> Array:
-        longer = flat.T @ (flat @ direction)
+        longer = jnp.matmul(flat.T, jnp.matmul(flat, direction, precision="highest"), precision="highest")
         return longer / jnp.maximum(jnp.linalg.norm(longer), 1e-20)
 
     direction = lax.fori_loop(0, iterations, iterate, jnp.abs(flat).mean(0))
-    return jnp.linalg.norm(flat @ direction)
+    return jnp.linalg.norm(jnp.matmul(flat, direction, precision="highest"))
 
 
 def train(
@@ -143,8 +143,9 @@ def train(
     def first_layer(kernel: tuple[Array, Array]) -> Array:
         """Its output, by the shares [2] of the given kernel and velocity and the patches' coefficients."""
         shares, coefficients = kernel
-        learnt = inner @ coefficients.reshape(-1, hidden)
-        return jnp.einsum("nhwsm,s->nhwm", start, shares) + learnt.reshape(coefficients.shape)
+        learnt = jnp.matmul(inner, coefficients.reshape(-1, hidden), precision="highest")
+        given = jnp.einsum("nhwsm,s->nhwm", start, shares, precision="highest")
+        return given + learnt.reshape(coefficients.shape)
 
     def error(output: Array, rest: tuple[Array, Array, Array]) -> Array:
         predicted = _readout(output, HeatMapNet(output, *rest))
@@ -205,7 +206,8 @@ def _inner_products(maps: Array, size: int) -> Array:
     """Inner products [N h w, N h w] of all patches of side `size` and depth C in maps [N, h, w, C]."""
     count, height, width, channels = maps.shape
     flat = maps.reshape(-1, channels)
-    table = (flat @ flat.T).reshape(count, height, width, count, height, width)
+    table = jnp.matmul(flat, flat.T, precision="highest")
+    table = table.reshape(count, height, width, count, height, width)
     # A patch's inner product is the sum of its positions', which move together: first rows, then columns.
     for axis, length in ((1, height), (2, width)):
         padding = [(0, 0)] * table.ndim

@@ -30,7 +30,7 @@ class SelectionNet(NamedTuple):
 def predict(net: SelectionNet, maps: Array) -> Array:
     """The heat map [h, w] predicted of feature maps [h, w, C]; zeros beyond their border."""
     height, width, channels = maps.shape
-    product = maps.reshape(-1, channels) @ net.kernel.reshape(-1, channels).T
+    product = jnp.matmul(maps.reshape(-1, channels), net.kernel.reshape(-1, channels).T, precision="highest")
     product = product.reshape(height, width, SIZE, SIZE)
     padded = jnp.pad(product, ((1, 1), (1, 1), (0, 0), (0, 0)))
     taps = [padded[i : i + height, j : j + width, i, j] for i in range(SIZE) for j in range(SIZE)]
@@ -112,7 +112,8 @@ def _spread(outputs: Array, kernel: Array) -> Array:
     shifted = [
         padded[2 - i : 2 - i + height, 2 - j : 2 - j + width] for i in range(SIZE) for j in range(SIZE)
     ]
-    spread = jnp.stack(shifted, axis=-1).reshape(-1, SIZE**2) @ kernel.reshape(SIZE**2, -1)
+    spread = jnp.stack(shifted, axis=-1).reshape(-1, SIZE**2)
+    spread = jnp.matmul(spread, kernel.reshape(SIZE**2, -1), precision="highest")
     return spread.reshape(height, width, -1)
 
 

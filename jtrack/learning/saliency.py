@@ -106,4 +106,5 @@ def union(boxes: Box, valid: Array, window: Box, grid: tuple[int, int]) -> Array
         return (middle[None] >= first) & (middle[None] <= first + boxes[:, 3 - axis, None])
 
     rows = (inside(0) & valid[:, None]).astype(window.dtype)
-    return (jnp.matmul(rows.T, inside(1).astype(window.dtype)) > 0).astype(window.dtype)
+    covering = jnp.matmul(rows.T, inside(1).astype(window.dtype), precision="highest")
+    return (covering > 0).astype(window.dtype)

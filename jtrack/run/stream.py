@@ -188,6 +188,7 @@ def build(
     backbone: str | None,
     precision: str,
     weights: str | Path | None = None,
+    changes: trackers.Changes | None = None,
 ) -> BoundTracker:
     """`trackers.create`, in a precision that this machine computes rightly; what is built stays as it is."""
     if isinstance(tracker, BoundTracker):
@@ -198,7 +199,9 @@ def build(
             "jtrack.trackers.create built"
         )
     usable = devices.usable_precision(precision)
-    return trackers.create(tracker, profile=profile, backbone=backbone, precision=usable, weights=weights)
+    return trackers.create(
+        tracker, profile=profile, backbone=backbone, precision=usable, weights=weights, changes=changes
+    )
 
 
 def track(
@@ -227,7 +230,8 @@ def track(
         params or another config, and then the next four arguments are not looked at.
       profile: one of `jtrack.trackers.profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for googlenet where its weights are found, else hog.
-      precision: `"float32"` or `"bfloat16"`, of the network's forward passes; see `devices.usable_precision`.
+      precision: `"float32"`, `"tf32"` or `"bfloat16"`, of the network's forward passes; see
+        `devices.usable_precision`.
       weights: a network trained for objectness, by name or path, as `trackers.create` takes it.
       seed: of the tracker's randomness.
       start: 0-based index of the first frame.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jtrack import backbones
+from jtrack import backbones, settings
 from jtrack.backbones import Backbone
 from jtrack.errors import JtrackError
 from jtrack.names import match
@@ -27,6 +27,7 @@ from jtrack.weights import checkpoints, store
 __all__ = [
     "DEFAULT",
     "BoundTracker",
+    "Changes",
     "Row",
     "create",
     "default_backbone",
@@ -41,6 +42,10 @@ __all__ = [
 ]
 
 
+# What is to be different in a profile: values by their names, as `Profile.replace` takes them, or a function.
+Changes = Mapping[str, Any] | Callable[[Profile[Any, Any]], Profile[Any, Any]]
+
+
 class BoundTracker(NamedTuple):
     """A tracker put together: its structure, its hyper-parameters and its weights."""
 
@@ -50,17 +55,23 @@ class BoundTracker(NamedTuple):
     config: Any  # the tracker's Config; static under jit
     params: dict[str, Any]  # {"backbone": weights, "tracker": hyper-parameters}
     trained: str | None = None  # the name of the weights, if a network and its head trained for objectness
+    changes: str = ""  # what `create` was asked to change in the profile, as `jtrack.settings` says it
 
     def __repr__(self) -> str:
         count = sum(np.size(leaf) for leaf in jax.tree.leaves(self.params["backbone"]))
         trained = "" if self.trained is None else f" of {self.trained}"
         network = f"{self.backbone.name} ({self.backbone.precision}, {count:,} weights{trained})"
-        return f"BoundTracker({self.name} {self.profile} on {network})"
+        return f"BoundTracker({self.called} on {network})"
 
     @property
     def name(self) -> str:
         """The tracker's."""
         return self.row.name
+
+    @property
+    def called(self) -> str:
+        """The tracker, its profile and what is changed in it."""
+        return " ".join(filter(None, (self.name, self.profile, self.changes)))
 
     @property
     def factory(self) -> Callable[[Backbone, Any], Tracker]:
@@ -100,6 +111,8 @@ class BoundTracker(NamedTuple):
             facts["lacking"] = " ".join(self.backbone.lacking)  # layers that a profile may have wanted
         if self.trained is not None:
             facts["trained"] = self.trained
+        if self.changes:
+            facts["changes"] = self.changes
         hyper = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(self.params["tracker"])]
         text = repr((sorted(facts.items()), self.config, hyper))
         return facts | {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
@@ -193,7 +206,7 @@ def create(
     backbone: str | None = None,
     precision: str = "float32",
     weights: str | Path | None = None,
-    changes: Mapping[str, Any] | None = None,
+    changes: Changes | None = None,
 ) -> BoundTracker:
     """Puts a tracker together from names.
 
@@ -201,12 +214,13 @@ def create(
       tracker: one of `names()`, or a row of one's own.
       profile: one of `profiles(tracker)`.
       backbone: one of `jtrack.backbones.names()`; None for `default_backbone(tracker)`.
-      precision: `float32` or `bfloat16`, of the network's forward pass only.
+      precision: one of `jtrack.precision.PRECISIONS`, of the network's forward pass only.
       weights: a network trained for objectness and its head (`weights.checkpoints`), by name or by the path
         of its file, for a tracker that begins with them (gdt). None for the backbone's own checkpoint,
         NETWORK_objectness, in the weights folders; where there is none, too, the tracker starts from a random
         head, and says so once.
-      changes: fields of the profile's config and its hyper-parameters that are to be different.
+      changes: what is to be different in the profile: values of its config's fields and its hyper-parameters,
+        those of a part as `part.field`; or a function from the profile to another.
 
     Raises:
       JtrackError: an unknown name, a change that the tracker cannot work with, weights that are not there, or
@@ -215,7 +229,7 @@ def create(
     Example:
       >>> from jtrack import trackers
       >>> trackers.create("hcft", profile="paper", backbone="tiny", changes={"learning_rate": 0.02})
-      BoundTracker(hcft paper on tiny (float32, 5,692 weights))
+      BoundTracker(hcft paper learning_rate=0.02 on tiny (float32, 5,692 weights))
     """
     row = find(tracker)
     profile = match(f"profile of {row.name}", profile, row.profiles)
@@ -227,7 +241,8 @@ def create(
         raise JtrackError(f"{weights} holds {checkpoint.backbone}, not {backbone}: leave the backbone away")
     network = checkpoint.backbone if checkpoint else backbone or default_backbone(row)
     net = _network(row, network, precision)
-    chosen = row.profiles[profile](net).replace(**(changes or {}))
+    named = row.profiles[profile](net)
+    chosen = changes(named) if callable(changes) else named.replace(**(changes or {}))
     if row.objectness is not None and row.objectness(chosen.config):
         if checkpoint is None and (checkpoint := _trained_for_objectness(row.name, net.name)) is not None:
             trained = checkpoints.name_for(net.name)
@@ -243,7 +258,8 @@ def create(
     if checkpoint is not None:
         layers |= {f"{checkpoints.PREFIX}{layer}": arrays for layer, arrays in checkpoint.head.items()}
     params = {"backbone": layers, "tracker": as_arrays(chosen.hyper)}
-    return BoundTracker(row, profile, net, chosen.config, params, trained)
+    changed = " ".join(f"{name}={value}" for name, value in settings.difference(named, chosen).items())
+    return BoundTracker(row, profile, net, chosen.config, params, trained, changed)
 
 
 def _trained_for_objectness(tracker: str, backbone: str) -> checkpoints.Checkpoint | None:

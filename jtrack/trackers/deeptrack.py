@@ -30,6 +30,7 @@ from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
 from jtrack.learning.replay_buffer import ReplayBuffer
 from jtrack.learning.structural_loss import Structural, Uniform
+from jtrack.precision import PRECISIONS
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes, cues
 from jtrack.vision.cues import Fixed, Stretched
@@ -57,8 +58,9 @@ class MeanOfBest:
         weights = jnp.maximum(scores - share * jnp.abs(best), 0)
         weights = jnp.where(weights.sum() > 0, weights, (scores == best).astype(scores.dtype))
         weights = weights / weights.sum()
-        size = jnp.exp(weights @ jnp.log(candidates[:, 2:]))
-        return boxes.from_centre(weights @ boxes.centre(candidates), size)
+        mean = functools.partial(jnp.matmul, weights, precision="highest")
+        size = jnp.exp(mean(jnp.log(candidates[:, 2:])))
+        return boxes.from_centre(mean(boxes.centre(candidates)), size)
 
 
 @dataclass(frozen=True)
@@ -280,9 +282,13 @@ def _step(config: Config, precision: str, params: PyTree, state: State, frame: F
         hyper.scale_deviation,
         frame.size,
     )
-    network = cue_network.with_convolutions_in(state.network, precision)
+    network = state.network
+    if precision == "bfloat16":
+        network = cue_network.with_convolutions_in(network, "bfloat16")
     outputs = lax.map(
-        lambda windows: cue_network.output(network, _patches(config, image, windows, state.box)),
+        lambda windows: cue_network.output(
+            network, _patches(config, image, windows, state.box), PRECISIONS[precision]
+        ),
         candidates.reshape(-1, CHUNK, 4),
     ).reshape(-1, 2)
     scores = structural_loss.score(outputs)

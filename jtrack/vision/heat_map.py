@@ -48,13 +48,13 @@ def resampled_gaussian(box: Box, size: tuple[int, int], *, edge: float = 0.5, up
     """
     fine = gaussian(box * upsampling, (size[0] * upsampling, size[1] * upsampling), edge=edge)
     rows, columns = (_matrix(n * upsampling, n, fine.dtype) for n in size)
-    return rows @ fine @ columns.T
+    return jnp.matmul(jnp.matmul(rows, fine, precision="highest"), columns.T, precision="highest")
 
 
 def enlarge(heat: Array, upsampling: int) -> Array:
     """A map [h, w] with `upsampling` times as many cells in each direction, by bicubic interpolation."""
     rows, columns = (_matrix(n, n * upsampling, heat.dtype) for n in heat.shape)
-    return rows @ heat @ columns.T
+    return jnp.matmul(jnp.matmul(rows, heat, precision="highest"), columns.T, precision="highest")
 
 
 def _matrix(n: int, out: int, dtype: np.dtype) -> Array:
@@ -75,7 +75,7 @@ def inside_sums(heat: Array, boxes: Box) -> Array:
     """
     rows = coverage(boxes[:, 1], boxes[:, 3], heat.shape[0])
     columns = coverage(boxes[:, 0], boxes[:, 2], heat.shape[1])
-    return jnp.sum((rows @ heat) * columns, axis=1)
+    return jnp.sum(jnp.matmul(rows, heat, precision="highest") * columns, axis=1)
 
 
 def above(heat: Array, floor: Array | float) -> Array:

@@ -1,5 +1,7 @@
 """The networks against an independent forward pass, published shapes, and real weights."""
 
+import re
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 
 from jtrack import JtrackError, backbones
 from jtrack.backbones import layers
+from jtrack.precision import PRECISIONS
 from tests.backbones import reference
 
 CONVOLUTIONAL = {
@@ -251,6 +254,25 @@ def test_gradient_with_respect_to_weights_and_image():
         loss(*jax.tree.map(lambda x, d, s=s: x + s * d, (params, image), direction)) for s in (step, -step)
     )
     assert abs((after - before) / (2 * step) / slope - 1) < 1e-2
+
+
+@pytest.mark.parametrize(("precision", "asked"), PRECISIONS.items())
+@pytest.mark.parametrize(("name", "tap"), [("tiny", "relu6"), ("squeezenet", "conv10")])
+def test_products_ask_a_gpu_for_the_precision(precision, asked, name, tap):
+    """All of them: those of layers with a stride and of gradients, derived before or after a jit, too."""
+    backbone = backbones.get(name, precision=precision)
+    images = jax.ShapeDtypeStruct((1, *backbone.preprocessing.size, 3), jnp.float32)
+
+    @jax.jit
+    def total(images, params):
+        return backbone.apply(params, images, (tap,))[tap].sum()
+
+    for function in (total, jax.grad(total)):
+        arguments = images, backbone.template(taps=(tap,))
+        lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("cuda",))
+        found = re.findall(r"stablehlo\.(?:dot_general|convolution)\b.*", lowered.as_text())
+        assert len(found) >= len(backbone.template(taps=(tap,)))
+        assert {re.findall(r"\b(DEFAULT|HIGH|HIGHEST)\b", product)[-1] for product in found} == {asked.name}
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,12 @@ def test_our_tracker_needs_its_first_frame():
     ("tracker", "options", "message"),
     [
         ("mine.py", {}, "give mine.py:NAME"),
-        ("opencv:mil", {"backbone": "hog"}, "takes no --profile, --backbone, --precision or --weights"),
+        (
+            "opencv:mil",
+            {"backbone": "hog"},
+            "takes no --profile, --set, --backbone, --precision or --weights",
+        ),
+        ("opencv:mil", {"changes": {"learning_rate": 1.0}}, "takes no --profile, --set"),
         ("mine.py:Mine", {"profile": "paper"}, "takes no --profile"),
     ],
 )

@@ -116,11 +116,21 @@ def test_trackers_of_one_name_are_told_apart_by_as_much_as_it_takes(dataset):
         run("hcft", 1, truth, profile="default", label={"backbone": "vgg19", "digest": "aaaa"}),
         run("hcft", 2, truth, profile="default", label={"backbone": "vgg19", "digest": "bbbb"}),
         run("hcft", 2, truth, profile="default", label={"backbone": "vgg19", "digest": "bbbb"}),
+        run("gdt", 0, truth, label={"digest": "cccc"}),
+        run("gdt", 1, truth, label={"digest": "dddd", "changes": "units=100"}),
         run("hcft", 0, truth, profile="paper", protocol="sre", trials=12),
     ]
     compared = [scoring.score(each, truth, resamples=2) for each in runs]
     first, second = sections.arrange(compared, [dataset] * len(compared))
-    names = ["hcft default aaaa", "hcft default bbbb", "hcft default bbbb #2", "hcft paper", "kcf"]
+    names = [
+        "gdt",
+        "gdt units=100",
+        "hcft default aaaa",
+        "hcft default bbbb",
+        "hcft default bbbb #2",
+        "hcft paper",
+        "kcf",
+    ]
     assert sorted(entry.name for entry in first.entries) == names
     assert [entry.name for entry in second.entries] == ["hcft paper"]
 

@@ -5,12 +5,13 @@ import subprocess
 import sys
 
 import cv2
+import jax
 import numpy as np
 import pytest
 from cli_tools import read_video
 
 import jtrack as package
-from jtrack import backbones, trackers
+from jtrack import backbones, devices, trackers
 from jtrack.backbones import box_feature
 from jtrack.benchmark import metrics, protocol
 from jtrack.benchmark.adapters import OPENCV
@@ -124,6 +125,25 @@ def test_doctor_passes_with_the_flags_it_sets(process):
     assert printed.count("PASS") == len(doctor.CHECKS) and "FAIL" not in printed
     for words in ("jaxlib", "devices", "XLA_FLAGS", "weights"):
         assert words in printed
+
+
+def test_doctor_says_that_a_gpu_is_there_and_unused(jtrack, monkeypatch):
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr(devices, "nvidia_gpu", lambda: None)
+    assert "GPU" not in jtrack("doctor").stdout
+    monkeypatch.setattr(devices, "nvidia_gpu", lambda: "/dev/nvidia0")
+    monkeypatch.setattr(devices, "has_cuda", lambda: False)
+    assert (
+        "an NVIDIA GPU is here (/dev/nvidia0) and not used, as this jaxlib is for CPUs alone: run `python -m "
+        "pip install -e '.[cuda]'` in jtrack's checkout, or `python -m pip install 'jax[cuda13]'`"
+    ) in jtrack("doctor").stdout
+    monkeypatch.setattr(devices, "has_cuda", lambda: True)
+    assert "not used: JAX could not start its plugin for CUDA; `python -c" in jtrack("doctor").stdout
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert "not used: JAX_PLATFORMS=cpu leaves it out" in jtrack("doctor").stdout
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "not used" not in jtrack("doctor").stdout
 
 
 @pytest.mark.parametrize("check", [lambda: False, lambda: 1 / 0, lambda: float("x")])

@@ -1,5 +1,6 @@
 """`jtrack list`: what there is to choose from, for people and in a pipe."""
 
+import dataclasses
 import os
 import pty
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from jtrack import backbones, trackers
+from jtrack import backbones, settings, trackers
 from jtrack.benchmark import protocol
 from jtrack.cli.listing import LAYOUTS
 from jtrack.data.dataset import KINDS
@@ -39,6 +40,28 @@ def test_profiles_of_one_tracker(jtrack):
     found = lines(jtrack, "profiles", "CNN-SVM")
     assert [line[:2] for line in found] == [[name, "cnn_svm"] for name in trackers.profiles("cnn_svm")]
     assert "unknown tracker 'hctf': did you mean 'hcft'" in jtrack("list", "profiles", "hctf", code=2).stderr
+
+
+@pytest.mark.parametrize("tracker", trackers.names())
+def test_settings_are_what_set_takes(jtrack, tracker):
+    """Each with its value makes the profile what it is; all that a profile has is listed."""
+    backbone = "none" if tracker == "deeptrack" else "tiny"
+    found = lines(jtrack, "settings", tracker, "--backbone", backbone)
+    profile = trackers.profile(tracker, "default", backbone)
+    values = {name: value for name, value, _ in found}
+    assert settings.apply(profile, [f"{name}={value}" for name, value in values.items()]) == profile
+    names = {field.name for field in dataclasses.fields(profile.config)} | set(profile.hyper._fields)
+    assert {name for name in values if "." not in name} == names
+    assert all(takes for _, _, takes in found)
+
+
+def test_settings_say_what_they_take(jtrack):
+    found = dict(((name, rest) for name, *rest in lines(jtrack, "settings", "hcft", "--backbone", "tiny")))
+    assert found["learning_rate"] == ["0.01", "a number"]
+    assert found["scale"] == ["Pyramid", "none or ReleasedScales or Pyramid"]
+    assert found["scale.size"] == ["24,24", "2 whole numbers with commas between"]
+    paper = dict(((name, rest) for name, *rest in lines(jtrack, "settings", "hcft", "--profile", "paper")))
+    assert paper["filters"][0] == "Primal" and "scale.size" not in paper
 
 
 def test_networks_say_whether_their_weights_are_here_and_who_takes_them(jtrack, monkeypatch, tmp_path):

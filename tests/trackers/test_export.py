@@ -1,5 +1,8 @@
 """Every tracker can be lowered for the accelerators it is meant for, where there is none at hand."""
 
+import dataclasses
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,17 +20,53 @@ def shaped(tree):
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tree)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=" ".join)
-def test_functions_are_lowered(row):
+def calls(row, precision="float32"):
+    """The functions of a tracker, each with its arguments."""
     bound = create_reduced(row)
+    bound = bound._replace(backbone=dataclasses.replace(bound.backbone, precision=precision))
     functions = bound.functions((30, 30, 30, 24), (120, 150))
     frame = Frame(jax.ShapeDtypeStruct((120, 150, 3), jnp.uint8), jax.ShapeDtypeStruct((2,), jnp.int32))
     params, key = shaped(bound.params), jax.eval_shape(lambda: jax.random.key(0))
     box = jax.ShapeDtypeStruct((4,), jnp.float32)
     state = jax.eval_shape(functions.init, params, key, frame, box)
-    calls = [(functions.init, (params, key, frame, box)), (functions.step, (params, state, frame))]
+    found = {"init": (functions.init, (params, key, frame, box))}
+    found["step"] = functions.step, (params, state, frame)
     if functions.learn is not None:
-        calls.append((functions.learn, (params, state)))
-    for function, arguments in calls:
+        found["learn"] = functions.learn, (params, state)
+    return found
+
+
+def products(function, arguments):
+    """What each product and convolution is, in the program for a GPU, and the precision it asks for."""
+    lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("cuda",))
+    found = re.findall(r"stablehlo\.(dot_general|convolution)\b(.*)", lowered.as_text())
+    return [(kind, re.findall(r"\b(DEFAULT|HIGH|HIGHEST)\b", rest)[-1]) for kind, rest in found]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_functions_are_lowered(row):
+    for function, arguments in calls(row).values():
         lowered = export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
         assert lowered.platforms == PLATFORMS and lowered.mlir_module_serialized
+
+
+@pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_float32_is_float32_on_a_gpu(row):
+    for function, arguments in calls(row).values():
+        assert {precision for _, precision in products(function, arguments)} == {"HIGHEST"}
+
+
+# Of the products of a step, those of the network: its convolutions. DeepTrack writes its two a cue as matrix
+# products. CNN-SVM's `default` takes its features from the maps of its saliency, a gradient in float32.
+OF_THE_NETWORK = {"hcft tiny": 10, "hcft hog": 0, "fcnt tiny": 5, "cnn_svm tiny": 0, "gdt tiny": 4}
+OF_THE_NETWORK |= {"deeptrack none": 8}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_tf32_is_asked_for_by_the_network_alone(row):
+    found = products(*calls(row, "tf32")["step"])
+    rounded = [kind for kind, precision in found if precision != "HIGHEST"]
+    assert len(rounded) == OF_THE_NETWORK[f"{row.tracker} {row.backbone}"]
+    assert {precision for _, precision in found} <= {"HIGHEST", "HIGH"}
+    if row.tracker != "deeptrack":
+        assert set(rounded) <= {"convolution"}

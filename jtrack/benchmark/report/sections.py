@@ -299,7 +299,7 @@ def _names(scored: Sequence[Scored], groups: Sequence[Group]) -> list[str]:
         printable(f"{one.results.tracker} ({mark})" if mark else one.results.tracker)
         for one, mark in zip(scored, marks, strict=True)
     ]
-    for more in ("profile", "backbone", "digest", "machines"):
+    for more in ("profile", "backbone", "changes", "digest", "machines"):
         values = [_value(one, more) for one in scored]
         rivals: dict[tuple[str, Group], set[str]] = {}
         for name, group, value in zip(called, groups, values, strict=True):
