@@ -94,9 +94,9 @@ def learn_where_due(
 ) -> PyTree:
     """Applies `learn` to a state, or to lanes of states, where `state.due`.
 
-    A vmapped cond would run `learn` on every lane of every frame. Here lanes that are due learn, and no other:
-    one after the other on a CPU; elsewhere gathered, an eighth of all lanes at a time, and only the last few
-    one by one. A lane that is not due is left bitwise unchanged.
+    A vmapped cond would run `learn` on every lane of every frame. Here lanes that are due learn, and no
+    other: one after the other on a CPU; elsewhere gathered, an eighth of all lanes at a time, and only the
+    last few one by one. A lane that is not due is left bitwise unchanged.
 
     Args:
       learn: of a tracker.

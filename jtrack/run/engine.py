@@ -18,13 +18,10 @@ from jax.sharding import Mesh
 from jtrack.run.lanes import Lanes, Seen, Target
 from jtrack.run.mesh import mesh_of
 from jtrack.run.schedule import Job, Running, Schedule
-from jtrack.run.shared_frames import End, SharedFrames, Wanted
+from jtrack.run.shared_frames import End, SharedFrames, Wanted, store_of
 from jtrack.types import PyTree, Tracker
 
 AT_ONCE = 8  # frames of a lane in one dispatch: few lanes then wait long for its end
-STORE = (
-    512 << 20
-)  # bytes of frames that a device without a memory of its own keeps; others a quarter of theirs
 # Canvases (height, width) that the sizes of videos are brought to; beyond, each side is a multiple of 128.
 CANVASES = ((288, 384), (576, 768), (1152, 2048))
 
@@ -89,12 +86,6 @@ def canvas_for(size: tuple[int, int]) -> tuple[int, int]:
     fitting = [canvas for canvas in CANVASES if size[0] <= canvas[0] and size[1] <= canvas[1]]
     height, width = (-(-side // 128) * 128 for side in size)
     return fitting[0] if fitting else (height, width)
-
-
-def store_of(device: jax.Device) -> int:
-    """Bytes of frames that are kept on a device."""
-    memory = (device.memory_stats() or {}).get("bytes_limit")
-    return STORE if memory is None else int(memory) // 4
 
 
 def follow(

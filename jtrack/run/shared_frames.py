@@ -27,6 +27,7 @@ from jtrack.run.mesh import AXIS, placed, spec
 from jtrack.types import Array
 
 ALIGNMENT = 64  # bytes
+STORE = 512 << 20  # bytes of frames that a CPU keeps; other devices a quarter of their memory
 SENT_AT_ONCE = 8  # frames a device; a constant, so that sending compiles once
 
 
@@ -232,6 +233,12 @@ class SharedFrames(AbstractContextManager["SharedFrames"]):
         memory = np.empty(math.prod(shape) + ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
         return memory[start : start + math.prod(shape)].reshape(shape)
+
+
+def store_of(device: jax.Device) -> int:
+    """Bytes of frames that are kept on a device."""
+    memory = (device.memory_stats() or {}).get("bytes_limit")
+    return STORE if memory is None else int(memory) // 4
 
 
 def _copy(place: np.ndarray, image: np.ndarray) -> None:
