@@ -204,7 +204,7 @@ def tell_shared(
 def write_json(path: Path, scored: list[Scored]) -> None:
     """Writes one object, or a list of as many as there are."""
     tables = [as_json(each) for each in scored]
-    with outputs.replacing(path) as part:
+    with outputs.appearing(path) as part:
         text = json.dumps(tables[0] if len(tables) == 1 else tables, indent=1, allow_nan=False)
         part.write_text(text + "\n", "utf-8")
     typer.echo(printable(f"wrote {path}", LONGEST_MESSAGE))

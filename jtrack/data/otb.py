@@ -12,9 +12,7 @@ What the benchmark says besides (its lists, and of each sequence the range, the 
 segment of TRE may start) is data in `otb.toml`.
 """
 
-import os
 import re
-import secrets
 import tomllib
 from functools import cache
 from importlib import resources
@@ -29,6 +27,7 @@ from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_rows
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.untrusted import listed
+from jtrack.whole import write_whole
 
 # What makes a sequence hard, in the order of the benchmark's attribute files: illumination variation,
 # out-of-plane rotation, scale variation, occlusion, deformation, motion blur, fast motion, in-plane rotation,
@@ -277,17 +276,8 @@ def write_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
     The file appears whole or not at all, and replaces one of the same name.
     """
-    path = Path(path)
     rows = np.asarray(boxes, np.float64) + ORIGIN
-    text = "".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows)
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    stream = part.open("x", encoding="utf-8")  # which is no link, for it was not there
-    try:
-        with stream:
-            stream.write(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(Path(path), "".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows))
 
 
 def _annotations(folder: Path) -> dict[int, Path]:
