@@ -153,7 +153,7 @@ def reason(error: BaseException) -> str:
     return said if said else type(error).__name__
 
 
-def hidden(path: Path) -> bool:
+def _hidden(path: Path) -> bool:
     """Whether an entry of a folder is not the user's own: `.NAME`, a Mac's `._NAME` and its `__MACOSX`."""
     return path.name.startswith(".") or path.name == "__MACOSX"
 
@@ -175,7 +175,7 @@ def listed(folder: str | Path, pattern: str = "*") -> list[Path]:
         return []
     except (OSError, ValueError) as error:  # the second for a name with a zero byte
         raise JtrackError(f"cannot open folder {folder}: {reason(error)}") from error
-    return sorted(path for path in found if not hidden(path))
+    return sorted(path for path in found if not _hidden(path))
 
 
 def json_of(data: bytes) -> Any:

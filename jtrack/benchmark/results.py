@@ -31,7 +31,7 @@ from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
 from jtrack.errors import JtrackError
-from jtrack.untrusted import hidden, json_of, listed, read_file, reading
+from jtrack.untrusted import json_of, listed, read_file, reading
 from jtrack.whole import remove_dead_parts, write_whole
 
 VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
@@ -100,6 +100,8 @@ def load(folder: str | Path) -> list[Results]:
         a warning.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise JtrackError(f"cannot open results {folder}: there is no such folder")
     runs = [folder] if is_run(folder) else sorted(filter(is_run, _children(folder)))
     if not runs:
         raise JtrackError(
@@ -447,12 +449,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
 
 def _children(folder: Path) -> list[Path]:
     """The folders in a folder, hidden ones and links excepted."""
-    try:
-        return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and not hidden(path)
-        )
-    except OSError as error:
-        raise JtrackError(f"cannot open results {folder}: {error.strerror}") from None
+    return [path for path in listed(folder) if path.is_dir() and not path.is_symlink()]
 
 
 def _check_unlinked(folder: Path, inside: Path | None = None) -> None:

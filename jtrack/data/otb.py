@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtrack.data.dataset import Dataset
-from jtrack.data.folder import folder_name, is_image, natural_key, open_images
+from jtrack.data.folder import folder_name, images_in, natural_key, open_images
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_rows
 from jtrack.errors import JtrackError, unknown_name
@@ -181,7 +181,7 @@ def _find(folder: Path, target: int | None) -> _Found:
 
 def _images(found: _Found) -> list[Path]:
     """The images the benchmark runs on, in order."""
-    images = sorted((path for path in (found.folder / "img").glob("*") if is_image(path)), key=natural_key)
+    images = images_in(found.folder / "img")
     first, last = ranges().get(found.name, (0, None))
     return images if last is None else [path for path in images if first <= _number(path) <= last]
 
@@ -283,7 +283,7 @@ def write_boxes(path: str | Path, boxes: np.ndarray) -> None:
 def _annotations(folder: Path) -> dict[int, Path]:
     """Files of ground truth by target; 0 is the target of a folder that has only one."""
     found = {}
-    for path in sorted(folder.glob("groundtruth_rect*.txt"), key=natural_key):
+    for path in sorted(listed(folder, "groundtruth_rect*.txt"), key=natural_key):
         match = re.fullmatch(r"groundtruth_rect(?:\.([0-9]+))?\.txt", path.name)
         if match:
             found[int(match[1] or 0)] = path
