@@ -13,7 +13,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ SECONDS = 10.0  # that a reader may take for one file of ordinary size
 PIXELS = 1 << 27  # of one image or mask, declared or stored
 # Of JSON: a value in a list takes up to 64 bytes, an entry of an object four times as much.
 MOST_PARTS = 1 << 23
+_MOST_SAID = 4  # sentences about what is left out
 _WEIGHTS = {b",": 1, b"[": 1, b"{": 1, b":": 4}
 
 
@@ -151,6 +153,19 @@ def reason(error: BaseException) -> str:
         return error.strerror
     said = printable(error, 160)
     return said if said else type(error).__name__
+
+
+def warn_left_out(refused: Sequence[JtrackError], where: str | Path) -> None:
+    """Warns of what is left out, by its own sentences; of many the first few, and how many more there are.
+
+    Args:
+      refused: what was wrong, one each.
+      where: what they are of.
+    """
+    for error in refused[:_MOST_SAID]:
+        warnings.warn(f"left out: {error}", stacklevel=3)
+    if len(refused) > _MOST_SAID:
+        warnings.warn(f"left out: {len(refused) - _MOST_SAID} more of {printable(where)}", stacklevel=3)
 
 
 def _hidden(path: Path) -> bool:

@@ -14,7 +14,6 @@ and, of affine regions, `tmplsize`; `len`, `fps`, `shiftType`. Coordinates count
 
 import gzip
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +27,11 @@ from jtrack.benchmark.results import Results, Trajectory, possible
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import check_name
 from jtrack.errors import JtrackError, printable, unknown_name
-from jtrack.untrusted import json_of, listed, reading, regular_file
+from jtrack.untrusted import json_of, listed, reading, regular_file, warn_left_out
 
 _SUFFIX = "_OPE.json.gz"
 _LARGEST = 32 << 20  # bytes, unpacked: five times the largest such file
 _MOST_SEQUENCES = 1 << 16  # the largest benchmark has some ten thousand
-_MOST_SAID = 4  # sentences about files that are left out
 _DEEPEST = 2  # folders above those of trackers
 _PROTOCOLS = ("ope", "tre", "sre")
 
@@ -65,11 +63,7 @@ def read(path: str | Path) -> list[Results]:
         raise JtrackError(
             f"{path} holds no results: wanted are .json, .json.gz or .mat files, or a text file a sequence"
         )
-    for error in refused[:_MOST_SAID]:
-        warnings.warn(f"left out: {error}", stacklevel=2)
-    if len(refused) > _MOST_SAID:
-        more = len(refused) - _MOST_SAID
-        warnings.warn(f"left out: {more} more of {printable(path)}", stacklevel=2)
+    warn_left_out(refused, path)
     return sorted(found, key=lambda results: (results.tracker.lower(), results.protocol))
 
 

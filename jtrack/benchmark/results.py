@@ -17,7 +17,6 @@ import hashlib
 import json
 import re
 import tempfile
-import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,7 @@ from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
 from jtrack.errors import JtrackError
-from jtrack.untrusted import json_of, listed, read_file, reading
+from jtrack.untrusted import json_of, listed, read_file, reading, warn_left_out
 from jtrack.whole import remove_dead_parts, write_whole
 
 VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
@@ -116,8 +115,7 @@ def load(folder: str | Path) -> list[Results]:
             refused.append(error)
     if len(refused) == len(runs):
         raise refused[0]
-    for why in refused:
-        warnings.warn(f"left out: {why}", stacklevel=2)
+    warn_left_out(refused, folder)
     return found
 
 

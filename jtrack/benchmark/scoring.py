@@ -28,6 +28,7 @@ from jtrack.data import Annotation, otb
 from jtrack.data.dataset import Dataset
 from jtrack.errors import LONGEST_LIST, JtrackError
 from jtrack.names import composed
+from jtrack.untrusted import warn_left_out
 
 # Some results were published when the annotation had another length: (sequence, rows of the results, rows of
 # the annotation) -> rows to leave out at the start of each; both are then cut to what they share. The
@@ -90,8 +91,23 @@ def _brief(measures: Mapping[str, float]) -> str:
 
 
 def annotations(dataset: Dataset) -> dict[str, Annotation]:
-    """Reads the annotations of a dataset, to score any number of results against."""
-    return {name: dataset.annotation(name) for name in dataset.names}
+    """Reads the annotations of a dataset, to score any number of results against.
+
+    One that cannot be read costs its own sequence, and a warning says so.
+
+    Raises:
+      JtrackError: none can be read.
+    """
+    found, refused = dict[str, Annotation](), list[JtrackError]()
+    for name in dataset.names:
+        try:
+            found[name] = dataset.annotation(name)
+        except JtrackError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    warn_left_out(refused, dataset.root)
+    return found
 
 
 def shared(results: Results, truth: Mapping[str, Annotation]) -> dict[str, Annotation]:

@@ -247,7 +247,7 @@ def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
     both = scoring.shared(results, truth)
     if missing := len(results.trajectories) - len(both):
         who = f"{title(results)}, {results.protocol}"
-        tell(f"{who}: left out {missing} sequences without an annotation")
+        tell(f"{who}: left out {missing} sequence{'s' * (missing > 1)} without an annotation")
     for name, why in results.failures.items():
         if name not in both:
             tell(f"{title(results)}, {results.protocol}, failed on {name}: {why}")
