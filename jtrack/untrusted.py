@@ -21,7 +21,6 @@ from typing import Any
 from jtrack.errors import JtrackError, printable
 
 MEMORY = 1 << 30  # bytes a reader may take above what was there before
-SECONDS = 10.0  # that a reader may take for one file of ordinary size
 PIXELS = 1 << 27  # of one image or mask, declared or stored
 # Of JSON: a value in a list takes up to 64 bytes, an entry of an object four times as much.
 MOST_PARTS = 1 << 23

@@ -50,7 +50,7 @@ def careless(folder):
     ("read", "said"), [(hungry, "takes more than"), (endless, "takes more than"), (careless, "KeyError")]
 )
 def test_a_bad_reader_is_found(tmp_path, monkeypatch, read, said):
-    monkeypatch.setattr("jtrack.untrusted.SECONDS", 0.2)
+    monkeypatch.setattr("tests.fuzz.limits.SECONDS", 0.2)
     outcome = attempted(READERS["npz"]._replace(read=read), tmp_path)
     assert said in outcome["failed"]
 
