@@ -448,7 +448,7 @@ def test_what_runs_a_tracker_is_part_of_it(tmp_path, monkeypatch, path, ours_alo
 
 
 @pytest.mark.parametrize(
-    "path", ["cli/track.py", "benchmark/report/page.py", "benchmark/scoring.py", "draw.py"]
+    "path", ["cli/track.py", "benchmark/report/page.py", "benchmark/scoring.py", "draw.py", "whole.py"]
 )
 def test_what_draws_and_scores_is_not(tmp_path, monkeypatch, path):
     file = tmp_path / path
