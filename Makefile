@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 # What compiles little: data, weights, measures, results, structure, names and messages.
 QUICK := tests/data tests/weights tests/benchmark tests/components tests/test_errors.py tests/test_names.py \
 	tests/test_public.py tests/test_packaging.py tests/test_readme.py tests/test_structure.py tests/test_untrusted.py \
-	tests/trackers/test_profiles.py
+	tests/test_whole.py tests/trackers/test_profiles.py
 
 # 90 seconds: the fixed subset above.
 quick: .venv/test.done

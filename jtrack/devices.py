@@ -12,7 +12,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -27,6 +26,7 @@ from jtrack.errors import JtrackError
 from jtrack.names import match
 from jtrack.precision import PRECISIONS
 from jtrack.types import Array
+from jtrack.whole import write_whole
 
 # oneDNN convolutions are what makes bfloat16 fast on CPU (and float32 faster). Without YNN fusions
 # jaxlib >= 0.11.2 computes a bfloat16 VGG block rightly; with them, wrongly.
@@ -114,9 +114,7 @@ def _is_known(flag: str) -> bool:
     answer = _try(flag)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(answers | {key: answer}, file, indent=1)
-        Path(file.name).replace(path)
+        write_whole(path, json.dumps(answers | {key: answer}, indent=1))
     except OSError:
         pass  # A cache that cannot be written is asked again next time.
     return answer

@@ -13,17 +13,18 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jtrack.errors import JtrackError, printable
 
 MEMORY = 1 << 30  # bytes a reader may take above what was there before
-SECONDS = 10.0  # that a reader may take for one file of ordinary size
 PIXELS = 1 << 27  # of one image or mask, declared or stored
 # Of JSON: a value in a list takes up to 64 bytes, an entry of an object four times as much.
 MOST_PARTS = 1 << 23
+_MOST_SAID = 4  # sentences about what is left out
 _WEIGHTS = {b",": 1, b"[": 1, b"{": 1, b":": 4}
 
 
@@ -153,7 +154,20 @@ def reason(error: BaseException) -> str:
     return said if said else type(error).__name__
 
 
-def hidden(path: Path) -> bool:
+def warn_left_out(refused: Sequence[JtrackError], where: str | Path) -> None:
+    """Warns of what is left out, by its own sentences; of many the first few, and how many more there are.
+
+    Args:
+      refused: what was wrong, one each.
+      where: what they are of.
+    """
+    for error in refused[:_MOST_SAID]:
+        warnings.warn(f"left out: {error}", stacklevel=3)
+    if len(refused) > _MOST_SAID:
+        warnings.warn(f"left out: {len(refused) - _MOST_SAID} more of {printable(where)}", stacklevel=3)
+
+
+def _hidden(path: Path) -> bool:
     """Whether an entry of a folder is not the user's own: `.NAME`, a Mac's `._NAME` and its `__MACOSX`."""
     return path.name.startswith(".") or path.name == "__MACOSX"
 
@@ -175,7 +189,7 @@ def listed(folder: str | Path, pattern: str = "*") -> list[Path]:
         return []
     except (OSError, ValueError) as error:  # the second for a name with a zero byte
         raise JtrackError(f"cannot open folder {folder}: {reason(error)}") from error
-    return sorted(path for path in found if not hidden(path))
+    return sorted(path for path in found if not _hidden(path))
 
 
 def json_of(data: bytes) -> Any:

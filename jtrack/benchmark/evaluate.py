@@ -29,6 +29,8 @@ from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajec
 from jtrack.benchmark.trials_in_lanes import Parcel, run_in_lanes
 from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
+from jtrack.data.decode import pyav
+from jtrack.data.folder import is_image
 from jtrack.data.identity import digest
 from jtrack.data.otb import omitted
 from jtrack.errors import JtrackError
@@ -106,11 +108,12 @@ def evaluate(
     if repeats is None and evaluated.deterministic and not protocol.noise:
         repeats = 1
     label = dict(evaluated.label) | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
-    label |= {"opencv": cv2.__version__}  # which decodes the frames
+    contents, decoders = _data(dataset)
+    label |= decoders
     about = {"root": str(dataset.root.absolute()), "list": dataset.subset}
     about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     here = machine.describe(lanes=lanes, jax_device=evaluated.bound is not None)
-    store = open_store(results, label, dict(evaluated.about) | about, _data(dataset), here)
+    store = open_store(results, label, dict(evaluated.about) | about, contents, here)
     work = _Work(evaluated, dataset, protocol, store, lanes)
     plans = [plan for name in dataset.names if (plan := work.plan(name, repeats, seed, limit))]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
@@ -381,13 +384,19 @@ def _frames(source: FrameSource, protocol: Protocol, trial: Trial) -> Iterator[n
     return islice(source, trial.start, trial.end)
 
 
-def _data(dataset: Dataset) -> dict[str, str]:
-    """The digest of each sequence that can be opened."""
-    found = {}
+def _data(dataset: Dataset) -> tuple[dict[str, str], dict[str, str]]:
+    """The digest of each sequence that can be opened, and the versions of what makes pixels of their files.
+
+    Images are decoded by OpenCV. PyAV counts where a sequence is a video alone.
+    """
+    digests, decoders = {}, {"opencv": cv2.__version__}
     for name in dataset.names:
         with suppress(Exception):  # whatever it is, `_Work` meets it again and keeps its traceback
-            found[name] = digest(dataset.sequence(name))
-    return found
+            sequence = dataset.sequence(name)
+            digests[name] = digest(sequence)
+            if not all(map(is_image, sequence.frames.files)):
+                decoders["av"] = pyav().__version__
+    return digests, decoders
 
 
 def _known(value: float | None) -> float:

@@ -23,9 +23,9 @@ from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.results import Results, Store, Trajectory
-from jtrack.benchmark.whole import write_whole
 from jtrack.errors import JtrackError
 from jtrack.untrusted import json_of, reading, regular_file
+from jtrack.whole import write_whole
 
 SUFFIX = ".run.json.gz"
 _DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float64": np.float64}

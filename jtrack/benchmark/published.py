@@ -14,7 +14,6 @@ and, of affine regions, `tmplsize`; `len`, `fps`, `shiftType`. Coordinates count
 
 import gzip
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +26,12 @@ from jtrack.benchmark import layouts, region_types
 from jtrack.benchmark.results import Results, Trajectory, possible
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import check_name
-from jtrack.errors import JtrackError, printable, unknown_name
-from jtrack.untrusted import json_of, listed, reading, regular_file
+from jtrack.errors import JtrackError, unknown_name
+from jtrack.untrusted import json_of, listed, reading, regular_file, warn_left_out
 
 _SUFFIX = "_OPE.json.gz"
 _LARGEST = 32 << 20  # bytes, unpacked: five times the largest such file
 _MOST_SEQUENCES = 1 << 16  # the largest benchmark has some ten thousand
-_MOST_SAID = 4  # sentences about files that are left out
 _DEEPEST = 2  # folders above those of trackers
 _PROTOCOLS = ("ope", "tre", "sre")
 
@@ -65,11 +63,7 @@ def read(path: str | Path) -> list[Results]:
         raise JtrackError(
             f"{path} holds no results: wanted are .json, .json.gz or .mat files, or a text file a sequence"
         )
-    for error in refused[:_MOST_SAID]:
-        warnings.warn(f"left out: {error}", stacklevel=2)
-    if len(refused) > _MOST_SAID:
-        more = len(refused) - _MOST_SAID
-        warnings.warn(f"left out: {more} more of {printable(path)}", stacklevel=2)
+    warn_left_out(refused, path)
     return sorted(found, key=lambda results: (results.tracker.lower(), results.protocol))
 
 
@@ -159,15 +153,9 @@ def _union(one: Results, other: Results) -> Results:
 
 def _file(path: Path) -> Results:
     what = "the OTB toolkit's results" if path.suffix == ".mat" else "one list of boxes a sequence"
-    try:
-        with reading(str(path), fault=f"does not hold {what}"):
-            tracker, entries = _content(path)
-            found = _results(re.sub(r"_(OPE|TRE|SRE)$", "", tracker) or "unnamed", entries, path)
-    except JtrackError as error:
-        raise (
-            error if printable(path, len(str(error))) in str(error) else JtrackError(f"{path}: {error}")
-        ) from error
-    return found
+    with reading(str(path), fault=f"does not hold {what}"):
+        tracker, entries = _content(path)
+        return _results(re.sub(r"_(OPE|TRE|SRE)$", "", tracker) or "unnamed", entries, path)
 
 
 def _content(path: Path) -> tuple[str, dict[str, Any]]:
@@ -221,7 +209,7 @@ def _results(tracker: str, entries: Mapping[str, Any], path: Path) -> Results:
     protocols = {_protocol(trials) for trials in lists.values()}
     if len(protocols) != 1:
         raise ValueError("the sequences are of several protocols" if protocols else "there is no sequence")
-    trajectories = {name: _trajectories(trials, name) for name, trials in lists.items()}
+    trajectories = {name: _trajectories(trials, f"{path}: {name}") for name, trials in lists.items()}
     return Results(tracker, protocols.pop(), trajectories, label={"files": [path.name]})
 
 
@@ -245,22 +233,22 @@ def _protocol(entries: Sequence[Mapping[str, Any]]) -> str:
     return "ope" if len(entries) == 1 else "tre"
 
 
-def _trajectories(entries: Sequence[Mapping[str, Any]], name: str) -> list[Trajectory]:
+def _trajectories(entries: Sequence[Mapping[str, Any]], where: str) -> list[Trajectory]:
     try:
         found = [_boxes(entry) for entry in entries]
     except JtrackError as error:
-        raise JtrackError(f"{name}: {error}") from error
+        raise JtrackError(f"{where}: {error}") from error
     kind, lengths = _protocol(entries), {len(rows) for rows in found}
     told = str(entries[0].get("evalType")).lower() in _PROTOCOLS
     if len(entries) > 1 and (kind == "ope" or (kind == "tre" and not told and len(lengths) == 1)):
-        raise JtrackError(f"{name}: it has {len(entries)} entries of one pass: keep one of them")
+        raise JtrackError(f"{where}: it has {len(entries)} entries of one pass: keep one of them")
     # Every segment of TRE runs to the end of the sequence, and the first has all of it.
     longest = max(lengths) if kind == "tre" else 0
     done = [
         layouts.tracked(rows, _seconds(entry, rows), start=max(0, longest - len(rows)))
         for entry, rows in zip(entries, found, strict=True)
     ]
-    return [possible(each, name) for each in done]
+    return [possible(each, where) for each in done]
 
 
 def _boxes(entry: Mapping[str, Any]) -> np.ndarray:

@@ -17,7 +17,6 @@ import hashlib
 import json
 import re
 import tempfile
-import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from jtrack.benchmark.protocol import Protocol, Trial
-from jtrack.benchmark.whole import check_unlinked, remove_dead_parts, write_whole
 from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
 from jtrack.errors import JtrackError
-from jtrack.untrusted import hidden, json_of, listed, read_file, reading
+from jtrack.untrusted import json_of, listed, read_file, reading, warn_left_out
+from jtrack.whole import remove_dead_parts, write_whole
 
 VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
@@ -100,6 +99,8 @@ def load(folder: str | Path) -> list[Results]:
         a warning.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise JtrackError(f"cannot open results {folder}: there is no such folder")
     runs = [folder] if is_run(folder) else sorted(filter(is_run, _children(folder)))
     if not runs:
         raise JtrackError(
@@ -114,8 +115,7 @@ def load(folder: str | Path) -> list[Results]:
             refused.append(error)
     if len(refused) == len(runs):
         raise refused[0]
-    for why in refused:
-        warnings.warn(f"left out: {why}", stacklevel=2)
+    warn_left_out(refused, folder)
     return found
 
 
@@ -182,7 +182,7 @@ def open_store(
         results.mkdir(parents=True, exist_ok=True)
         with FileLock(results / ".runs.lock"):
             folder, content = _begun(results, name, label, sequences)
-            check_unlinked(folder)
+            _check_unlinked(folder)
             if not content:
                 content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
             content["digest"] = folder.name.rpartition("-")[2]
@@ -260,7 +260,7 @@ class Store:
         path = self._file(protocol, trial, ".csv")
         if not path.is_file():
             return None
-        check_unlinked(self.folder, path)
+        _check_unlinked(self.folder, path)
         found = read_trajectory(path)
         length = trial.end - trial.start
         if (
@@ -310,7 +310,7 @@ class Store:
         """Refuses to write into a run that was removed meanwhile, or through a link in it."""
         if not is_run(self.folder):
             raise JtrackError(f"{self.folder} was removed while it was in use: run again")
-        check_unlinked(self.folder, place)
+        _check_unlinked(self.folder, place)
 
     def _error(self, protocol: Protocol, sequence: str) -> Path:
         return self.folder / protocol.name / f"{check_name(sequence, 'the dataset')}.error"
@@ -447,12 +447,18 @@ def _files(folder: Path, pattern: str) -> list[Path]:
 
 def _children(folder: Path) -> list[Path]:
     """The folders in a folder, hidden ones and links excepted."""
-    try:
-        return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and not hidden(path)
+    return [path for path in listed(folder) if path.is_dir() and not path.is_symlink()]
+
+
+def _check_unlinked(folder: Path, inside: Path | None = None) -> None:
+    """Refuses a run whose folder, or a folder in it, is a link: what it leads to is none of jtrack's."""
+    places = [folder]
+    if inside is not None:
+        places += [place for place in (inside, *inside.parents) if folder in place.parents]
+    if linked := [place for place in places if place.is_symlink()]:
+        raise JtrackError(
+            f"{linked[0]} is a link, through which no results are kept: remove it, or give another --results"
         )
-    except OSError as error:
-        raise JtrackError(f"cannot open results {folder}: {error.strerror}") from None
 
 
 def _last_line(path: Path) -> str:

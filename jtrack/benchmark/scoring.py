@@ -28,6 +28,7 @@ from jtrack.data import Annotation, otb
 from jtrack.data.dataset import Dataset
 from jtrack.errors import LONGEST_LIST, JtrackError
 from jtrack.names import composed
+from jtrack.untrusted import warn_left_out
 
 # Some results were published when the annotation had another length: (sequence, rows of the results, rows of
 # the annotation) -> rows to leave out at the start of each; both are then cut to what they share. The
@@ -90,8 +91,23 @@ def _brief(measures: Mapping[str, float]) -> str:
 
 
 def annotations(dataset: Dataset) -> dict[str, Annotation]:
-    """Reads the annotations of a dataset, to score any number of results against."""
-    return {name: dataset.annotation(name) for name in dataset.names}
+    """Reads the annotations of a dataset, to score any number of results against.
+
+    One that cannot be read costs its own sequence, and a warning says so.
+
+    Raises:
+      JtrackError: none can be read.
+    """
+    found, refused = dict[str, Annotation](), list[JtrackError]()
+    for name in dataset.names:
+        try:
+            found[name] = dataset.annotation(name)
+        except JtrackError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    warn_left_out(refused, dataset.root)
+    return found
 
 
 def shared(results: Results, truth: Mapping[str, Annotation]) -> dict[str, Annotation]:
@@ -137,7 +153,8 @@ def score(
 
     Raises:
       JtrackError: if a sequence has no results, not all of its trials, or results of another length than
-        the annotation; an unknown protocol.
+        the annotation; an unknown protocol; runs of VOT that were not restarted under a protocol that does,
+        or the other way round.
     """
     protocol = protocol or protocols.load(results.protocol)
     shared(results, truth)
@@ -145,6 +162,7 @@ def score(
     _check_complete(results, trials, truth, protocol)
     if protocol.measures == "vot":  # whose failures count by the length of the sequence
         truth = {name: _until(_end(trials[name]), annotation) for name, annotation in truth.items()}
+        _check_supervised(results, trials, truth, protocol)
     sequences = {name: _MEASURES[protocol.measures](trials[name], truth[name], protocol) for name in truth}
     measures, curves, intervals = _overall(list(sequences.values()), resamples)
     if protocol.restart_after is not None:
@@ -388,6 +406,35 @@ def _check_complete(
             raise JtrackError(
                 f"{results.tracker} has {len(found)} trials of {name}, {protocol.name} has {starts}: finish "
                 "the run, or name the others with --sequences"
+            )
+
+
+def _check_supervised(
+    results: Results,
+    trials: Mapping[str, Sequence[Trajectory]],
+    truth: Mapping[str, Annotation],
+    protocol: Protocol,
+) -> None:
+    """Refuses runs of VOT that show that they are not of the experiment whose name their folder has.
+
+    A run without a failure may be of either kind, unless it goes on when the target is lost.
+    """
+    runs = [(name, trial) for name, found in trials.items() for trial in found]
+    failed = next((name for name, trial in runs if vot_measures.failures(trial)), None)
+    if protocol.restart_after is None:
+        if failed is not None:
+            raise JtrackError(
+                f"{results.tracker} was restarted after failures on {failed} (code 2), which no run of "
+                f"{protocol.name} is: keep its files in a folder of their own experiment, such as baseline"
+            )
+        return
+    for name, trial in runs if failed is None else ():
+        frame = vot_measures.goes_on_lost(trial, truth[name], protocol.restart_after)
+        if frame is not None:
+            raise JtrackError(
+                f"{results.tracker} loses the target of {name} at frame {frame} and is not restarted, and "
+                f"none of its runs has a failure (code 2): they are not of {protocol.name}: keep their files "
+                "in a folder named unsupervised"
             )
 
 

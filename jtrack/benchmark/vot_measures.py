@@ -170,6 +170,19 @@ def frame_overlaps(
     return result
 
 
+def goes_on_lost(trial: Trajectory, annotation: Annotation, restart_after: int) -> int | None:
+    """The first of `restart_after` frames in which a run goes on beside the target; None if there are none.
+
+    A supervised run fails in the first such frame. As many in succession leave no room for how a region was
+    rounded in its file.
+    """
+    lost = frame_overlaps(trial, annotation, burn_in=1) == 0
+    if len(lost) < restart_after:
+        return None
+    stretches = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(lost, restart_after).all(axis=1))
+    return int(stretches[0]) if len(stretches) else None
+
+
 def failures(trial: Trajectory, frames: np.ndarray | None = None) -> int:
     """How often a run failed; only on the marked frames [T] of the sequence, if given."""
     places = trial.start + np.flatnonzero(trial.status == FAILED)

@@ -51,7 +51,7 @@ def masks(
         figures: dict[str, Any] = {
             name: {key: finite(value) for key, value in row.items()} for name, row in rows.items()
         }
-        with outputs.replacing(json_file) as part:
+        with outputs.appearing(json_file) as part:
             part.write_text(json.dumps(figures | {"frames": len(agreement.masks)}, indent=1) + "\n", "utf-8")
         typer.echo(printable(f"wrote {json_file}", LONGEST_MESSAGE))
 

@@ -2,7 +2,7 @@
 
 import errno
 import json
-import os
+import tempfile
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ from jtrack.cli import encode
 from jtrack.cli.printing import tell
 from jtrack.errors import JtrackError
 from jtrack.run import Track
+from jtrack.whole import replacing
 
 
 class WriteError(JtrackError):
@@ -43,8 +44,8 @@ def check_file(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> Non
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir():
         raise JtrackError(f"cannot write {path}: {there} is not a folder")
-    with replacing(there / path.name, keep=False) as part:
-        part.touch()
+    with saying(path), tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def check_folder(folder: Path, *, overwrite: bool, keep: bool = True) -> None:
@@ -64,27 +65,14 @@ def check_folder(folder: Path, *, overwrite: bool, keep: bool = True) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, keep: bool = True) -> Generator[Path]:
-    """A temporary name beside `path`, of the same type, that takes its place if all went well.
-
-    Its folder is made.
-
-    Args:
-      path: the file to be.
-      keep: False only tries whether it could be written.
+def appearing(path: Path) -> Generator[Path]:
+    """`whole.replacing`, whose errors are sentences.
 
     Raises:
       JtrackError: for any `OSError` inside: no permission, a full disk.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    with saying(path):
-        try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            yield part
-            if keep:
-                part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    with saying(path), replacing(path) as part:
+        yield part
 
 
 @contextmanager
@@ -126,7 +114,7 @@ def write_boxes(path: Path, track: Track, *, first: int = 0, one_based: bool = F
     rows = _by_target(track, one_based=one_based)
     files = box_files(path, len(rows))
     for target, file in enumerate(files):
-        with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        with appearing(file) as part, part.open("w", newline="", encoding="utf-8") as stream:
             match path.suffix.lower():
                 case ".txt":
                     stream.writelines(_numbers(box) + "\n" for box in rows[target][0])
@@ -161,7 +149,7 @@ def _numbers(values: Iterable[float]) -> str:
 
 def write_image(path: Path, image: np.ndarray) -> None:
     """Writes an RGB image [H, W, 3] as a PNG file."""
-    with replacing(path) as part:
+    with appearing(path) as part:
         part.write_bytes(cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
 
 
@@ -185,7 +173,7 @@ def video_writer(path: Path, fps: float) -> Generator[Callable[[np.ndarray], Non
             failed.append(error)
             raise
 
-    with replacing(path) as part, encode.encoding(part, fps) as write:
+    with appearing(path) as part, encode.encoding(part, fps) as write:
         yield writing
         if failed:  # one that lacks frames is none
             raise failed[0]

@@ -204,7 +204,7 @@ def tell_shared(
 def write_json(path: Path, scored: list[Scored]) -> None:
     """Writes one object, or a list of as many as there are."""
     tables = [as_json(each) for each in scored]
-    with outputs.replacing(path) as part:
+    with outputs.appearing(path) as part:
         text = json.dumps(tables[0] if len(tables) == 1 else tables, indent=1, allow_nan=False)
         part.write_text(text + "\n", "utf-8")
     typer.echo(printable(f"wrote {path}", LONGEST_MESSAGE))
@@ -247,7 +247,7 @@ def shared(results: Results, truth: dict[str, Truth]) -> dict[str, Truth]:
     both = scoring.shared(results, truth)
     if missing := len(results.trajectories) - len(both):
         who = f"{title(results)}, {results.protocol}"
-        tell(f"{who}: left out {missing} sequences without an annotation")
+        tell(f"{who}: left out {missing} sequence{'s' * (missing > 1)} without an annotation")
     for name, why in results.failures.items():
         if name not in both:
             tell(f"{title(results)}, {results.protocol}, failed on {name}: {why}")

@@ -155,7 +155,7 @@ def _find(path: Path) -> _Found | None:
     if path.is_dir():
         if image_folder(path) is None:
             return None
-        if any(path.glob(f"{OTB_NAME}*.txt")):
+        if listed(path, f"{OTB_NAME}*.txt"):
             raise JtrackError(
                 f"{path} is in OTB's layout, whose boxes count from 1: open it as otb (--dataset otb)"
             )

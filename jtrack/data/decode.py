@@ -253,7 +253,8 @@ def _checked(container: "InputContainer", source: Path | str) -> "VideoStream":
     codec = stream.codec_context
     if codec is None:
         raise JtrackError(
-            f"{shown(source)} cannot be decoded: there is no decoder for its video: convert it to H.264"
+            f"{shown(source)} cannot be decoded: there is no decoder for its video{_codec(stream)}: "
+            "convert it to H.264"
         )
     if codec.name in TEXT or container.format.name.endswith("_pipe"):
         kind = "text" if codec.name in TEXT else "one image"
@@ -265,3 +266,21 @@ def _checked(container: "InputContainer", source: Path | str) -> "VideoStream":
         )
     codec.options = LIMIT
     return stream
+
+
+def _codec(stream: "VideoStream") -> str:
+    """The codec of a stream without a decoder, in brackets, as FFmpeg or else the file calls it.
+
+    PyAV gives such a stream no codec; FFmpeg's own description of the file has it, which is a message of its
+    log. Where neither has a name for it (in Matroska), "".
+    """
+    log = pyav().logging
+    level = log.get_level()
+    log.set_level(log.INFO)
+    try:
+        text = cast("InputContainer", stream.container).dumps_format()
+    finally:
+        log.set_level(level)
+    found = re.search(rf"Stream #0:{stream.index}\b.*Video: (\w+)(?:.*? \((.+?) / 0x)?", text)
+    name = "" if found is None else found[2] if found[1] == "none" else found[1]
+    return f" ({name})" if name else ""

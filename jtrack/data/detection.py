@@ -30,7 +30,7 @@ from jtrack.data.dataset import open_dataset
 from jtrack.data.folder import decode_image, is_image, natural_key, read_image
 from jtrack.data.text import parse_row, read_text
 from jtrack.errors import JtrackError, missing_extra, unknown_name
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import listed, reading, regular_file
 
 SEQUENCES = ("otb", "vot", "got")  # kinds of `jtrack.data` whose frames are taken as images
 KINDS = ("tfds", "folder", *SEQUENCES, "scenes")
@@ -118,7 +118,7 @@ def _tfds(name: str, split: str, root: str | Path | None) -> DetectionDataset:
     where = Path(constants.DATA_DIR if root is None else root).expanduser()
     place = _prepared(name, where)
     with reading(f"the prepared set {place}", f"prepare tfds:{name} again"):
-        for file in place.iterdir():
+        for file in listed(place):
             regular_file(file)
         builder = read_only_builder.builder_from_directory(str(place))
         features, splits = builder.info.features, builder.info.splits
@@ -169,7 +169,7 @@ def _prepared(name: str, root: Path) -> Path:
     if not re.fullmatch(r"\w+(/[\w.-]+)?", path) or ".." in path:
         raise JtrackError(f"tfds:{name} is not the name of a set: give one such as tfds:voc/2007")
     folder = root / path
-    configs = [one for one in sorted(folder.glob("*/")) if not _is_version(one.name) and one.name[0] != "."]
+    configs = [one for one in listed(folder) if one.is_dir() and not _is_version(one.name)]
     if not _versions(folder) and len(configs) == 1 and "/" not in path:
         folder = configs[0]
     found = {one.name: one for one in _versions(folder)}
@@ -185,7 +185,7 @@ def _prepared(name: str, root: Path) -> Path:
 
 
 def _versions(folder: Path) -> list[Path]:
-    return [one for one in folder.glob("*/") if _is_version(one.name)]
+    return [one for one in listed(folder) if one.is_dir() and _is_version(one.name)]
 
 
 def _is_version(name: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from jtrack.data.image_header import check_header
 from jtrack.data.sequence import FrameError, FrameSource, as_rgb, check_size, warn_if_dark
 from jtrack.errors import JtrackError
-from jtrack.untrusted import MEMORY, read_file
+from jtrack.untrusted import MEMORY, listed, read_file
 
 type Levels = tuple[float, float]  # the values that become black and white
 
@@ -96,7 +96,12 @@ def _read_bytes(path: Path) -> bytes:
 def image_folder(folder: Path) -> Path | None:
     """Where the images of a sequence are: in its folder, or in `img/` or `color/` in it."""
     places = (folder, *(folder / name for name in INSIDE))
-    return next((place for place in places if any(is_image(path) for path in place.glob("*"))), None)
+    return next(filter(images_in, places), None)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder, in the natural order of their names; none where there is no such folder."""
+    return sorted(filter(is_image, listed(folder) if folder.is_dir() else ()), key=natural_key)
 
 
 def open_folder(
@@ -115,15 +120,14 @@ def open_folder(
         unreadable; `FrameError` while iterating if a later one is unreadable or of another size.
     """
     place = image_folder(Path(folder)) or Path(folder)
-    try:
-        paths = [path for path in place.iterdir() if is_image(path)]
-    except OSError as error:
-        raise JtrackError(f"cannot open folder {folder}: {error.strerror}") from error
+    if not place.is_dir():
+        raise JtrackError(f"there is no folder {folder}")
+    paths = images_in(place)
     if not paths:
         raise JtrackError(f"folder {folder} holds no image (looked for {', '.join(sorted(SUFFIXES))})")
     name = folder_name(place)
     name = folder_name(place / "..") if name in INSIDE else name
-    return open_images(sorted(paths, key=natural_key), name=name, start=start, end=end, levels=levels)
+    return open_images(paths, name=name, start=start, end=end, levels=levels)
 
 
 def open_numbered(
@@ -141,14 +145,11 @@ def open_numbered(
         )
     digits = rf"\d{{{number or 1},}}"
     fits = re.compile(re.escape(before) + digits + re.escape(after))
-    try:
-        paths = [path for path in pattern.parent.iterdir() if fits.fullmatch(path.name) and is_image(path)]
-    except OSError as error:
-        raise JtrackError(f"cannot open folder {pattern.parent}: {error.strerror}") from error
+    paths = [path for path in images_in(pattern.parent) if fits.fullmatch(path.name)]
     if not paths:
         raise JtrackError(f"pattern {str(pattern)!r} matches no image: check it")
     name = folder_name(pattern.parent)
-    return open_images(sorted(paths, key=natural_key), name=name, start=start, end=end, levels=levels)
+    return open_images(paths, name=name, start=start, end=end, levels=levels)
 
 
 def open_glob(

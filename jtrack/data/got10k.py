@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from jtrack.data.dataset import Dataset
-from jtrack.data.folder import folder_name, is_image, natural_key, open_images
+from jtrack.data.folder import folder_name, images_in, open_images
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_names, read_rows, read_text
 from jtrack.errors import JtrackError, unknown_name
@@ -73,7 +73,7 @@ def load(folder: str | Path) -> Sequence:
       JtrackError: if the folder, its images or its annotation are missing or do not belong together.
     """
     folder = Path(folder)
-    images = sorted((path for path in folder.glob("*") if is_image(path)), key=natural_key)
+    images = images_in(folder)
     if not images:
         raise JtrackError(f"GOT-10k sequence {folder} has no images")
     known = load_annotation(folder)

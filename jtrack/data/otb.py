@@ -12,9 +12,7 @@ What the benchmark says besides (its lists, and of each sequence the range, the 
 segment of TRE may start) is data in `otb.toml`.
 """
 
-import os
 import re
-import secrets
 import tomllib
 from functools import cache
 from importlib import resources
@@ -24,11 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtrack.data.dataset import Dataset
-from jtrack.data.folder import folder_name, is_image, natural_key, open_images
+from jtrack.data.folder import folder_name, images_in, natural_key, open_images
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_rows
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.untrusted import listed
+from jtrack.whole import write_whole
 
 # What makes a sequence hard, in the order of the benchmark's attribute files: illumination variation,
 # out-of-plane rotation, scale variation, occlusion, deformation, motion blur, fast motion, in-plane rotation,
@@ -182,7 +181,7 @@ def _find(folder: Path, target: int | None) -> _Found:
 
 def _images(found: _Found) -> list[Path]:
     """The images the benchmark runs on, in order."""
-    images = sorted((path for path in (found.folder / "img").glob("*") if is_image(path)), key=natural_key)
+    images = images_in(found.folder / "img")
     first, last = ranges().get(found.name, (0, None))
     return images if last is None else [path for path in images if first <= _number(path) <= last]
 
@@ -277,23 +276,14 @@ def write_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
     The file appears whole or not at all, and replaces one of the same name.
     """
-    path = Path(path)
     rows = np.asarray(boxes, np.float64) + ORIGIN
-    text = "".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows)
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    stream = part.open("x", encoding="utf-8")  # which is no link, for it was not there
-    try:
-        with stream:
-            stream.write(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(Path(path), "".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in rows))
 
 
 def _annotations(folder: Path) -> dict[int, Path]:
     """Files of ground truth by target; 0 is the target of a folder that has only one."""
     found = {}
-    for path in sorted(folder.glob("groundtruth_rect*.txt"), key=natural_key):
+    for path in sorted(listed(folder, "groundtruth_rect*.txt"), key=natural_key):
         match = re.fullmatch(r"groundtruth_rect(?:\.([0-9]+))?\.txt", path.name)
         if match:
             found[int(match[1] or 0)] = path

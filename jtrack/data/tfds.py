@@ -32,7 +32,7 @@ from jtrack.data.sequence import Annotation, FrameError, FrameSource, Sequence, 
 from jtrack.data.text import LARGEST as LARGEST_TEXT
 from jtrack.data.text import check_name
 from jtrack.errors import JtrackError, missing_extra, unknown_name
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import listed, reading, regular_file
 
 try:
     import tensorflow_datasets as tfds
@@ -182,7 +182,7 @@ def dataset(root: Path, subset: str | None) -> Dataset:
     if not (place / "dataset_info.json").is_file():
         raise JtrackError(f"{root} holds no pack: expected {place}, as jtrack pack writes it")
     with _reading(place):
-        for file in place.iterdir():
+        for file in listed(place):
             regular_file(file, largest=LARGEST_TEXT if file.suffix == ".json" else None)
         builder = JtrackSot(data_dir=str(root))
         splits = list(builder.info.splits)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jtrack.data.dataset import Dataset
-from jtrack.data.folder import folder_name, is_image, natural_key, open_images, read_image
+from jtrack.data.folder import folder_name, images_in, natural_key, open_images, read_image
 from jtrack.data.regions import read_regions
 from jtrack.data.sequence import Annotation, Sequence
 from jtrack.data.text import check_name, read_names, read_rows, read_text
@@ -118,11 +118,10 @@ def _find(folder: Path) -> _Found:
         raise JtrackError(f"{folder} is not a VOT sequence: it has no {truth.name}")
     pattern = next((about[key] for name in CHANNELS if (key := f"channels.{name}") in about), None)
     if pattern is None:
-        images = [path for path in (folder / "color").glob("*") if is_image(path)]
-        images = images or [path for path in folder.glob("*") if is_image(path)]
+        images = images_in(folder / "color") or images_in(folder)
     else:
-        images = _matching(folder, _inside(pattern, folder))
-    return _Found(folder, truth, sorted(images, key=natural_key), _fps(about, folder / "sequence"))
+        images = sorted(_matching(folder, _inside(pattern, folder)), key=natural_key)
+    return _Found(folder, truth, images, _fps(about, folder / "sequence"))
 
 
 def _annotation(found: _Found, size: tuple[int, ...] | None = None) -> Annotation:

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from jtrack.errors import JtrackError
 from jtrack.types import PyTree
 from jtrack.untrusted import json_of
-from jtrack.weights.store import replacing
 from jtrack.weights.tensors import opened
+from jtrack.whole import replacing
 
 _REMEDY = "delete it"
 

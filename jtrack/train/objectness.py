@@ -48,6 +48,7 @@ from jtrack.types import Array, PyTree
 from jtrack.untrusted import reading
 from jtrack.weights import checkpoints, store
 from jtrack.weights.convert import Layers
+from jtrack.whole import replacing
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
 HIGHEST = 20 * math.log(2)  # a loss above twenty times that of guessing is not coming back
@@ -397,7 +398,7 @@ class _Log:
             with reading(f"the log {path}", "delete it"):
                 found = csv.reader(read_text(path).splitlines())
                 rows = [row for row in found if row and row[0].isdecimal() and int(row[0]) <= step]
-        with self._writing(), store.replacing(path) as unfinished:
+        with self._writing(), replacing(path) as unfinished:
             self._put(unfinished, [list(COLUMNS), *rows])
 
     def add(self, loss: float, accuracy: float) -> None:

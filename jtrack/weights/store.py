@@ -16,11 +16,9 @@ import importlib.metadata
 import importlib.resources
 import json
 import os
-import tempfile
 import tomllib
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from jtrack.errors import JtrackError, install
 from jtrack.names import match
 from jtrack.weights.convert import FORMATS, Layers, Source, check, convert, limit_of
 from jtrack.weights.tensors import SUFFIX, opened
+from jtrack.whole import replacing
 
 
 @dataclass(frozen=True)
@@ -395,21 +394,6 @@ def write(path: Path, layers: Layers, header: Mapping[str, str]) -> None:
             f"cannot write {path}: {reason}; nothing was kept: make room, or name another folder in "
             "JTRACK_WEIGHTS"
         ) from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place if all goes well and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        yield unfinished
-        unfinished.chmod(0o644)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def verify(name: str) -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import av
 import cv2
 import jax
 import numpy as np
@@ -447,7 +448,7 @@ def test_what_runs_a_tracker_is_part_of_it(tmp_path, monkeypatch, path, ours_alo
 
 
 @pytest.mark.parametrize(
-    "path", ["cli/track.py", "benchmark/report/page.py", "benchmark/scoring.py", "draw.py"]
+    "path", ["cli/track.py", "benchmark/report/page.py", "benchmark/scoring.py", "draw.py", "whole.py"]
 )
 def test_what_draws_and_scores_is_not(tmp_path, monkeypatch, path):
     file = tmp_path / path
@@ -472,6 +473,39 @@ def test_what_computes_is_part_of_it(tmp_path, monkeypatch, change):
         monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
     with jax.default_matmul_precision("bfloat16" if change == "precision" else None):
         assert folder() != before
+
+
+def images_and_a_video(root, images, video):
+    """A folder with two of the sequences of `moving`, each in its form."""
+    clips = {name: moving(name, 3) for name in (images, video)}
+    (root / images).mkdir(parents=True)
+    for index, image in enumerate(clips[images].frames):
+        cv2.imwrite(str(root / images / f"{index}.png"), image)
+    with av.open(str(root / f"{video}.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", 10)
+        stream.height, stream.width = clips[video].frames.size
+        for image in clips[video].frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    for name, clip in clips.items():
+        np.savetxt(root / f"{name}.txt", clip.boxes, delimiter=",")
+
+
+def test_pyav_is_part_of_it_where_a_sequence_is_a_video(tmp_path, monkeypatch):
+    """Runs on images keep their identity whatever decodes videos."""
+    images_and_a_video(tmp_path / "data", "walk", "run")
+
+    def label(name):
+        tracker, _ = scripted(moving(name, 3))
+        done = evaluate(tracker, open_dataset("folder", tmp_path / "data", sequences=[name]), OPE, tmp_path)
+        assert done.made + done.kept == 1
+        return done.folder.name, results.read_label(done.folder)
+
+    before = {name: label(name) for name in ("walk", "run")}
+    assert before["run"][1]["av"] == av.__version__ and "av" not in before["walk"][1]
+    monkeypatch.setattr(av, "__version__", "0.0.1")
+    after = {name: label(name) for name in ("walk", "run")}
+    assert after["walk"][0] == before["walk"][0] and after["run"][0] != before["run"][0]
 
 
 def test_how_parallel_it_computes_is_not(tmp_path, monkeypatch):

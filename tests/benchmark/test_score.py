@@ -239,6 +239,28 @@ def test_vot_of_the_first_frames():
     assert list(scored.attributes) == ["empty"]
 
 
+def test_runs_that_were_not_restarted_are_not_of_a_supervised_experiment():
+    """Both kinds begin with a start; the one goes on beside the target, the other holds a failure."""
+    known = {"Walk": truth(9, size=(99, 99)), "Run": truth(9, "Run", size=(99, 99))}
+    held, lost = supervised("I" + "T" * 8, [0] * 9), supervised("I" + "T" * 8, [0] * 4 + [50] * 5)
+    unsupervised = {"Walk": held, "Run": lost}
+    with pytest.raises(JtrackError, match=r"loses the target of Run at frame 4 and is not restarted"):
+        scoring.score(results(unsupervised, "baseline"), known, **QUICK)
+    assert scoring.score(results(unsupervised, "unsupervised"), known, **QUICK).measures["ao"] > 0.5
+    restarted = {"Walk": held, "Run": supervised("ITTF----I", [0] * 9)}
+    with pytest.raises(JtrackError, match=r"was restarted after failures on Run \(code 2\), which no run of"):
+        scoring.score(results(restarted, "unsupervised"), known, **QUICK)
+    assert scoring.score(results(restarted, "baseline"), known, **QUICK).measures["failures"] > 0
+
+
+@pytest.mark.parametrize("marks", ["ITTTTTTTT", "ITTTTF---"])
+def test_what_may_be_supervised_is_scored_as_it_lies(marks):
+    """No failure, or four frames beside the target at most, which may be how a region was rounded."""
+    offsets = [0, 0, 0, 0, 0, 50, 50, 50, 50]
+    found = results({"Walk": supervised(marks, offsets)}, "baseline")
+    assert scoring.score(found, {"Walk": truth(9, size=(99, 99))}, **QUICK).sequences["Walk"].frames == 9
+
+
 def test_vot_polygons_are_not_their_boxes():
     """A diamond in its bounding box covers half of it."""
     diamond = np.array([[20.0, 10], [30, 20], [20, 30], [10, 20]])

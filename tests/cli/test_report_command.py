@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -87,6 +88,17 @@ def test_what_cannot_be_scored_does_not_keep_the_others_from_the_report(quick, j
     said = jtrack(*given(world, "Near", "Short"), tmp_path / "r", code=1).stderr
     assert "Short has 9 boxes of Deer" in said and "the report has the other 1" in said
     assert (tmp_path / "r" / "report.html").exists()
+
+
+def test_a_damaged_annotation_costs_its_own_sequence(quick, jtrack, world, tmp_path):
+    root = tmp_path / "otb"
+    shutil.copytree(world / "otb", root)
+    (root / "Deer" / "groundtruth_rect.txt").write_text("11,11,20\n")
+    arguments = [root if each == world / "otb" else each for each in given(world, "Near", "Far")]
+    with pytest.warns(UserWarning, match=r"left out: line 1 of .*groundtruth_rect\.txt has 3 numbers"):
+        jtrack(*arguments, tmp_path / "r")
+    rows = (tmp_path / "r" / "tables" / "ope-sequences-auc.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["Sequence", "Fish"]
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,20 @@ def test_what_is_left_out_is_said(jtrack, root, results):
     assert lines(said.stdout)["overall"][0] == "6"
 
 
+@pytest.mark.parametrize("chosen", [(), ("--sequences", "Walk,Run,Jogging-1")])
+def test_a_damaged_annotation_costs_its_own_sequence(jtrack, root, results, tmp_path, chosen):
+    (root / "anno" / "Run.txt").write_text("11,11,20\n")
+    out = tmp_path / "out.json"
+    with pytest.warns(UserWarning, match=r"left out: line 1 of .*Run\.txt has 3 numbers: a box is"):
+        said = jtrack("score", results, "--root", root, "--json", out, *chosen)
+    assert sorted(json.loads(out.read_text())["sequences"]) == ["Jogging-1", "Walk"]
+    assert "Run" not in lines(said.stdout) and lines(said.stdout)["overall"][0] == "10"
+    for name in LENGTHS:
+        (root / "anno" / f"{name}.txt").write_text("")
+    said = jtrack("score", results, "--root", root, *chosen, code=2)
+    assert "anno" in said.stderr and said.stderr.count("\n") == 1
+
+
 def test_results_are_compared_on_the_sequences_they_all_have(jtrack, root, results, tmp_path):
     """Else one who was run on the easy sequences alone would lead."""
     write(results / "Most_OPE.json.gz", {"Walk": 0, "Run": 0})

@@ -12,7 +12,7 @@ import pytest
 
 from jtrack.data import from_arrays, open_source
 from jtrack.data.annotated import initial_box
-from jtrack.data.folder import read_image
+from jtrack.data.folder import image_folder, images_in, open_folder, read_image
 from jtrack.data.image_header import declared_size
 from jtrack.errors import JtrackError
 from jtrack.untrusted import PIXELS
@@ -268,3 +268,16 @@ def test_a_part_of_a_png_that_declares_gigabytes_is_not_allocated(tmp_path):
     with pytest.raises(JtrackError, match=r"a\.png is truncated"):
         open_source(tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 17  # KiB
+
+
+def test_images_are_those_of_the_user_in_their_order(tmp_path):
+    """Not what systems scatter about; and a file that has a folder's name is none."""
+    for name in ("10.png", "2.png", ".2.png", "._3.png", "vid\udce9o.png", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "__MACOSX").mkdir()
+    assert [path.name for path in images_in(tmp_path)] == ["2.png", "10.png", "vid\udce9o.png"]
+    assert images_in(tmp_path / "notes.txt") == images_in(tmp_path / "nowhere") == []
+    (tmp_path / "img").touch()
+    assert image_folder(tmp_path) == tmp_path
+    with pytest.raises(JtrackError, match=r"there is no folder .*nowhere"):
+        open_folder(tmp_path / "nowhere")

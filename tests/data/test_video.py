@@ -167,8 +167,11 @@ def silence(path):
 
 
 def unknown_codec(path):
-    write(path)
-    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    write(path, "mpeg4" if path.suffix == ".avi" else "libx264")
+    data = path.read_bytes()
+    for name, other in ((b"avc1", b"Zq7x"), (b"FMP4", b"Zq7x"), (b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/ZZZ")):
+        data = data.replace(name, other)
+    path.write_bytes(data)
 
 
 def no_index(path):
@@ -196,7 +199,9 @@ def playlist(path):
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
-        ("a.mp4", unknown_codec, "there is no decoder for its video"),
+        ("a.mp4", unknown_codec, r"there is no decoder for its video \(Zq7x\): convert it to H\.264"),
+        ("a.avi", unknown_codec, r"there is no decoder for its video \(Zq7x\): convert it to H\.264"),
+        ("a.mkv", unknown_codec, r"there is no decoder for its video: convert it to H\.264"),
         ("a.mp4", no_index, r"is incomplete: its index \(moov\) is missing"),
         ("a.wav", silence, "has no video, only audio"),
         ("a.avi", lambda path: path.touch(), "is empty"),

@@ -19,7 +19,7 @@ parser.add_argument("--seed", type=int, default=0, help="of the first input; the
 parser.add_argument("--keep", default="fuzz-failures", help="the folder for inputs that a reader failed at")
 options = parser.parse_args()
 
-failures = 0
+failures = inputs = 0
 print(f"{'reader':16} {'inputs':>7} {'accepted':>9} {'refused':>8} {'failed':>7}")
 for name in options.readers.split(","):
     kind = {"inputs": options.inputs, "seconds": options.seconds, "seed": options.seed, "keep": options.keep}
@@ -28,5 +28,6 @@ for name in options.readers.split(","):
         f"{name:16} {found.inputs:7} {found.accepted:9} {found.refused:8} {len(found.failures):7}", flush=True
     )
     print(*(f"  {failure}" for failure in found.failures), sep="\n", end="\n" if found.failures else "")
-    failures += len(found.failures)
+    failures, inputs = failures + len(found.failures), inputs + found.inputs
+print(f"{inputs} inputs, {failures} failed")
 sys.exit(f"{failures} inputs failed: they are kept in {options.keep}" if failures else 0)

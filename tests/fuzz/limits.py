@@ -9,6 +9,7 @@ from jtrack import untrusted
 from jtrack.errors import JtrackError
 
 MEMORY = Path("/proc/self/statm")  # pages of this process; Linux alone has it
+SECONDS = 10.0  # for one file of ordinary size
 BUSY = 6  # times as long by the clock, for what only waits: other processes may be at work
 
 
@@ -17,7 +18,7 @@ class LimitError(BaseException):
 
 
 def _overtime(*_):
-    raise LimitError(f"it takes more than {untrusted.SECONDS:g} seconds")
+    raise LimitError(f"it takes more than {SECONDS:g} seconds")
 
 
 @contextlib.contextmanager
@@ -34,8 +35,8 @@ def limited():
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     before = {kind: signal.signal(kind, _overtime) for kind in (signal.SIGALRM, signal.SIGPROF)}
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + untrusted.MEMORY, hard))
-    signal.setitimer(signal.ITIMER_PROF, untrusted.SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, BUSY * untrusted.SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, BUSY * SECONDS)
     try:
         yield
     except JtrackError as error:

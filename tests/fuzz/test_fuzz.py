@@ -1,8 +1,13 @@
 """Some of the damaged inputs, for half a minute; `make fuzz` reads all of them."""
 
+import shlex
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.fuzz.limits import LimitError, limited
 from tests.fuzz.mutations import MUTATIONS, mutated
 from tests.fuzz.readers import READERS
@@ -17,6 +22,21 @@ def test_no_damaged_input_is_more_than_refused(tmp_path):
     assert not failures, "\n".join(failures)
     unread = [name for name, each in found.items() if not each.inputs]
     assert not unread, unread
+
+
+@pytest.mark.slow
+def test_make_fuzz_is_one_command_that_ends_with_a_sum(tmp_path):
+    """What `make fuzz` runs, with few inputs."""
+    wanted = ["make", "--dry-run", "--assume-old=.venv/test.done", "fuzz"]
+    (line,) = subprocess.run(wanted, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    python, *arguments = shlex.split(line)
+    assert python.endswith("python")
+    few = ["--readers", "otb,head", "--inputs", "3", "--keep", str(tmp_path)]
+    again = [sys.executable, *arguments, *few]
+    said = subprocess.run(again, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    head, *rows, total = said.splitlines()
+    assert head.split()[0] == "reader" and [row.split()[:2] for row in rows] == [["otb", "3"], ["head", "3"]]
+    assert total == "6 inputs, 0 failed"
 
 
 def test_the_same_seed_gives_the_same_input():
@@ -50,7 +70,7 @@ def careless(folder):
     ("read", "said"), [(hungry, "takes more than"), (endless, "takes more than"), (careless, "KeyError")]
 )
 def test_a_bad_reader_is_found(tmp_path, monkeypatch, read, said):
-    monkeypatch.setattr("jtrack.untrusted.SECONDS", 0.2)
+    monkeypatch.setattr("tests.fuzz.limits.SECONDS", 0.2)
     outcome = attempted(READERS["npz"]._replace(read=read), tmp_path)
     assert said in outcome["failed"]
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtrack.errors import JtrackError
-from jtrack.untrusted import true_file
 from jtrack.weights.convert import caffemodel, flax_pickle, keras_h5, matconvnet, npz, torch_pickle
 
 Layers = dict[str, dict[str, np.ndarray]]
@@ -26,7 +25,7 @@ class Format(NamedTuple):
     """How one kind of file is recognised and read."""
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path, int], Layers]  # (file, most bytes of arrays) -> kernels HWIO or [in, out], biases
+    read: Callable[[Path, int], Layers]  # (file, most bytes of it) -> kernels HWIO or [in, out], biases
     dense_order: str  # "CHW" or "HWC": in which order the inputs of a dense layer count a map
 
 
@@ -94,7 +93,7 @@ def convert(
       JtrackError: the file is unreadable, or holds another net; the sentence lists every mismatch.
     """
     reader = FORMATS[source.format]
-    layers = _named(reader.read(true_file(path), limit_of(template)), source)
+    layers = _named(reader.read(path, limit_of(template)), source)
     if source.channels != channels:
         layers = {layer: _reversed_input(arrays) for layer, arrays in layers.items()}
     if reader.dense_order == "CHW":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import reading, true_file
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_FIELDS = 1 << 20  # of a network, three seconds: a packed blob of any size is one
@@ -67,7 +67,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       JtrackError: the file is not a network, truncated, or larger than `limit`.
     """
-    regular_file(path, largest=limit)
+    true_file(path, largest=limit)
     with reading(f"the .caffemodel {path}", "fetch it again"):
         return _layers(memoryview(np.memmap(path, np.uint8, "r")))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import reading, true_file
 from jtrack.weights.convert.pickles import Vocabulary, run
 
 _MOST_DEPTH = 8  # dicts in dicts
@@ -42,7 +42,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       JtrackError: the file is damaged, larger than `limit`, or names anything but arrays.
     """
-    regular_file(path, largest=limit)
+    true_file(path, largest=limit)
     with reading(f"the pickle {path}", "fetch it again"):
         layers: dict[str, dict[str, np.ndarray]] = {}
         _gather(run(io.BytesIO(path.read_bytes()), _VOCABULARY), (), layers, iter(range(_MOST_ITEMS)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from jtrack.errors import missing_extra
 from jtrack.hdf5 import array_bytes
-from jtrack.untrusted import reading
+from jtrack.untrusted import reading, true_file
 
 _DEEPEST = 4  # groups within a layer's group: links could make a circle
 _MOST_ITEMS = 1 << 14  # groups and arrays in all: the same one may be named again and again
@@ -19,7 +19,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
 
     Args:
       path: an .h5 file of weights, or of a whole model, that Keras wrote.
-      limit: the most bytes its arrays may take.
+      limit: the most bytes the file may have, and its arrays may take.
 
     Returns:
       {layer: {"kernel": [h, w, in, out] or [in, out], "bias": [out]}}; layers without parameters are left
@@ -33,6 +33,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     except ImportError as error:
         raise missing_extra(f"reading {path}", "keras", error) from None
 
+    true_file(path, largest=limit)
     with reading(f"the HDF5 weights {path}", "fetch them again"), h5py.File(path, "r") as file:
         if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink | None):
             raise ValueError("model_weights is a link, which may lead out of the file")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jtrack import matlab
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import reading, true_file
 
 
 def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
@@ -26,7 +26,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       JtrackError: the file is of another level, not a network, truncated, or larger than `limit`.
     """
-    regular_file(path, largest=limit)
+    true_file(path, largest=limit)
     with reading(f"the MatConvNet file {path}", "fetch it again"):
         if matlab.is_hdf5(path):
             raise ValueError("MATLAB 7.3 wrote it, which is not read here; save it in MATLAB with -v7")

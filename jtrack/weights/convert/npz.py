@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 
 from jtrack.archives import zip_archive
-from jtrack.untrusted import reading
+from jtrack.untrusted import reading, true_file
 
 _PARTS = {"_W": "kernel", "_b": "bias"}
 
@@ -18,7 +18,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
 
     Args:
       path: the archive; arrays other than NAME_W and NAME_b are refused.
-      limit: the most bytes its arrays may take.
+      limit: the most bytes the file may have, and its arrays may take.
 
     Returns:
       {NAME: {"kernel": [h, w, in, out] or [in, out], "bias": [out]}}.
@@ -26,6 +26,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       JtrackError: not such an archive, truncated, with objects in it, or larger than `limit`.
     """
+    true_file(path, largest=limit)
     layers: dict[str, dict[str, np.ndarray]] = {}
     with reading(f"the .npz archive {path}", "fetch it again"), zip_archive(path, limit) as archive:
         for member in archive.infolist():

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtrack.archives import zip_archive
-from jtrack.untrusted import reading, regular_file
+from jtrack.untrusted import reading, true_file
 from jtrack.weights.convert.pickles import Name, Vocabulary, plain_dict, run
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -70,7 +70,7 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       JtrackError: the file is damaged, larger than `limit`, or names anything but tensors.
     """
-    regular_file(path, largest=limit)
+    true_file(path, largest=limit)
     with reading(f"the PyTorch file {path}", "fetch it again"):
         with path.open("rb") as stream:
             zipped = stream.read(4) == b"PK\x03\x04"

@@ -4,30 +4,49 @@ import hashlib
 import os
 import platform
 import secrets
+import stat
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from jtrack.errors import JtrackError
 
 _PART = ".part"  # how the name of a file ends that is being written
 _STALE = 3600.0  # seconds after which one has been given up: each is written in a moment
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all, whoever else writes it at the same time; never through a link.
+@contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """A new, empty file beside `path` that takes its place if all goes well, and vanishes otherwise.
 
-    What of a text is not UTF-8 is written as Python escapes it.
+    Its name cannot be guessed and was not there, so that it is no link. What lies under `path` is replaced,
+    also a link: where that leads to stays as it is. The folder is made.
+
+    Args:
+      path: the file to be.
+
+    Raises:
+      OSError: it cannot be made or put in place; what the body raises passes as it is.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{_HOST}-{os.getpid()}-{secrets.token_hex(8)}{_PART}")
-    stream = part.open("xb")  # which is no link, for it was not there
+    with part.open("xb") as made:
+        mode = stat.S_IMODE(os.fstat(made.fileno()).st_mode)  # as the user's files have it
     try:
-        with stream:
-            stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        yield part
+        part.chmod(mode)  # safetensors puts a file of its own there, which others may not read
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all; see `replacing`.
+
+    What of a text is not UTF-8 is written as Python escapes it.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def remove_dead_parts(folder: Path) -> None:
@@ -52,14 +71,3 @@ def _runs(process: int) -> bool:
     except (OSError, OverflowError):  # another user's
         return True
     return True
-
-
-def check_unlinked(folder: Path, inside: Path | None = None) -> None:
-    """Refuses a run whose folder, or a folder in it, is a link: what it leads to is none of jtrack's."""
-    places = [folder]
-    if inside is not None:
-        places += [place for place in (inside, *inside.parents) if folder in place.parents]
-    if linked := [place for place in places if place.is_symlink()]:
-        raise JtrackError(
-            f"{linked[0]} is a link, through which no results are kept: remove it, or give another --results"
-        )
