@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
 from jtrack.benchmark.protocol import Protocol, Trial, noisy, shown, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
-from jtrack.benchmark.trials_in_lanes import Parcel, run_in_lanes
+from jtrack.benchmark.trials_in_lanes import Parcel, lanes_that_fit, run_in_lanes
 from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
 from jtrack.data.decode import pyav
@@ -54,6 +54,14 @@ class Evaluation:
     made: int  # trials run now
     kept: int  # trials that were there before
     failures: Mapping[str, Path]  # sequence -> the file that says why
+    lanes: int = 1  # how many trials ran at once
+    frames: int = 0  # that were tracked now
+    seconds: float = 0.0  # that it took, with compilation, reading and writing
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second of the whole run, those of all lanes counted; None where nothing was tracked."""
+        return self.frames / self.seconds if self.frames else None
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} sequences failed" if self.failures else ""
@@ -72,7 +80,7 @@ def evaluate(
     repeats: int | None = None,
     seed: int = 0,
     limit: int | None = None,
-    lanes: int = 1,
+    lanes: int | Literal["auto"] = 1,
     on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
     """Runs a tracker on what is not there yet of a dataset.
@@ -91,13 +99,16 @@ def evaluate(
       seed: of the first repetition; the next ones count up.
       limit: only so many frames of each trial.
       lanes: how many trials run at once, in one compiled step, shared out over all local devices: for
-        accelerators and trackers of jtrack. They are not timed. Each is kept as it ends.
+        accelerators and trackers of jtrack. They are not timed. Each is kept as it ends. "auto" takes as many
+        as fit the devices' memory; on a CPU, one.
       on_progress: called after every frame; with lanes, after every few.
 
     Raises:
       JtrackError: results that cannot be written, an option that does not fit. What goes wrong with a single
         sequence is kept as its failure.
     """
+    if lanes == "auto":
+        lanes = lanes_that_fit(evaluated.bound, dataset)
     for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
         if number is not None and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
@@ -117,6 +128,7 @@ def evaluate(
     work = _Work(evaluated, dataset, protocol, store, lanes)
     plans = [plan for name in dataset.names if (plan := work.plan(name, repeats, seed, limit))]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
+    began = time.perf_counter()
     due = [plan for plan in plans if plan.missing]
     for wait in (False, True):  # first what no other process has in work
         if lanes > 1:
@@ -124,7 +136,8 @@ def evaluate(
         else:
             due = [plan for plan in due if not work.run(plan, meter, wait=wait)]
     kept = sum(plan.trials - len(plan.missing) for plan in plans)
-    return Evaluation(store.folder, work.made, kept, work.failures)
+    seconds = time.perf_counter() - began
+    return Evaluation(store.folder, work.made, kept, work.failures, lanes, work.frames, seconds)
 
 
 def run_trial(
@@ -254,6 +267,7 @@ class _Work:
     store: Store
     lanes: int
     made: int = 0
+    frames: int = 0
     failures: dict[str, Path] = field(default_factory=dict)
 
     def plan(self, name: str, repeats: int | None, seed: int, limit: int | None) -> _Plan | None:
@@ -348,6 +362,7 @@ class _Work:
     def _keep(self, trial: Trial, done: Trajectory) -> None:
         self.store.write(self.protocol, trial, done)
         self.made += 1
+        self.frames += len(done.boxes)
 
     def _annotation(self, name: str) -> Annotation:
         """The annotation, with the size of the frames, or their number, where one is needed."""
