@@ -82,9 +82,6 @@ class BoundTracker(NamedTuple):
         """The config with all shapes fixed for a first box (x, y, w, h) and frames of (height, width)."""
         return self.config.for_target(box, frame_size)
 
-    def for_lanes(self, boxes, frame_sizes):
-        return self.for_target(boxes[0], frame_sizes[0])
-
     def functions(self, box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) -> Tracker:
         """The pure functions for a target.
 

@@ -93,7 +93,6 @@ CASES = [
     ("hcft", "default", "tiny"),
     ("fcnt", "default", "tiny"),
     ("gdt", "default", "tiny"),
-    ("cnn_svm", "default", "tiny"),
 ]
 
 
