@@ -4,25 +4,31 @@ Danelljan et al., DSST, BMVC 2014. Patches of all scales around the place are de
 says how much larger or smaller the target is than it was.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jtrack import checks
 from jtrack.components import update
+from jtrack.errors import JtrackError
 from jtrack.learning import scale_filter
 from jtrack.learning.correlation_filter import blend
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Scalar
 from jtrack.vision import boxes
 from jtrack.vision.colour import grey
+from jtrack.vision.crop import crop
 from jtrack.vision.hog import fhog
 from jtrack.vision.pyramid import pyramid
 from jtrack.vision.windows import hann
 
 CONTEXT = 1.3  # sides of the patch of a `Pyramid`, over the target's
+CELL = 4  # pixels of a cell of HOG; `ReleasedScales` take as many around the target
+AREA = 512  # pixels of the largest patch of `ReleasedScales`
 
 
 class Search(Protocol):
@@ -64,6 +70,49 @@ class Pyramid:
     def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
         """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
         return pyramid(frame, centre, sides, factors, self.size)
+
+
+@dataclass(frozen=True)
+class ReleasedScales:
+    """Patches of the target and 4 pixels around it, each cut from the frame on whole pixels."""
+
+    count: int = 33
+    step: float = 1.02
+    size: tuple[int, int] | None = None  # (h, w) of a patch; None follows the target (`Config.for_target`)
+
+    def __post_init__(self) -> None:
+        check_scales(self)
+        if self.size is not None:
+            checks.size(self, "size")
+
+    def sides(self, target: Array, factor: Array) -> Array:
+        """Sides (w, h) [2] of the patch of a target (w, h) that has grown by a factor ()."""
+        return (target + 2.0 * CELL) * factor
+
+    def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
+        """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
+        size = self.size
+        if size is None:
+            raise JtrackError(
+                "the patches of these scales follow the target: call config.for_target(box, frame_size) first"
+            )
+
+        def patch(factor: Array) -> Array:
+            whole = jnp.floor(sides * factor)
+            corner = jnp.floor(centre + 1) - jnp.floor(whole / 2)
+            # The released code resizes 8-bit images.
+            return jnp.round(crop(frame, jnp.concatenate([corner, whole]), size, method="imresample"))
+
+        return jax.vmap(patch)(factors)
+
+    def for_target(self, target: np.ndarray) -> "ReleasedScales":
+        """The scales with the size of patches that the released code takes for a target (w, h)."""
+        if self.size is not None:
+            return self
+        template = target[::-1] + 2 * CELL
+        shrink = min(1.0, np.sqrt(AREA / template.prod()))
+        height, width = (max(2 * CELL, int(side + 1e-6)) for side in template * shrink)
+        return dataclasses.replace(self, size=(height, width))
 
 
 def check_scales(search: Search) -> None:
