@@ -118,6 +118,28 @@ def resample_matrix(n: int, out: int, *, method: str) -> np.ndarray:
     return matrix * np.sqrt(IMRESAMPLE_GAIN) if method == "imresample" else matrix
 
 
+def imresample_matrix(n: int, out: Array, most: int, dtype: Any) -> Array:
+    """`resample_matrix` of "imresample" for a traced number of samples.
+
+    Args:
+      n: length of the axis.
+      out: () int32, number of samples, from 1 to `most`.
+      most: static.
+      dtype: of the result.
+
+    Returns:
+      [most, n]; the rows from `out` on are zero.
+    """
+    count = out.astype(dtype)
+    shrink = n / count
+    position = (jnp.arange(most, dtype=dtype) + 0.5) * shrink - 0.5
+    position = jnp.clip(position, 0, n - 1)  # no sample beyond the centres of the outermost pixels
+    distance = jnp.abs(position[:, None] - jnp.arange(n, dtype=dtype)[None, :])
+    weight = jnp.clip((jnp.maximum(shrink, 1) + 1) / 2 - distance, 0, 1)
+    weight = weight / weight.sum(axis=1, keepdims=True) * np.sqrt(IMRESAMPLE_GAIN).astype(dtype)
+    return jnp.where(jnp.arange(most, dtype=out.dtype)[:, None] < out, weight, 0)
+
+
 def check_method(method: str, size: tuple[int, int]) -> None:
     """Refuses an unknown method and an output size that is not two positive whole numbers."""
     if method not in METHODS:
