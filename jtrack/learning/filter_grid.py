@@ -36,6 +36,10 @@ class UpTo:
         rows, columns = -(-np.asarray(sizes).max(0) // 16) * 16
         return cls((int(rows), int(columns)))
 
+    def bounded(self, size: Array) -> Array:
+        """A target's size [2] int32, made no larger than this one."""
+        return jnp.minimum(size, jnp.asarray(self.size, size.dtype))
+
 
 @dataclass(frozen=True)
 class FixedGrid:

@@ -193,13 +193,17 @@ class Config:
           frame_sizes: [N, 2] (height, width) of the frames of each.
 
         Returns:
-          A config whose `grid` is as large as the largest of the targets' (`UpTo`); the same object where
-          nothing follows the target. Targets that are not among these should be no larger.
+          A config whose `grid`, and patches of scales, are as large as the largest of the targets' (`UpTo`);
+          the same object where nothing follows the target. Targets that are not among these should be no
+          larger.
         """
         config = self
         if config.grid is None:
             windows = jax.vmap(self.window.size)(jnp.asarray(boxes)[:, 2:], jnp.asarray(frame_sizes))
             config = dataclasses.replace(config, grid=UpTo.holding(jax.vmap(grid_size)(windows)))
+        targets = jnp.asarray(boxes)[:, 2:]
+        if config.scale is not None and (fixed := config.scale.for_lanes(targets)) is not config.scale:
+            config = dataclasses.replace(config, scale=fixed)
         return config
 
 
@@ -387,7 +391,8 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     if config.scale is None:
         return state
     sides = config.scale.sides(state.size, state.scale)
-    return state._replace(scale_filter=scale.learn(config.scale, frame, state.centre, sides))
+    search = config.scale.of(state.size)
+    return state._replace(scale_filter=scale.learn(search, frame, state.centre, sides))
 
 
 def _step(
@@ -417,16 +422,17 @@ def _step(
     weight = config.update.weight(confidence, lost)
     scale_response = None
     if config.scale is not None:
+        search = config.scale.of(moved.size)
         sides = config.scale.sides(moved.size, moved.scale)
         model = there(moved.scale_filter)
         factor, scale_response = scale.estimate(
-            config.scale, model, frame, moved.centre, sides, hyper.scale_regularisation
+            search, model, frame, moved.centre, sides, hyper.scale_regularisation
         )
         low, high = scale_bounds(config.scale.step, moved.window, moved.size, frame.size)
         found = jnp.where(weight < 0.5, moved.scale, jnp.clip(moved.scale * factor, low, high))
         moved = moved._replace(scale=found)
         sides = config.scale.sides(moved.size, moved.scale)
-        fresh = scale.learn(config.scale, frame, moved.centre, sides)
+        fresh = scale.learn(search, frame, moved.centre, sides)
         moved = moved._replace(scale_filter=blend(model, fresh, weight * hyper.scale_learning_rate))
     learnt = _train(backbone, config, params, frame, moved)
     moved = moved._replace(filters=blend(state.filters, learnt, weight * hyper.learning_rate))
@@ -476,8 +482,7 @@ def _grid(config: Config, window: Array) -> Grid:
     """The grid of a target whose window has the size (w, h) [2] at scale 1."""
     size = _fixed(config.grid)
     if isinstance(size, UpTo):
-        # A target larger than any that the config was made for gets coarser cells.
-        return TracedGrid(size.size, jnp.minimum(grid_size(window), jnp.asarray(size.size)))
+        return TracedGrid(size.size, size.bounded(grid_size(window)))
     return FixedGrid(size)
 
 
