@@ -24,7 +24,7 @@ import numpy as np
 from jtrack import data
 from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
-from jtrack.benchmark.protocol import Protocol, Trial, noisy, shown, trials
+from jtrack.benchmark.protocol import Protocol, Trial, begun_with, noisy, shown, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
 from jtrack.benchmark.trials_in_lanes import Parcel, lanes_that_fit, run_in_lanes
 from jtrack.checks import there
@@ -55,8 +55,9 @@ class Evaluation:
     kept: int  # trials that were there before
     failures: Mapping[str, Path]  # sequence -> the file that says why
     lanes: int = 1  # how many trials ran at once
-    frames: int = 0  # that were tracked now
-    seconds: float = 0.0  # that it took, with compilation, reading and writing
+    frames: int = field(default=0, compare=False)  # that were tracked now
+    # That it took, with compilation, reading and writing.
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def rate(self) -> float | None:
@@ -215,6 +216,7 @@ class _Plan(NamedTuple):
     name: str
     trials: int
     missing: list[Trial]  # when the evaluation began
+    boxes: np.ndarray  # [N, 4] that the tracker may be begun with
     size: tuple[int, int]  # (height, width) of the frames; (0, 0) where it need not be known
 
     @property
@@ -280,7 +282,8 @@ class _Work:
         except Exception:
             self._fail(name)
             return None
-        return _Plan(name, len(found), missing, annotation.size or (0, 0))
+        boxes = begun_with(self.protocol, annotation, missing)
+        return _Plan(name, len(found), missing, boxes, annotation.size or (0, 0))
 
     def run(self, plan: _Plan, meter: _Meter, *, wait: bool) -> bool:
         """Runs a sequence in one lane, timed; says whether no other process has it in work."""
@@ -306,8 +309,9 @@ class _Work:
     def run_in_lanes(self, plans: list[_Plan], meter: _Meter, *, wait: bool) -> list[_Plan]:
         """Runs sequences of one canvas in lanes; returns those that other processes have in work."""
         bound = there(self.evaluated.bound)
-        targets = [(trial.box, plan.size) for plan in plans for trial in plan.missing]
-        config = bound.for_lanes([box for box, _ in targets], [size for _, size in targets])
+        boxes = np.concatenate([plan.boxes for plan in plans])
+        sizes = np.concatenate([np.tile(plan.size, (len(plan.boxes), 1)) for plan in plans])
+        config = bound.for_lanes(boxes, sizes)
         tracker = make_tracker(bound.factory, bound.backbone, config)
         others: list[_Plan] = []
         working: dict[str, _Working] = {}

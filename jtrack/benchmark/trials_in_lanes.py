@@ -77,7 +77,9 @@ def lanes_that_fit(bound: BoundTracker | None, dataset: data.Dataset) -> int:
             sequence = dataset.sequence(name)
             canvas = engine.canvas_for(sequence.frames.size)
             box = sequence.boxes[~sequence.absent][0]
-            tracker = bound.factory(bound.backbone, bound.for_lanes([box], [sequence.frames.size]))
+            tracker = bound.factory(
+                bound.backbone, bound.for_lanes(box[None], np.array([sequence.frames.size]))
+            )
             return fitting_lanes(tracker, bound.params, canvas, mesh)
     return 1
 
