@@ -7,7 +7,8 @@ when it is reached.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jtrack.errors import JtrackError
 from jtrack.run.lanes import Lanes, Seen, Target
 from jtrack.run.mesh import mesh_of
 from jtrack.run.schedule import Job, Running, Schedule
@@ -118,6 +120,9 @@ def follow(
 
     Yields:
       Jobs, as they end.
+
+    Raises:
+      JtrackError: a device has too little memory for so many lanes.
     """
     mesh = mesh_of() if mesh is None else mesh
     usage = Usage() if usage is None else usage
@@ -130,7 +135,7 @@ def follow(
     schedule = Schedule.of(parcels, pool.count)
     records: dict[Running, _Record] = {}
     flying: deque[tuple[Seen, _Turn]] = deque()
-    with SharedFrames(mesh, canvas, capacity) as frames:
+    with _enough_memory(pool.count), SharedFrames(mesh, canvas, capacity) as frames:
         while True:
             begun = schedule.fill()
             if not schedule.running and not flying:
@@ -152,6 +157,17 @@ def follow(
             for running in [each for each, record in records.items() if each.done and not record.expected]:
                 yield records.pop(running).followed()
         usage.decoded, usage.sent = usage.decoded + frames.decoded, usage.sent + frames.sent
+
+
+@contextmanager
+def _enough_memory(lanes: int) -> Generator[None]:
+    """Says in a sentence that a device's memory is used up."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise JtrackError(f"{lanes} lanes need more memory than there is: give fewer") from error
 
 
 def _plan(

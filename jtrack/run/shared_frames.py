@@ -72,10 +72,9 @@ class Reader:
         if self.source.length is not None and number >= self.source.length:
             return {number: self._ended(number, None)}
         try:
-            image = self.source.pick(number)
-        except JtrackError as error:
-            return {number: self._ended(number, str(error))}
-        return {number: image}
+            return {number: self.source.pick(number)}
+        except Exception as error:
+            return {number: self._ended(number, _reason(error))}
 
     def _through(self, number: int) -> dict[int, np.ndarray | End]:
         if self._images is None or number < self._next:
@@ -87,8 +86,8 @@ class Reader:
             except StopIteration:
                 self._ended(self._next, None)
                 break
-            except JtrackError as error:
-                self._ended(self._next, str(error))
+            except Exception as error:
+                self._ended(self._next, _reason(error))
                 break
             self._next += 1
         return found
@@ -234,6 +233,11 @@ class SharedFrames(AbstractContextManager["SharedFrames"]):
         memory = np.empty(math.prod(shape) + ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
         return memory[start : start + math.prod(shape)].reshape(shape)
+
+
+def _reason(error: Exception) -> str:
+    """Why a frame cannot be read: it ends the jobs of its video, and no others."""
+    return str(error) if isinstance(error, JtrackError) else f"{type(error).__name__}: {error}"
 
 
 def store_of(device: jax.Device) -> int:

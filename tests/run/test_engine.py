@@ -1,15 +1,18 @@
 """Targets in lanes give what they give alone, whatever the lanes, their order and the devices."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 import jtrack
 from jtrack.data import synthetic
+from jtrack.errors import JtrackError
 from jtrack.run import engine
 from jtrack.run.schedule import Job
 from jtrack.run.stream import make_tracker
@@ -77,6 +80,38 @@ def test_hyper_parameters_of_its_own_for_every_lane():
     assert sorted(each.job.name for each in done) == rates
     for each in done:
         np.testing.assert_array_equal(each.boxes, alone(job, fake.build(rate=each.job.name)).boxes)
+
+
+def test_a_source_that_fails_ends_its_own_jobs_only():
+    bound = fake.build()
+
+    def broken(number):
+        if number == 5:
+            raise ValueError("no such frame")
+        return PARCELS[0][0].frames.pick(number) if PARCELS[0][0].frames.pick else pictures[number]
+
+    pictures = list(PARCELS[0][0].frames)
+    source = dataclasses.replace(PARCELS[0][0].frames, pick=broken)
+    bad = [job._replace(frames=source) for job in PARCELS[0]]
+    done = followed([bad, *PARCELS[1:]], bound, lanes=4)
+    for each in done:
+        failed = each.job.frames is source and each.job.start <= 5
+        assert each.stopped == ("ValueError: no such frame" if failed else None) or (
+            each.job.frames is source and each.stopped
+        )
+        if each.job.frames is not source:
+            np.testing.assert_array_equal(each.boxes, alone(each.job, bound).boxes)
+    (first,) = [each for each in done if each.job.frames is source and each.job.start == 0]
+    np.testing.assert_array_equal(first.boxes, alone(PARCELS[0][0], bound).boxes[:5])
+
+
+def test_too_little_memory_is_one_sentence(monkeypatch):
+    def exhausted(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+
+    monkeypatch.setattr(engine.Lanes, "advance", exhausted)
+    with pytest.raises(JtrackError, match="4 lanes need more memory than there is: give fewer"):
+        followed(PARCELS, fake.build(), lanes=4)
 
 
 def test_one_compilation_for_thirty_sizes(compilations):
