@@ -38,7 +38,7 @@ from jtrack.checks import there
 from jtrack.data import FrameSource, synthetic
 from jtrack.precision import PRECISIONS
 from jtrack.run.advance import learn_where_due
-from jtrack.run.engine import AT_ONCE, Usage, canvas_for, follow
+from jtrack.run.engine import AT_ONCE, Followed, Usage, canvas_for, follow
 from jtrack.run.inputs import to_frame
 from jtrack.run.lane_memory import LaneMemory, fitting_lanes, lane_memory
 from jtrack.run.lanes import Lanes, Seen, Target, programs
@@ -312,7 +312,10 @@ def fitting(sizes: Sizes, tracker: str, network: str, precision: str) -> int:
 
 
 class Work(NamedTuple):
-    """Lanes at work on one device, in a video that begins anew without a jump."""
+    """Lanes at work on one device, in a video that begins anew without a jump.
+
+    What the pool holds has no public name; it is what is waited for, and what a program is compiled for.
+    """
 
     pool: Lanes
     pixels: Array  # its frames
@@ -393,21 +396,18 @@ def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int
     if tracker == "hcft":
         figures["ms_k1"] = round(1e3 * rate(work, 1, AT_ONCE * sizes.dispatches), 3)
     program, memory = compiled.as_text(), memory_of_lane(sizes, tracker, network, precision)
-    return (
-        figures
-        | {
-            "init_s": round(work.init_s, 1),
-            "admit_ms": round(work.admit_ms, 3),
-            "compile_s": round(compile_s, 1),
-            "gflop": round(operations(compiled) / 1e9, 3),
-            "fusions": program.count(" fusion("),
-            "whiles": program.count(" while("),
-            "cudnn": program.count("cudnn"),
-            "lane_KiB": memory.a_lane >> 10,
-            "state_KiB": memory.state >> 10,
-        }
-        | memory_of(compiled)
-    )
+    figures |= {
+        "init_s": round(work.init_s, 1),
+        "admit_ms": round(work.admit_ms, 3),
+        "compile_s": round(compile_s, 1),
+        "gflop": round(operations(compiled) / 1e9, 3),
+        "fusions": program.count(" fusion("),
+        "whiles": program.count(" while("),
+        "cudnn": program.count("cudnn"),
+        "lane_KiB": memory.a_lane >> 10,
+        "state_KiB": memory.state >> 10,
+    }
+    return figures | memory_of(compiled)
 
 
 def parcels(sizes: Sizes, videos: int, targets: int) -> list[list[Job]]:
@@ -426,13 +426,16 @@ def engine(
 ) -> dict[str, Any]:
     """Whole videos in memory, when everything is compiled, and what that has used."""
     bound = build(sizes, tracker, network, precision)
-    functions, canvas, usage = functions_of(sizes, bound), canvas_for(sizes.frame), Usage()
-    jobs = parcels(sizes, videos, targets)
-    options: dict[str, Any] = {"canvas": canvas, "lanes": lanes, "store": sizes.store}
-    through = functools.partial(follow, functions, bound.params, **options)
-    list(through(jobs[:1]))
+    functions, jobs, usage = functions_of(sizes, bound), parcels(sizes, videos, targets), Usage()
+
+    def through(jobs: list[list[Job]], usage: Usage | None = None) -> list[Followed]:
+        canvas = canvas_for(sizes.frame)
+        options: dict[str, Any] = {"lanes": lanes, "store": sizes.store, "usage": usage}
+        return list(follow(functions, bound.params, jobs, canvas, **options))
+
+    through(jobs[:1])
     start = time.perf_counter()
-    done = list(through(jobs, usage=usage))
+    done = through(jobs, usage)
     taken = time.perf_counter() - start
     if not all(np.isfinite(each.boxes).all() for each in done) or any(each.stopped for each in done):
         raise ArithmeticError("targets were not followed to their end by finite boxes")
