@@ -7,10 +7,11 @@ Needs the checkout, no data and no weights: random weights take as long as train
 says so in its line (`error`) and the next one goes on; the exit status is then 1. After `--limit` seconds no
 section begins: each of the rest is named in a line (`skipped`). The most telling sections come first.
 
-Sections: `machine`, `matmul`, `host_to_device`, `dispatch`, `forward` (a network alone), `step` (a tracker on
-lanes of targets, learning where due), `scan` (many frames in one dispatch), `track_batch` (what the host does
-included), `golden` (boxes against those that a CPU made for the tests), `against_cpu` (GoogLeNet's boxes
-against those of this machine's CPU) and `trace` (for Perfetto or XProf).
+Sections: `machine`, `matmul`, `host_to_device`, `dispatch`, `forward` (a network alone), `step` (a tracker's
+lanes: what the engine asks of a device), `engine` (whole videos: what the host does included), `learn` (lanes
+that are due, together and one by one), `golden` (boxes against those that a CPU made for the tests),
+`against_cpu` (GoogLeNet's boxes against those of this machine's CPU) and `trace` (for Perfetto or XProf).
+`engine` uses all devices, everything else the first.
 """
 
 import argparse
@@ -33,15 +34,24 @@ import numpy as np
 
 import jtrack
 from jtrack import backbones, devices, trackers
-from jtrack.data import synthetic
+from jtrack.checks import there
+from jtrack.data import FrameSource, synthetic
+from jtrack.precision import PRECISIONS
 from jtrack.run.advance import learn_where_due
-from jtrack.run.batch import lane_executable  # no public name: one frame of many lanes
-from jtrack.run.inputs import canvas_of, to_frame
+from jtrack.run.engine import AT_ONCE, Followed, Usage, canvas_for, follow
+from jtrack.run.inputs import to_frame
+from jtrack.run.lane_memory import LaneMemory, fitting_lanes, lane_memory
+from jtrack.run.lanes import Lanes, Seen, Target, programs
+from jtrack.run.mesh import AXIS, mesh_of, placed
+from jtrack.run.schedule import Job
+from jtrack.run.shared_frames import SharedFrames, Wanted
+from jtrack.run.stream import make_tracker
 from jtrack.trackers import BoundTracker
-from jtrack.types import Frame, PyTree, Tracker, as_arrays
+from jtrack.types import Array, PyTree, Tracker, as_arrays
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "trackers" / "golden.json"
 ALIKE = 0.05  # pixels: what the tests allow from one machine to another
+DIFFERENT = 4  # targets of `step` that differ in their seed; the other lanes do what the first does
 
 
 class Sizes(NamedTuple):
@@ -53,10 +63,13 @@ class Sizes(NamedTuple):
     image: int  # side of the images of a forward pass
     networks: tuple[str, str, str]  # for a forward pass; for trackers; for GDT
     repeats: int  # timed calls
-    scanned: int  # frames in one dispatch
-    clip: int  # frames of a video
+    dispatches: int  # timed calls of `step`, each of `AT_ONCE` frames
+    clip: int  # images that all videos are made of
     lanes: tuple[int, ...]  # of steps, the most telling first
-    many: int  # lanes of `track_batch`
+    due: tuple[int, ...]  # lanes that learn
+    length: int  # frames of the longest video of `engine`
+    videos: tuple[tuple[int, int], ...]  # of `engine`: how many, and targets in each
+    store: int | None  # bytes of their frames that a device keeps; None: as the engine chooses
     golden: tuple[str, ...]  # trackers
     short: bool  # whether trainings are cut short, as those of the golden boxes are
 
@@ -77,10 +90,13 @@ FULL = Sizes(
     image=224,
     networks=("vgg19", "googlenet", "squeezenet"),
     repeats=10,
-    scanned=32,
+    dispatches=5,  # 40 frames, in which FCNT adapts twice
     clip=30,
     lanes=(64, 1, 256, 16),
-    many=128,
+    due=(1, 4, 8, 32),
+    length=120,
+    videos=((128, 1), (6, 20)),  # as OPE and as TRE have them
+    store=None,
     golden=TRACKERS,
     short=False,
 )
@@ -92,10 +108,13 @@ SMOKE = Sizes(
     image=64,
     networks=("tiny", "tiny", "tiny"),
     repeats=2,
-    scanned=3,
+    dispatches=1,
     clip=4,
     lanes=(2,),
-    many=2,
+    due=(1, 2),
+    length=6,
+    videos=((3, 1), (1, 3)),
+    store=32 << 20,
     golden=("hcft",),
     short=True,
 )
@@ -111,25 +130,26 @@ def sections(sizes: Sizes, out: Path) -> Iterator[Section]:
             facts = {"tracker": tracker, "network": backbone.get(tracker, network), "precision": "bfloat16"}
             yield Section("step", functools.partial(step, sizes), facts | {"lanes": lanes})
 
+    first, *rest = sizes.lanes
     yield Section("machine", machine, {})
-    for dtype, precision in (("bfloat16", "default"), ("float32", "tensorfloat32"), ("float32", "highest")):
-        yield Section("matmul", functools.partial(matmul, sizes), {"dtype": dtype, "precision": precision})
+    for precision in PRECISIONS:
+        yield Section("matmul", functools.partial(matmul, sizes), {"precision": precision})
     yield Section("host_to_device", functools.partial(host_to_device, sizes), {})
     yield Section("dispatch", dispatch, {})
-    for batch, precision in ((sizes.batch, "bfloat16"), (sizes.batch, "float32"), (1, "bfloat16")):
+    for batch, precision in (*((sizes.batch, precision) for precision in PRECISIONS), (1, "bfloat16")):
         facts = {"network": deep, "tap": "relu5_4", "batch": batch, "precision": precision}
         yield Section("forward", functools.partial(forward, sizes), facts)
-    first, *rest = sizes.lanes
     yield from steps(first)
+    for name, precision in ((network, "bfloat16"), ("hog", "float32")):
+        for videos, targets in sizes.videos:
+            facts = {"tracker": "hcft", "network": name, "precision": precision, "lanes": first}
+            facts |= {"videos": videos, "targets": targets}
+            yield Section("engine", functools.partial(engine, sizes), facts)
+    facts = {"network": network, "lanes": first}
+    yield Section("learn", functools.partial(learn, sizes), facts)
     for tracker in sizes.golden:
         yield Section("golden", golden, {"tracker": tracker})
-    facts = {"network": network, "precision": "bfloat16", "lanes": 1, "frames": sizes.scanned}
-    yield Section("scan", functools.partial(scan, sizes), facts)
-    for name in ("hog", network):
-        facts = {"network": name, "lanes": sizes.many}
-        yield Section("track_batch", functools.partial(track_batch, sizes), facts)
     yield Section("against_cpu", functools.partial(against_cpu, sizes), {"network": network})
-    facts = {"network": network, "lanes": first}
     yield Section("trace", functools.partial(trace, sizes, out / "trace"), facts)
     for lanes in rest:
         yield from steps(lanes)
@@ -173,6 +193,7 @@ def machine() -> dict[str, Any]:
     memory = (device.memory_stats() or {}).get("bytes_limit", 0)
     return {
         "card": device.device_kind,
+        "devices": jax.local_device_count(),
         "platform": device.platform,
         "driver": device.client.platform_version,
         "jax": jax.__version__,
@@ -182,17 +203,18 @@ def machine() -> dict[str, Any]:
     }
 
 
-def matmul(sizes: Sizes, *, dtype: str, precision: str) -> dict[str, Any]:
-    """The rate of one large product."""
+def matmul(sizes: Sizes, *, precision: str) -> dict[str, Any]:
+    """The rate of one large product, as networks of a precision ask for it."""
     side = sizes.matmul
-    x = jnp.ones((side, side), dtype)
-    taken = seconds(jax.jit(lambda x: jnp.dot(x, x, precision=precision)), x, repeats=sizes.repeats)
+    x = jnp.ones((side, side), jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
+    product = jax.jit(functools.partial(jnp.dot, precision=PRECISIONS[precision]))
+    taken = seconds(product, x, x, repeats=sizes.repeats)
     return {"side": side, "tflops": round(2 * side**3 / taken / 1e12, 3)}
 
 
 def host_to_device(sizes: Sizes) -> dict[str, Any]:
     """The rate at which frames reach the device."""
-    frames = np.zeros((sizes.batch, *canvas_of(sizes.frame), 3), np.uint8)
+    frames = np.zeros((sizes.batch, *canvas_for(sizes.frame), 3), np.uint8)
     taken = seconds(jax.device_put, frames, repeats=sizes.repeats)
     return {"MiB": round(frames.nbytes / 2**20, 2), "GBps": round(frames.nbytes / taken / 1e9, 2)}
 
@@ -250,107 +272,225 @@ def build(sizes: Sizes, tracker: str, network: str, precision: str) -> BoundTrac
 
 @functools.cache
 def clip(frames: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [T, H, W, 3] and the target's box in the first; one second of the made-up video."""
+    """Images uint8 [T, H, W, 3] and the target's boxes [T, 4]; one second of the made-up video."""
     made = synthetic.clip(frames=30, size=size)
-    return np.stack([image for image, _ in zip(made.frames, range(frames), strict=False)]), made.boxes[0]
+    images = np.stack([image for image, _ in zip(made.frames, range(frames), strict=False)])
+    return images, made.boxes[:frames].astype(np.float32)
 
 
-class Lanes(NamedTuple):
-    """Lanes at work: each has its own target, key and frames, all of them equal but for the key."""
+def video(sizes: Sizes, length: int) -> tuple[FrameSource, np.ndarray]:
+    """A video in memory and the target's boxes [T, 4]: the clip there and back, so that nothing jumps."""
+    images, boxes = clip(sizes.clip, sizes.frame)
+    order = np.resize(np.r_[: len(images), len(images) - 2 : 0 : -1], length)
 
-    params: PyTree
-    state: PyTree
-    frames: list[Frame]  # there and back, so that they can be repeated without a jump
-    init_s: float  # compilation included
+    def pick(number: int) -> np.ndarray:
+        image: np.ndarray = images[order[number]]
+        return image
+
+    source = FrameSource("clip", sizes.frame, length, None, lambda: map(pick, range(length)), pick)
+    return source, boxes[order]
 
 
-def begin(sizes: Sizes, bound: BoundTracker, lanes: int) -> tuple[Tracker, Lanes]:
+def functions_of(sizes: Sizes, bound: BoundTracker) -> Tracker:
+    """A tracker's functions, the same every time, so that what was compiled of them is found again."""
+    _, boxes = clip(sizes.clip, sizes.frame)
+    return make_tracker(bound.factory, bound.backbone, bound.for_target(boxes[0], sizes.frame))
+
+
+@functools.cache
+def memory_of_lane(sizes: Sizes, tracker: str, network: str, precision: str) -> LaneMemory:
+    """What a lane takes."""
+    bound = build(sizes, tracker, network, precision)
+    return lane_memory(functions_of(sizes, bound), bound.params, canvas_for(sizes.frame))
+
+
+@functools.cache
+def fitting(sizes: Sizes, tracker: str, network: str, precision: str) -> int:
+    """How many lanes the engine would choose."""
+    bound = build(sizes, tracker, network, precision)
+    return fitting_lanes(functions_of(sizes, bound), bound.params, canvas_for(sizes.frame), mesh_of())
+
+
+class Work(NamedTuple):
+    """Lanes at work on one device, in a video that begins anew without a jump.
+
+    What the pool holds has no public name; it is what is waited for, and what a program is compiled for.
+    """
+
+    pool: Lanes
+    pixels: Array  # its frames
+    slots: np.ndarray  # [T] int32, where each of them is
+    init_s: float  # for the first target, compilation included
+    admit_ms: float  # for each of those after it
+
+    def frames(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Some frames of all lanes, as `Lanes.advance` takes them: slots and active, both [K, L]."""
+        slots = self.slots[np.arange(start, start + count) % len(self.slots)]
+        slots = np.tile(slots[:, None], (1, self.pool.count))
+        return slots, np.ones(slots.shape, bool)
+
+    def advance(self, start: int, count: int) -> Seen:
+        """Advances all lanes by some frames, in one dispatch."""
+        return self.pool.advance(self.pixels, *self.frames(start, count))
+
+
+def begin(sizes: Sizes, bound: BoundTracker, lanes: int) -> Work:
     """Lanes that have been given their first frame."""
-    images, box = clip(sizes.clip, sizes.frame)
-    canvas = canvas_of(sizes.frame)
+    mesh = mesh_of(jax.local_devices()[:1])
+    source, boxes = video(sizes, 2 * sizes.clip - 2)
+    numbers = range(len(boxes))
+    with SharedFrames(mesh, canvas_for(sizes.frame), len(boxes)) as frames:
+        wanted = [Wanted(0, source, number) for number in numbers]
+        found = frames.bring(wanted, {id(source): [numbers]})
+    slots = np.array([found[0, id(source), number] for number in numbers], np.int32)
+    pool = Lanes(functions_of(sizes, bound), bound.params, mesh, lanes)
+    size, hyper = np.array(sizes.frame, np.int32), jax.device_get(bound.params["tracker"])
 
-    def spread(image: np.ndarray) -> Frame:
-        frame = to_frame(image, canvas)
-        return Frame(*(jnp.array(jnp.broadcast_to(part, (lanes, *part.shape))) for part in frame))
+    def admit(seed: int) -> float:
+        target = Target(np.int32(seed % lanes), slots[0], size, boxes[0], np.uint32(seed), hyper)
+        start = time.perf_counter()
+        pool.admit(frames.pixels, [target])
+        jax.block_until_ready(pool._held)
+        return time.perf_counter() - start
 
-    forth = [spread(image) for image in images[:4]]
-    tracker = bound.functions(box, sizes.frame)
-    keys = jax.random.split(jax.random.key(0), lanes)
+    first, *others = map(admit, range(DIFFERENT))
+    return Work(pool, frames.pixels, slots, first, 1e3 * float(np.mean(others)))
+
+
+def compile_advance(work: Work, at_once: int) -> tuple[Any, float]:
+    """The program of some frames in one dispatch, and the seconds it took; `Work.advance` finds it again."""
+    pool = work.pool
+    frames = jax.device_put(work.frames(1, at_once), placed(pool.mesh, None, AXIS))
+    advance: Any = programs(pool.tracker, pool.mesh).advance
     start = time.perf_counter()
-    state = lane_executable(tracker).init(
-        bound.params, keys, forth[0], np.tile(box.astype(np.float32), (lanes, 1))
-    )
-    jax.block_until_ready(state)
-    return tracker, Lanes(bound.params, state, forth[1:] + forth[-2::-1], time.perf_counter() - start)
+    compiled = advance.lower(pool._weights, pool._held, work.pixels, *frames).compile()
+    return compiled, time.perf_counter() - start
+
+
+def rate(work: Work, at_once: int, calls: int) -> float:
+    """Seconds a frame of all lanes."""
+    jax.block_until_ready(work.advance(1, at_once))
+    start = time.perf_counter()
+    for call in range(1, calls + 1):
+        seen = work.advance(1 + call * at_once, at_once)
+    jax.block_until_ready((seen, work.pool._held))
+    taken = (time.perf_counter() - start) / calls / at_once
+    if not np.isfinite(seen.box).all():
+        raise ArithmeticError("the boxes are not finite")
+    return taken
 
 
 def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int) -> dict[str, Any]:
-    """A frame of every lane: what `jtrack.track_batch` asks of the device, with learning where it is due."""
+    """A frame of every lane as the engine asks for it, `AT_ONCE` a dispatch; for HCFT one a dispatch, too."""
     bound = build(sizes, tracker, network, precision)
-    functions, (params, state, frames, init_s) = begin(sizes, bound, lanes)
-    active = np.ones(lanes, bool)
-    start = time.perf_counter()
-    compiled = lane_executable(functions).step.lower(params, state, frames[0], active).compile()
-    compile_s = time.perf_counter() - start
-    count = max(sizes.repeats, len(frames))
-    state, output = compiled(params, state, frames[0], active)
-    jax.block_until_ready(output)
-    start = time.perf_counter()
-    for index in range(count):
-        state, output = compiled(params, state, frames[(index + 1) % len(frames)], active)
-    jax.block_until_ready((state, output))
-    taken = (time.perf_counter() - start) / count
-    if not np.isfinite(output.box).all():
-        raise ArithmeticError("the boxes are not finite")
-    program = compiled.as_text()
-    return {
+    work = begin(sizes, bound, lanes)
+    compiled, compile_s = compile_advance(work, AT_ONCE)
+    taken = rate(work, AT_ONCE, sizes.dispatches)
+    figures: dict[str, Any] = {
         "profile": bound.profile,
         "used": bound.backbone.precision,
+        "at_once": AT_ONCE,
         "ms": round(1e3 * taken, 3),
         "fps": round(lanes / taken, 1),
-        "init_s": round(init_s, 1),
+    }
+    if tracker == "hcft":
+        figures["ms_k1"] = round(1e3 * rate(work, 1, AT_ONCE * sizes.dispatches), 3)
+    program, memory = compiled.as_text(), memory_of_lane(sizes, tracker, network, precision)
+    figures |= {
+        "init_s": round(work.init_s, 1),
+        "admit_ms": round(work.admit_ms, 3),
         "compile_s": round(compile_s, 1),
         "gflop": round(operations(compiled) / 1e9, 3),
         "fusions": program.count(" fusion("),
         "whiles": program.count(" while("),
         "cudnn": program.count("cudnn"),
-    } | memory_of(compiled)
+        "lane_KiB": memory.a_lane >> 10,
+        "state_KiB": memory.state >> 10,
+    }
+    return figures | memory_of(compiled)
 
 
-def scan(sizes: Sizes, *, network: str, precision: str, lanes: int, frames: int) -> dict[str, Any]:
-    """HCFT through many frames that are on the device already, in one call."""
-    tracker, (params, state, images, _) = begin(sizes, build(sizes, "hcft", network, precision), lanes)
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *images)
-    step_lanes = jax.vmap(tracker.step, (None, 0, 0))
+def parcels(sizes: Sizes, videos: int, targets: int) -> list[list[Job]]:
+    """Jobs by video, the longest first: in each, targets that begin one after the other, as those of TRE."""
+    found = []
+    for index in range(videos):
+        length = sizes.length - index * sizes.length // (2 * videos)
+        source, boxes = video(sizes, length)
+        starts = [number * length // targets for number in range(targets)]
+        found.append([Job(source, boxes[start], start, length, seed=start) for start in starts])
+    return found
 
-    @functools.partial(jax.jit, donate_argnums=1)
-    def through(params: PyTree, state: PyTree, stacked: Frame) -> PyTree:
-        def one(state: PyTree, index: jax.Array) -> tuple[PyTree, jax.Array]:
-            frame = jax.tree.map(lambda part: part[index % len(images)], stacked)
-            state, output = step_lanes(params, state, frame)
-            return learn_where_due(tracker.learn, params, state), output.box
 
-        return jax.lax.scan(one, state, jnp.arange(frames))
+def engine(
+    sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int, videos: int, targets: int
+) -> dict[str, Any]:
+    """Whole videos in memory, when everything is compiled, and what that has used."""
+    bound = build(sizes, tracker, network, precision)
+    functions, jobs, usage = functions_of(sizes, bound), parcels(sizes, videos, targets), Usage()
 
-    state, boxes = jax.block_until_ready(through(params, state, stacked))
-    calls = 3
+    def through(jobs: list[list[Job]], usage: Usage | None = None) -> list[Followed]:
+        canvas = canvas_for(sizes.frame)
+        options: dict[str, Any] = {"lanes": lanes, "store": sizes.store, "usage": usage}
+        return list(follow(functions, bound.params, jobs, canvas, **options))
+
+    through(jobs[:1])
     start = time.perf_counter()
-    for _ in range(calls):
-        state, boxes = through(params, state, stacked)
-    jax.block_until_ready(boxes)
-    return {"tracker": "hcft", "ms_a_frame": round(1e3 * (time.perf_counter() - start) / calls / frames, 3)}
-
-
-def track_batch(sizes: Sizes, *, network: str, lanes: int) -> dict[str, Any]:
-    """HCFT through videos in memory, the second time, when everything is compiled."""
-    bound = build(sizes, "hcft", network, "float32")
-    images, box = clip(sizes.clip, sizes.frame)
-    jobs = [(images, box)] * lanes
-    jtrack.track_batch(jobs, tracker=bound, lanes=lanes)
-    start = time.perf_counter()
-    jtrack.track_batch(jobs, tracker=bound, lanes=lanes)
+    done = through(jobs, usage)
     taken = time.perf_counter() - start
-    return {"tracker": "hcft", "frames": len(images), "fps": round(lanes * len(images) / taken, 1)}
+    if not all(np.isfinite(each.boxes).all() for each in done) or any(each.stopped for each in done):
+        raise ArithmeticError("targets were not followed to their end by finite boxes")
+    frames = sum(len(each.boxes) for each in done)
+    return {
+        "used": bound.backbone.precision,
+        "frames": frames,
+        "fps": round(frames / taken, 1),
+        "used_share": round(usage.taken / usage.steps, 3),
+        "decoded": usage.decoded,
+        "sent": usage.sent,
+        "fitting_lanes": fitting(sizes, tracker, network, precision),
+    }
+
+
+def learn(sizes: Sizes, *, network: str, lanes: int) -> dict[str, Any]:
+    """FCNT's adaptation in lanes that are due: as `learn_where_due` chooses, one by one, and of one alone."""
+    bound = build(sizes, "fcnt", network, "bfloat16")
+    functions, (images, boxes) = functions_of(sizes, bound), clip(sizes.clip, sizes.frame)
+    learn_one = there(functions.learn)
+    frame = to_frame(images[0], canvas_for(sizes.frame))
+    state = jax.jit(functions.init)(bound.params, jax.random.key(0), frame, boxes[0])
+
+    def due(state: PyTree, mask: Any) -> PyTree:
+        return state._replace(due=jnp.array(mask), memory=state.memory._replace(adapt=jnp.array(mask)))
+
+    def spread(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (lanes, *jnp.shape(leaf))), tree)
+
+    def ms(work: Callable[..., Any], *args: Any) -> float:
+        return round(1e3 * seconds(work, *args, repeats=sizes.repeats), 3)
+
+    params = {**bound.params, "tracker": spread(bound.params["tracker"])}
+    chosen = jax.jit(functools.partial(learn_where_due, learn_one, each=True))
+    single = jax.jit(functools.partial(one_by_one, learn_one))
+    states = {count: due(spread(state), np.arange(lanes) < count) for count in sizes.due}
+    return {
+        "tracker": "fcnt",
+        "alone_ms": ms(jax.jit(learn_one), bound.params, due(state, True)),
+        "due": list(states),
+        "chosen_ms": [ms(chosen, params, some) for some in states.values()],
+        "one_by_one_ms": [ms(single, params, some, count) for count, some in states.items()],
+    }
+
+
+def one_by_one(learn: Callable[..., PyTree], params: PyTree, states: PyTree, count: Any) -> PyTree:
+    """The first lanes learn, so many, one after the other; the hyper-parameters have a lane axis, too."""
+
+    def learn_next(lane: Any, states: PyTree) -> PyTree:
+        take = functools.partial(jax.tree.map, lambda leaf: leaf[lane])
+        learnt = learn({**params, "tracker": take(params["tracker"])}, take(states))
+        return jax.tree.map(lambda leaf, new: leaf.at[lane].set(new), states, learnt)
+
+    after: PyTree = jax.lax.fori_loop(0, count, learn_next, states)
+    return after
 
 
 def golden(*, tracker: str) -> dict[str, Any]:
@@ -368,17 +508,18 @@ def golden(*, tracker: str) -> dict[str, Any]:
 def against_cpu(sizes: Sizes, *, network: str) -> dict[str, Any]:
     """HCFT's boxes on the default device against those on this machine's CPU, the weights the same."""
     bound = build(sizes, "hcft", network, "float32")
-    images, box = clip(sizes.clip, sizes.frame)
-    here = jtrack.track(images, box, tracker=bound).boxes
+    images, boxes = clip(sizes.clip, sizes.frame)
+    here = jtrack.track(images, boxes[0], tracker=bound).boxes
     cpu = jax.devices("cpu")[0]
     # The setting and not its context manager, which the thread that sends frames would not see.
     before = jax.config.jax_default_device
     jax.config.update("jax_default_device", cpu)
     try:
-        there = jtrack.track(images, box, tracker=bound._replace(params=jax.device_get(bound.params))).boxes
+        bound = bound._replace(params=jax.device_get(bound.params))
+        elsewhere = jtrack.track(images, boxes[0], tracker=bound).boxes
     finally:
         jax.config.update("jax_default_device", before)
-    return {"tracker": "hcft", "frames": len(images)} | apart(here, there)
+    return {"tracker": "hcft", "frames": len(images)} | apart(here, elsewhere)
 
 
 def apart(here: np.ndarray, there: np.ndarray) -> dict[str, Any]:
@@ -392,13 +533,10 @@ def apart(here: np.ndarray, there: np.ndarray) -> dict[str, Any]:
 def trace(sizes: Sizes, folder: Path, *, network: str, lanes: int) -> dict[str, Any]:
     """A profile of some frames of HCFT, compiled beforehand."""
     bound = build(sizes, "hcft", network, "bfloat16")
-    tracker, (params, state, frames, _) = begin(sizes, bound, lanes)
-    advance, active = lane_executable(tracker).step, np.ones(lanes, bool)
-    state, output = jax.block_until_ready(advance(params, state, frames[0], active))
+    work = begin(sizes, bound, lanes)
+    jax.block_until_ready(work.advance(1, AT_ONCE))
     with jax.profiler.trace(str(folder)):
-        for frame in frames[1:]:
-            state, output = advance(params, state, frame, active)
-        jax.block_until_ready(output)
+        jax.block_until_ready((work.advance(1 + AT_ONCE, AT_ONCE), work.pool._held))
     files = [path for path in folder.rglob("*") if path.is_file()]
     if not files:
         raise FileNotFoundError(f"the profiler left nothing in {folder}")

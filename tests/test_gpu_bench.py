@@ -8,20 +8,11 @@ import sys
 import pytest
 
 from bench import gpu
+from jtrack.precision import PRECISIONS
 from tests.conftest import ROOT
 from tests.trackers.golden import PIXELS
 
-NAMES = [
-    "machine",
-    "matmul",
-    "host_to_device",
-    "dispatch",
-    "forward",
-    "step",
-    "golden",
-    "scan",
-    "track_batch",
-]
+NAMES = ["machine", "matmul", "host_to_device", "dispatch", "forward", "step", "engine", "learn", "golden"]
 NAMES += ["against_cpu", "trace"]
 
 
@@ -37,20 +28,30 @@ def command(out, *arguments, **environment):
 @pytest.mark.slow
 def test_every_section_gives_its_figures(tmp_path):
     quick = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    quick["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     status, lines, errors = command(tmp_path, "--smoke", "--limit", "3600", **quick)
     assert status == 0, errors
     assert not [line for line in lines if "error" in line or "skipped" in line]
     assert list(dict.fromkeys(line["section"] for line in lines)) == NAMES
     by_name = {line["section"]: line for line in lines}
     assert by_name["machine"]["card"] and by_name["machine"]["jax"]
+    assert by_name["machine"]["devices"] == 2
+    for name in ("matmul", "forward"):
+        assert {line["precision"] for line in lines if line["section"] == name} == set(PRECISIONS)
     steps = [line for line in lines if line["section"] == "step"]
     assert {line["tracker"] for line in steps} == set(gpu.TRACKERS)
-    assert all(line["fps"] > 0 and line["gflop"] > 0 for line in steps)
+    assert all(line["fps"] > 0 and line["gflop"] > 0 and line["lane_KiB"] > 0 for line in steps)
+    assert {line["tracker"] for line in steps if line.get("ms_k1", 0) > 0} == {"hcft"}
+    engines = [line for line in lines if line["section"] == "engine"]
+    # Of three videos of 6, 5 and 4 frames, and of three targets in one of 6, that begin in frames 0, 2 and 4.
+    read = [(line["videos"], line["targets"], line["frames"], line["decoded"]) for line in engines]
+    assert read == [(3, 1, 15, 15), (1, 3, 12, 6)] * 2
+    assert all(line["fps"] > 0 and 0 < line["used_share"] <= 1 for line in engines)
+    learn = by_name["learn"]
+    assert all(ms > 0 for ms in (learn["alone_ms"], *learn["chosen_ms"], *learn["one_by_one_ms"]))
+    assert len(learn["chosen_ms"]) == len(learn["one_by_one_ms"]) == len(learn["due"])
     assert by_name["golden"]["apart_px"] <= PIXELS and by_name["golden"]["parted_at_frame"] is None
     assert by_name["against_cpu"]["apart_px"] == 0
-    assert all(
-        by_name[name]["ms_a_frame" if name == "scan" else "fps"] > 0 for name in ("scan", "track_batch")
-    )
     assert any((tmp_path / "trace").rglob("*.xplane.pb"))
 
 

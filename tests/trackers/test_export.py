@@ -1,6 +1,7 @@
 """Every tracker can be lowered for the accelerators it is meant for, where there is none at hand."""
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -10,9 +11,11 @@ import pytest
 from jax import export
 
 from bench.golden_rows import create_reduced, rows
+from jtrack.run.advance import CHUNKS, advance_lanes
 from jtrack.types import Frame
 
 PLATFORMS = ("cuda", "tpu")
+LANES = 2 * CHUNKS  # the fewest that learn in chunks
 ROWS = [row for row in rows() if row.profile == "default"]
 
 
@@ -48,6 +51,24 @@ def test_functions_are_lowered(row):
     for function, arguments in calls(row).values():
         lowered = export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
         assert lowered.platforms == PLATFORMS and lowered.mlir_module_serialized
+
+
+@pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_lanes_with_hyper_parameters_of_their_own_are_lowered(row):
+    bound = create_reduced(row)
+    tracker = bound.functions((30, 30, 30, 24), (120, 150))
+    _, (params, state, frame) = calls(row)["step"]
+
+    def many(tree):
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((LANES, *leaf.shape), leaf.dtype), tree)
+
+    params = {"backbone": params["backbone"], "tracker": many(params["tracker"])}
+    function = jax.jit(functools.partial(advance_lanes, tracker, each=True))
+    arguments = params, many(state), many(frame), jax.ShapeDtypeStruct((LANES,), jnp.bool_)
+    lowered = export.export(function, platforms=PLATFORMS)(*arguments)
+    assert lowered.platforms == PLATFORMS and lowered.mlir_module_serialized
+    states, _ = jax.tree.unflatten(lowered.out_tree, lowered.out_avals)
+    assert shaped(states) == arguments[1]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
