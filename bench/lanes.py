@@ -2,6 +2,7 @@
 
     python bench/lanes.py                             # frames in memory
     python bench/lanes.py --images DATA/otb/*/img     # JPEGs on disk, beside the decoder's own rate
+    python bench/lanes.py --memory googlenet          # what a lane of each tracker takes
     PYTHONPATH=OTHER python bench/lanes.py            # the same of another checkout
 
 `apart` is a video for every lane, as in one-pass evaluation; `shared` a video for sixteen lanes, as with the
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jtrack
-from jtrack import backbones
+from jtrack import backbones, trackers
 from jtrack.data import FrameSource
 from jtrack.trackers import BoundTracker, Row
 from jtrack.types import Array, Box, Frame, Key, Output, PyTree, Tracker
@@ -111,6 +112,18 @@ def decoding(folders: list[FrameSource], rounds: int) -> float:
     return len(picks) / statistics.median(taken)
 
 
+def memory(network: str) -> None:
+    """Bytes of a lane of each tracker's `default`, as the compiler says of one target's step."""
+    from jtrack.run.lane_memory import lane_memory
+
+    print("\n| Tracker | State, MiB | Working memory, MiB |\n| --- | --: | --: |")
+    for name in trackers.names():
+        built = trackers.create(name, backbone="none" if name == "deeptrack" else network)
+        need = lane_memory(built.functions(BOX, SIZE), built.params, (576, 768))
+        state, working = need.state / 2**20, need.working / 2**20
+        print(f"| {name} on {built.backbone.name} | {state:.1f} | {working:.1f} |", flush=True)
+
+
 def main() -> None:
     """Reads the command line and prints the table."""
     parser = argparse.ArgumentParser(
@@ -119,11 +132,15 @@ def main() -> None:
     parser.add_argument("--images", type=Path, nargs="*", default=[], help="folders of images")
     parser.add_argument("--frames", type=int, default=300, help="of a video in memory")
     parser.add_argument("--lanes", type=int, nargs="*", default=[16, 128])
+    parser.add_argument("--memory", metavar="NETWORK", help="only what a lane takes on this network")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     print(
         f"JAX {jax.__version__}, {jax.local_device_count()} {jax.devices()[0].device_kind}, {jtrack.__file__}"
     )
+    if options.memory:
+        memory(options.memory)
+        return
     print("\n| Frames | Lanes | Frames/s |\n| --- | --: | --: |")
     for lanes in options.lanes:
         apart = [in_memory(options.frames) for _ in range(lanes)]
