@@ -34,7 +34,7 @@ from jtrack.data.folder import is_image
 from jtrack.data.identity import digest
 from jtrack.data.otb import omitted
 from jtrack.errors import JtrackError
-from jtrack.run.engine import canvas_for
+from jtrack.run.engine import shared_canvas
 from jtrack.run.stream import make_tracker
 
 
@@ -221,7 +221,7 @@ class _Plan(NamedTuple):
 
     @property
     def canvas(self) -> tuple[int, int]:
-        return canvas_for(self.size)
+        return shared_canvas(self.size)
 
     @property
     def frames(self) -> int:

@@ -75,7 +75,7 @@ def lanes_that_fit(bound: BoundTracker | None, dataset: data.Dataset) -> int:
     for name in dataset.names:
         with suppress(Exception):  # a damaged sequence fails later, with a reason
             sequence = dataset.sequence(name)
-            canvas = engine.canvas_for(sequence.frames.size)
+            canvas = engine.shared_canvas(sequence.frames.size)
             box = sequence.boxes[~sequence.absent][0]
             tracker = bound.factory(
                 bound.backbone, bound.for_lanes(box[None], np.array([sequence.frames.size]))

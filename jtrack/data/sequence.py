@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import itertools
 import queue
 import threading
 import warnings
@@ -172,16 +173,21 @@ def from_arrays(
     size = first.shape[:2]
     length = len(frames) if isinstance(frames, Sized) else None
 
-    def read() -> Iterator[np.ndarray]:
-        for index, frame in enumerate(again):
-            try:
-                image = as_rgb(np.asarray(frame))
-            except JtrackError as error:
-                raise FrameError(f"frame {index} of {name}: {error}", index) from error
-            check_size(image, size, f"frame {index} of {name}", index)
-            yield image
+    def checked(index: int, frame: np.ndarray) -> np.ndarray:
+        try:
+            image = as_rgb(np.asarray(frame))
+        except JtrackError as error:
+            raise FrameError(f"frame {index} of {name}: {error}", index) from error
+        check_size(image, size, f"frame {index} of {name}", index)
+        return image
 
-    return FrameSource(name, size, length, fps, read, live=length is None)
+    def read() -> Iterator[np.ndarray]:
+        return itertools.starmap(checked, enumerate(again))
+
+    pick = None
+    if isinstance(frames, np.ndarray | list | tuple):
+        pick = lambda index: checked(index, frames[index])  # noqa: E731
+    return FrameSource(name, size, length, fps, read, pick, live=length is None)
 
 
 def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray | None, Iterable[np.ndarray]]:

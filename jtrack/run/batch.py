@@ -44,7 +44,7 @@ def track_batch(
       precision: see `track`.
       weights: see `track`.
       seed: of every lane's randomness.
-      lanes: how many sequences run together at most; memory grows with it.
+      lanes: how many sequences run together, rounded up to a multiple of the devices; memory grows with it.
 
     Returns:
       One `Track` a sequence, in their order, equal to what `track` gives (without `fps`, which a lane has
@@ -71,7 +71,7 @@ def track_batch(
                 "repeat the pair with every box, or use track"
             )
         job = Job(frames, box, end=frames.length, seed=seed, name=index)
-        groups[engine.canvas_for(frames.size)].append(job)
+        groups[engine.shared_canvas(frames.size)].append(job)
 
     params = jax.device_put(bound.params)
     label = bound.label() | {"seed": seed}
@@ -81,7 +81,10 @@ def track_batch(
             np.stack([job.box for job in jobs]), np.array([job.frames.size for job in jobs])
         )
         made = make_tracker(bound.factory, bound.backbone, config)
-        for done in engine.follow(made, params, _by_video(jobs), canvas, lanes=lanes):
+        videos = _by_video(jobs)
+        lengths = [video[0].frames.length for video in videos]
+        most = None if None in lengths else sum(length or 0 for length in lengths)
+        for done in engine.follow(made, params, videos, canvas, lanes=lanes, most=most):
             tracks[done.job.name] = Track(done.boxes, done.scores, done.lost, None, done.stopped, label)
     return [tracks[index] for index in range(len(pairs))]
 

@@ -5,6 +5,7 @@ frame is known beforehand, so that nothing waits for a box; only the end of a vi
 when it is reached.
 """
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jtrack.errors import JtrackError
+from jtrack.run.inputs import canvas_of
 from jtrack.run.lanes import Lanes, Seen, Target
 from jtrack.run.mesh import mesh_of
 from jtrack.run.schedule import Job, Running, Schedule
@@ -83,11 +85,10 @@ class _Turn(NamedTuple):
     records: list[tuple[_Record, int]]  # that have frames in it, and the first
 
 
-def canvas_for(size: tuple[int, int]) -> tuple[int, int]:
-    """The smallest of a few canvases (height, width) that frames of a size fit on."""
+def shared_canvas(size: tuple[int, int]) -> tuple[int, int]:
+    """The canvas (height, width) of frames of a size: one of a few, so that few programs are compiled."""
     fitting = [canvas for canvas in CANVASES if size[0] <= canvas[0] and size[1] <= canvas[1]]
-    height, width = (-(-side // 128) * 128 for side in size)
-    return fitting[0] if fitting else (height, width)
+    return fitting[0] if fitting else canvas_of(size)
 
 
 def follow(
@@ -100,6 +101,7 @@ def follow(
     mesh: Mesh | None = None,
     at_once: int = AT_ONCE,
     store: int | None = None,
+    most: int | None = None,
     on_frames: Callable[[int], object] = lambda _: None,
     usage: Usage | None = None,
 ) -> Iterator[Followed]:
@@ -113,8 +115,9 @@ def follow(
       lanes: how many; rounded up to a multiple of the devices.
       mesh: the devices, of one axis; None for all local ones.
       at_once: frames of a lane in one dispatch; 1 where jobs ask after every frame (`Job.after`).
-      store: bytes of frames that are kept on each device, and two dispatches' worth at least; None for a
-        quarter of the device's memory.
+      store: bytes of frames that are kept on each device, and a dispatch's worth at least; None for a quarter
+        of the device's memory.
+      most: how many frames all videos have, where that is known: no more are kept.
       on_frames: called with the number of frames that were tracked since.
       usage: is added to.
 
@@ -130,7 +133,8 @@ def follow(
     bytes_ = math.prod(canvas) * 3
     store = store_of(mesh.devices.flat[0]) if store is None else store
     at_once = max(1, min(at_once, store // (2 * a_device * bytes_)))
-    capacity = max(2 * a_device * (at_once + 1), store // bytes_)
+    kept = store // bytes_ if most is None else min(store // bytes_, 1 << max(0, most - 1).bit_length())
+    capacity = max(a_device * (at_once + 1), kept)
     pool = Lanes(tracker, params, mesh, a_device * mesh.size)
     schedule = Schedule.of(parcels, pool.count)
     records: dict[Running, _Record] = {}
@@ -152,7 +156,8 @@ def follow(
             usage.taken += int(turn.active.sum())
             # One dispatch is left flying, so that the devices work while the host decodes for the next, but
             # not where a frame decides what the next one is.
-            while len(flying) > (turn.active.any() and at_once > 1):
+            asked = any(running.job.after is not None for running in schedule.running.values())
+            while len(flying) > (turn.active.any() and not asked):
                 on_frames(_land(*flying.popleft()))
             for running in [each for each, record in records.items() if each.done and not record.expected]:
                 yield records.pop(running).followed()
@@ -185,6 +190,8 @@ def _plan(
     turn = _Turn([], np.zeros((at_once, pool.count), np.int32), np.zeros((at_once, pool.count), bool), [])
     for each in mine:
         running, job = each.running, each.running.job
+        if job.after is not None and at_once > 1:
+            raise ValueError("jobs that are asked after every frame (Job.after) need at_once=1")
         places: list[int] = []
         for number in ahead[id(each)]:
             place = found[running.lane // pool.a_device, id(job.frames), number]
@@ -207,13 +214,19 @@ def _plan(
     return turn
 
 
+@functools.lru_cache(maxsize=1024)
+def key_data(seed: int) -> np.ndarray:
+    """The data of `jax.random.key(seed)`."""
+    return np.asarray(jax.random.key_data(jax.random.key(seed)))
+
+
 def _target(running: Running, slot: int, pool: Lanes) -> Target:
     job = running.job
     box = np.asarray(running.box, np.float32)
     hyper = pool.params["tracker"] if job.hyper is None else job.hyper
     hyper = jax.tree.map(np.asarray, hyper)
     size = np.asarray(job.frames.size, np.int32)
-    return Target(np.int32(running.lane), np.int32(slot), size, box, np.uint32(job.seed), hyper)
+    return Target(np.int32(running.lane), np.int32(slot), size, box, key_data(job.seed), hyper)
 
 
 def _land(seen: Seen, turn: _Turn) -> int:
@@ -225,6 +238,12 @@ def _land(seen: Seen, turn: _Turn) -> int:
         part = Seen(*(leaf[:count, running.lane] for leaf in seen))
         record.parts.append((first, part))
         record.expected -= 1
-        if running.job.after is not None and (again := running.job.after(first, part.box[0])) is not None:
-            running.move(again.frame, again.box)
+        if running.job.after is not None:
+            try:
+                again = running.job.after(first, part.box[0])
+            except Exception as error:  # it ends this job, and no other
+                record.stopped, running.done = f"{type(error).__name__}: {error}", True
+                continue
+            if again is not None:
+                running.move(again.frame, again.box)
     return int(turn.active.sum())

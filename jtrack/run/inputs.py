@@ -154,7 +154,16 @@ def open_frames(source: Source, *, start: int | None = None, end: int | None = N
         return frames
     first, last = check_range(frames.name, start, end, frames.length)
     length = None if frames.length is None or last is None else last - first
-    return replace(frames, length=length, declared=None, read=lambda: islice(frames, first, last))
+    pick, encoded = frames.pick, frames.encoded
+    return replace(
+        frames,
+        length=length,
+        declared=None,
+        read=lambda: islice(frames, first, last),
+        pick=None if pick is None else lambda number: pick(first + number),
+        encoded=None if encoded is None else lambda: islice(encoded(), first, last),
+        files=frames.files[first:last],
+    )
 
 
 def _images(source: Any) -> Iterable[np.ndarray]:

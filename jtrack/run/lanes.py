@@ -2,8 +2,8 @@
 
     lanes = Lanes(tracker, params, mesh, count=64)
     with SharedFrames(mesh, canvas, capacity) as frames: ...
-    lanes.admit(begun)                         # a target begins in its lane, the others go on
-    boxes, scores, lost = lanes.advance(...)   # [K, L, ...]: K frames of every lane
+    lanes.admit(frames.pixels, targets)               # they begin in their lanes, the others go on
+    boxes, scores, lost = lanes.advance(frames.pixels, slots, active)   # [K, L, ...]: K frames of all lanes
 
 What a lane computes does not depend on its neighbours. Lanes are shared out over the devices of a mesh, each
 of which decides for itself when to learn, so that no device waits for another within a dispatch.
@@ -33,7 +33,7 @@ class Target(NamedTuple):
     slot: Any  # () int32, of its first frame
     size: Any  # [2] int32, of the frames of its video
     box: Any  # [4]
-    seed: Any  # () uint32, of its randomness
+    key: Any  # [2] uint32, the data of a PRNG key
     hyper: PyTree  # its hyper-parameters
 
 
@@ -72,7 +72,7 @@ def programs(tracker: Tracker, mesh: Mesh) -> Programs:
         def begin(held: Held) -> Held:
             params = {"backbone": weights, "tracker": target.hyper}
             frame = Frame(pixels[target.slot], target.size)
-            state = tracker.init(params, jax.random.key(target.seed), frame, target.box)
+            state = tracker.init(params, jax.random.wrap_key_data(target.key), frame, target.box)
             put = functools.partial(jax.tree.map, lambda all_, one: all_.at[target.lane].set(one))
             return Held(*map(put, held, (state, target.hyper, target.size)))
 
@@ -177,7 +177,7 @@ class Lanes:
             target = jax.tree.map(lambda leaf: leaf[0], targets)
             params = {"backbone": weights, "tracker": target.hyper}
             frame = Frame(pixels[0], target.size)
-            state = self.tracker.init(params, jax.random.key(target.seed), frame, target.box)
+            state = self.tracker.init(params, jax.random.wrap_key_data(target.key), frame, target.box)
             return Held(state, target.hyper, target.size)
 
         one = jax.eval_shape(begun, self._weights, pixels, targets)

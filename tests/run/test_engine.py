@@ -82,27 +82,48 @@ def test_hyper_parameters_of_its_own_for_every_lane():
         np.testing.assert_array_equal(each.boxes, alone(job, fake.build(rate=each.job.name)).boxes)
 
 
-def test_a_source_that_fails_ends_its_own_jobs_only():
-    bound = fake.build()
+def test_a_frame_that_cannot_be_read_ends_the_jobs_that_need_it():
+    bound, pictures = fake.build(), list(PARCELS[0][0].frames)
 
     def broken(number):
         if number == 5:
             raise ValueError("no such frame")
-        return PARCELS[0][0].frames.pick(number) if PARCELS[0][0].frames.pick else pictures[number]
+        return pictures[number]
 
-    pictures = list(PARCELS[0][0].frames)
     source = dataclasses.replace(PARCELS[0][0].frames, pick=broken)
     bad = [job._replace(frames=source) for job in PARCELS[0]]
-    done = followed([bad, *PARCELS[1:]], bound, lanes=4)
-    for each in done:
-        failed = each.job.frames is source and each.job.start <= 5
-        assert each.stopped == ("ValueError: no such frame" if failed else None) or (
-            each.job.frames is source and each.stopped
-        )
-        if each.job.frames is not source:
+    for each in followed([bad, *PARCELS[1:]], bound, lanes=4):
+        cut = each.job.frames is source and each.job.start <= 5
+        want = alone(each.job._replace(frames=PARCELS[0][0].frames) if cut else each.job, bound).boxes
+        np.testing.assert_array_equal(each.boxes, want[: 5 - each.job.start] if cut else want)
+        assert each.stopped == ("ValueError: no such frame" if cut else None)
+
+
+def test_what_is_asked_after_a_frame_and_fails_ends_its_own_job_only():
+    bound = fake.build()
+
+    def after(frame, box):
+        raise IndexError(f"nothing at {frame}")
+
+    asked = [PARCELS[0][0]._replace(after=after), *PARCELS[0][1:]]
+    with pytest.raises(ValueError, match="need at_once=1"):
+        followed([asked], bound, lanes=2)
+    for each in followed([asked, PARCELS[1]], bound, lanes=2, at_once=1):
+        if each.job.after:
+            assert each.stopped == "IndexError: nothing at 1" and len(each.boxes) == 2
+        else:
             np.testing.assert_array_equal(each.boxes, alone(each.job, bound).boxes)
-    (first,) = [each for each in done if each.job.frames is source and each.job.start == 0]
-    np.testing.assert_array_equal(first.boxes, alone(PARCELS[0][0], bound).boxes[:5])
+
+
+@pytest.mark.parametrize("seed", [-1, 7, 2**31 + 5])
+def test_seeds_are_those_of_a_single_run(seed):
+    data = np.asarray(jax.random.key_data(jax.random.key(seed)))
+    np.testing.assert_array_equal(engine.key_data(seed), data)
+    images = list(PARCELS[0][0].frames)
+    (got,) = jtrack.track_batch([(images, (4, 5, 6, 7))], tracker=fake.build(), seed=seed)
+    np.testing.assert_array_equal(
+        got.boxes, jtrack.track(images, (4, 5, 6, 7), tracker=fake.build(), seed=seed).boxes
+    )
 
 
 def test_too_little_memory_is_one_sentence(monkeypatch):
@@ -116,10 +137,13 @@ def test_too_little_memory_is_one_sentence(monkeypatch):
 
 def test_one_compilation_for_thirty_sizes(compilations):
     sizes = [(60 + 7 * n, 80 + 9 * n) for n in range(30)]
-    jobs = [(fake.video(RNG.integers(0, 4, (4, 2)), size), (4, 5, 6, 7)) for size in sizes]
-    jtrack.track_batch(jobs[:2], tracker=fake.build(), lanes=3)
+
+    def jobs(sizes):
+        return [(fake.video(RNG.integers(0, 4, (4, 2)), size), (4, 5, 6, 7)) for size in sizes]
+
+    jtrack.track_batch(jobs([(60, 80)] * 30), tracker=fake.build(), lanes=3)
     with compilations() as seen:
-        jtrack.track_batch(jobs, tracker=fake.build(), lanes=3)
+        jtrack.track_batch(jobs(sizes), tracker=fake.build(), lanes=3)
     assert not seen
 
 

@@ -1,5 +1,7 @@
 """Frames on the device: each decoded and sent once, kept as long as they are needed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ class Video:
         if number == self.broken:
             raise FrameError(f"frame {number} is broken", number)
         self.read.append(number)
-        return np.full((*SIZE, 3), number, np.uint8)
+        return np.full((*SIZE, 3), number % 256, np.uint8)
 
     def _all(self):
         yield from map(self._one, range(self.length))
@@ -64,6 +66,42 @@ def test_a_broken_frame_and_the_end(picked):
         assert bring(frames, short, [7, 8, 9, 12])[2:] == [End(None), End(None)]
 
 
+def test_a_broken_frame_that_is_picked_is_the_only_one_that_is_missing():
+    video = Video(9, picked=True, broken=3)
+    with shared(16) as frames:
+        found = bring(frames, video, [2, 3, 4])
+        assert found[1] == End("frame 3 is broken") and isinstance(found[2], int)
+
+
+def test_what_can_be_read_once_only_is_not_begun_anew():
+    video = Video(20, picked=False)
+    video.source = dataclasses.replace(video.source, live=True)
+    with shared(4) as frames:
+        bring(frames, video, [3])
+        frames.forget({id(video.source): [range(10, 20)]})
+        (found,) = bring(frames, video, [1], {id(video.source): [range(10, 20)]})
+        assert found == End("video can be read once only")
+
+
+def test_an_image_of_another_size_is_no_frame():
+    video = Video(4, picked=True)
+    source = dataclasses.replace(video.source, pick=lambda number: np.zeros((9, 9, 3), np.uint8))
+    video.source = source
+    with shared(4) as frames:
+        (found,) = bring(frames, video, [0])
+        assert found == End("frame 0 of video is 9x9x3: needed is 5x7x3, as the first")
+
+
+def test_what_is_passed_on_the_way_is_kept_only_where_it_is_needed():
+    video = Video(400, picked=False)
+    needs = {id(video.source): [range(395, 400)]}
+    with shared(8) as frames:
+        bring(frames, video, [399], needs)
+        assert frames.sent == 5 and frames.decoded == 5
+        bring(frames, video, [395, 396, 397, 398, 399], needs)
+        assert frames.sent == 5
+
+
 def test_what_nobody_needs_makes_room():
     video = Video(30, picked=True)
     with shared(8) as frames:
@@ -90,7 +128,7 @@ def test_where_the_store_is_full_the_frame_that_is_needed_last_makes_room():
 
 def test_sending_in_parts_keeps_what_is_there():
     first, second = Video(20, picked=True), Video(20, picked=True)
-    count = SENT_AT_ONCE + 3
+    count = SENT_AT_ONCE[0] + 2
     needs = {id(video.source): [EVER] for video in (first, second)}
     with shared(64) as frames:
         slots = bring(frames, first, range(count), needs)
