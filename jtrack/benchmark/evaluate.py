@@ -7,8 +7,8 @@
 What is kept already is not run again, and a sequence that fails does not keep the others from being run. Any
 number of processes may work on the same results at once: each sequence is run by one of them.
 
-`evaluate_all` runs several, such as the settings of a sweep, as lanes of one compiled program where they differ
-in numbers alone.
+`evaluate_all` runs several, such as the settings of a sweep; those that differ in numbers alone are lanes of one
+compiled program.
 """
 
 import datetime
@@ -460,7 +460,7 @@ class _Work:
 
 
 def _grouped(plans: list[_Plan]) -> list[list[_Video]]:
-    """What one program serves on one canvas, by videos; the longest first, so that short ones fill the gaps."""
+    """What one program serves on one canvas, by videos; the longest first: short ones then fill the gaps."""
     groups: dict[Any, dict[str, _Video]] = {}
     for plan in plans:
         videos = groups.setdefault((plan.run.program, canvas_for(plan.size)), {})
