@@ -7,8 +7,8 @@
 What is kept already is not run again, and a sequence that fails does not keep the others from being run. Any
 number of processes may work on the same results at once: each sequence is run by one of them.
 
-`evaluate_all` runs several, such as the settings of a sweep; those that differ in numbers alone are lanes of one
-compiled program.
+`evaluate_all` runs several, such as the settings of a sweep; those that differ in numbers alone are lanes of
+one compiled program.
 """
 
 import datetime

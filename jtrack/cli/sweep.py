@@ -1,0 +1,264 @@
+"""`jtrack sweep`: many settings of a tracker over the sequences of a benchmark, as lanes of one program."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import typer
+from rich.table import Column, Table
+
+from jtrack import trackers
+from jtrack.benchmark import protocol as protocols
+from jtrack.benchmark import results as store
+from jtrack.benchmark import scoring, search_space, sensitivity
+from jtrack.benchmark.adapters import EvaluatedTracker, in_settings
+from jtrack.benchmark.evaluate import Evaluation, evaluate_all
+from jtrack.benchmark.protocol import Protocol
+from jtrack.benchmark.report.sections import measure
+from jtrack.benchmark.results import Results
+from jtrack.benchmark.sensitivity import Outcome
+from jtrack.checks import there
+from jtrack.cli import outputs
+from jtrack.cli.eval import DEFAULTS, heeding_interrupts, progress, reason
+from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Subset, Tracker, Weights
+from jtrack.cli.printing import NO_NETWORK, console, plain, shown, tell
+from jtrack.cli.score import figure
+from jtrack.cli.track import prepare
+from jtrack.data import open_dataset
+from jtrack.data.text import split_names
+from jtrack.errors import LONGEST_MESSAGE, JtrackError, missing_extra, printable
+from jtrack.run.lane_memory import fitting_lanes
+from jtrack.run.mesh import mesh_of
+
+# Trials at once on a CPU: more only share its cores.
+LANES_OF_CPU = 8
+# What lanes are counted for where videos are of several sizes: most benchmarks' frames fit on it.
+CANVAS = (576, 768)
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def sweep(
+    *,
+    dataset: Kind,
+    results: Annotated[
+        Path, typer.Option(help="The folder of all results, as of `jtrack eval`.", show_default=False)
+    ],
+    values: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUES",
+            help="What to try: values with commas between, learning_rate=0.005,0.01; with ; between where "
+            "they have commas themselves, 'layer_weights=1,0.5,0.2;1,1,1'; or with --draws a range, "
+            "learning_rate=0.001..0.1, drawn from evenly in the logarithm if both ends are positive, else "
+            "evenly. Repeat it for every combination. `jtrack list settings TRACKER` lists the names.",
+            show_default=False,
+        ),
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder; synthetic needs none.", show_default=False)
+    ] = None,
+    tracker: Tracker = trackers.DEFAULT,
+    profile: Profile = "default",
+    backbone: Backbone = None,
+    precision: Precision = "float32",
+    weights: Weights = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(help="Only so many random settings of these.", show_default="every combination"),
+    ] = None,
+    subset: Subset = None,
+    sequences: Sequences = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(protocols.names())}.", show_default="ope; vot: baseline; got: got10k"
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Trials of every start.", show_default="the protocol's; 1 if nothing is random"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws, and of the first trial as in `jtrack eval`.")] = 0,
+    limit_frames: Annotated[
+        int | None, typer.Option(help="Only so many frames of each trial.", show_default="all")
+    ] = None,
+    lanes: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help=f"Trials run at once; auto: what fits a GPU, {LANES_OF_CPU} on a CPU; 1: one after another, "
+            "timed.",
+        ),
+    ] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for sweep.csv and the plots (extra report); earlier ones are replaced.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Tries settings of a tracker on a benchmark, and says how far each is from the profile as it is.
+
+    Each setting is a run as `jtrack eval --set ...` makes it, in the same folder: both go on with what the
+    other has begun, and so does the same command after an interruption. Settings that differ in
+    hyper-parameters alone share one compiled program; others run one after another. Exit codes are those of
+    `jtrack eval`.
+    """
+    if out is not None:
+        check_out(out)
+    opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
+    rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
+    prepare(precision)
+    options = {"profile": profile, "backbone": backbone, "precision": precision, "weights": weights}
+    chosen, names = settings_of(tracker, values, draws, seed, **options)
+    base = there(chosen[0].bound)
+    if backbone is None and weights is None and base.backbone.name == "hog":
+        tell(NO_NETWORK)
+    with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
+        done = evaluate_all(
+            chosen,
+            opened,
+            rules,
+            results,
+            repeats=repeats,
+            seed=seed,
+            limit=limit_frames,
+            lanes=lanes_of(lanes, chosen[0]),
+            on_progress=on_progress,
+        )
+    say_done(done, rules)
+    outcomes = [
+        Outcome(there(each.bound).changes, sensitivity.values_of(there(each.bound), names), ran.folder)
+        for each, ran in zip(chosen, done, strict=True)
+    ]
+    if truth := {name: each for name, each in scoring.annotations(opened).items() if len(each.boxes) > 1}:
+        try:
+            say(sensitivity.compare_to_base(outcomes, [load(ran, rules) for ran in done], truth), rules, out)
+        except JtrackError as error:
+            tell(str(error))
+    else:
+        tell("there is no ground truth here that settings could be compared by")
+    complain(outcomes, done)
+
+
+def check_out(out: Path) -> None:
+    """Refuses a folder that cannot be written, or plots that cannot be drawn, before the work begins."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("a sweep's plots", "report", error) from None
+    outputs.check_folder(out, overwrite=True, keep=False)
+
+
+def settings_of(
+    tracker: str, values: Sequence[str], draws: int | None, seed: int, **options: Any
+) -> tuple[list[EvaluatedTracker], list[str]]:
+    """The tracker as it is and in every setting that is asked for, and the names of what is changed.
+
+    Raises:
+      JtrackError: values that a field does not take, or a setting that the tracker cannot work with.
+    """
+    [base] = in_settings(tracker, [], **options)
+    bound = there(base.bound)
+    own = trackers.profile(bound.row, bound.profile, bound.backbone)
+    space = search_space.parse(own, values)
+    settings = search_space.grid(space) if draws is None else search_space.draws(space, draws, seed=seed)
+    return in_settings(tracker, settings, **options), [field.name for field in space]
+
+
+def lanes_of(text: str, evaluated: EvaluatedTracker) -> int:
+    """The number of lanes.
+
+    Raises:
+      JtrackError: it is neither a number nor `auto`.
+    """
+    if text != "auto":
+        if not text.isdecimal():
+            raise JtrackError(f"the number of lanes is {text!r}: give a number, or auto")
+        return int(text)
+    if jax.devices()[0].platform == "cpu":
+        return LANES_OF_CPU
+    bound, side = there(evaluated.bound), min(CANVAS) / 4
+    functions = bound.functions((0.0, 0.0, side, side), CANVAS)
+    return fitting_lanes(functions, bound.params, CANVAS, mesh_of())
+
+
+def load(done: Evaluation, protocol: Protocol) -> Results | None:
+    """What a run has of a protocol."""
+    return next((each for each in store.load(done.folder) if each.protocol == protocol.name), None)
+
+
+def say_done(done: Sequence[Evaluation], protocol: Protocol) -> None:
+    """Prints how much was run."""
+    made, kept = sum(each.made for each in done), sum(each.kept for each in done)
+    there = f", {kept} were there" if kept else ""
+    typer.echo(f"{protocol.title}, {len(done)} settings: {made} trial{'s' * (made != 1)} run{there}")
+
+
+def say(outcomes: Sequence[Outcome], protocol: Protocol, out: Path | None) -> None:
+    """Prints the table and what it shows, and writes the files."""
+    console().print(table(outcomes, protocol.name))
+    typer.echo(printable(sensitivity.verdict(outcomes), LONGEST_MESSAGE))
+    for caution in sensitivity.cautions(outcomes):
+        tell(caution)
+    if out is not None:
+        from jtrack.benchmark.report import sensitivity_plots
+
+        with outputs.saying(out):
+            sensitivity.write_csv(out / "sweep.csv", outcomes)
+            plots = sensitivity_plots.write(outcomes, out)
+        count = len(plots) // len(sensitivity_plots.FORMATS)
+        and_plots = f" and the plots of {count} number{'s' * (count > 1)}" if count else ""
+        typer.echo(printable(f"wrote {out / 'sweep.csv'}{and_plots}", LONGEST_MESSAGE))
+
+
+def table(outcomes: Sequence[Outcome], name: str) -> Table:
+    """A line a setting, the best first; settings that could not be compared stand below, with the reason."""
+    base = there(outcomes[0].scored)
+    keys, first, count = sensitivity.figures(base), sensitivity.primary(base), len(base.sequences)
+    made = plain(
+        f"{name}, {count} sequence{'s' * (count != 1)}",
+        Column("setting", min_width=8, overflow="fold"),
+        *(Column(measure(key).title, justify="right", no_wrap=True) for key in keys),
+        Column("to the base", justify="right", no_wrap=True),
+        Column("loses most on", overflow="fold"),
+    )
+    for each in sorted(outcomes, key=lambda each: -value(each, first)):
+        figures = [figure(value(each, key, math.nan), measure(key).digits) for key in keys]
+        why = f" (not compared: {each.why})" if each.why else ""
+        losses = ", ".join(f"{name} {loss:+.3f}" for name, loss in each.losses)
+        difference = str(each.differences.get(first, "–"))
+        made.add_row(shown(f"{each.title}{why}"), *figures, difference, shown(losses))
+    return made
+
+
+def value(outcome: Outcome, key: str, missing: float = -math.inf) -> float:
+    """A figure of a setting, if it has that."""
+    found = math.nan if outcome.scored is None else outcome.scored.measures[key]
+    return missing if math.isnan(found) else found
+
+
+def complain(outcomes: Sequence[Outcome], done: Sequence[Evaluation]) -> None:
+    """Says what failed, each reason once, and that the rest goes on.
+
+    Raises:
+      Exit: with 1, if something did.
+    """
+    settings: dict[tuple[str, str], list[str]] = {}
+    for outcome, ran in zip(outcomes, done, strict=True):
+        for name, path in ran.failures.items():
+            settings.setdefault((name, reason(path)), []).append(outcome.title)
+    for (name, why), titles in settings.items():
+        where = titles[0] if len(titles) == 1 else f"{len(titles)} of {len(done)} settings"
+        tell(f"{name} failed in {where}: {why}")
+    if settings:
+        some = next(path for ran in done for path in ran.failures.values())
+        typer.echo(f"        tracebacks are in *.error, as {some}; run again for what is missing", err=True)
+    if settings or any(each.scored is None for each in outcomes):
+        raise typer.Exit(1)
