@@ -16,6 +16,7 @@ import numpy as np
 from jtrack import settings
 from jtrack.benchmark import bootstrap, scoring
 from jtrack.benchmark.comparison import PRIMARY
+from jtrack.benchmark.report.sections import measure
 from jtrack.benchmark.results import Results
 from jtrack.benchmark.scoring import Scored, linearised
 from jtrack.checks import there
@@ -115,6 +116,7 @@ def figures(base: Scored) -> list[str]:
 def verdict(outcomes: Sequence[Outcome]) -> str:
     """Says in one sentence whether a setting is better than the base: where its interval is above 0 alone."""
     key = primary(there(outcomes[0].scored))
+    name = measure(key).title
     compared = [each for each in outcomes[1:] if key in each.differences]
     if not compared:
         return "no setting could be compared with the base"
@@ -123,9 +125,9 @@ def verdict(outcomes: Sequence[Outcome]) -> str:
     difference = str(best.differences[key])
     if not better:
         few = "the one setting is not" if len(compared) == 1 else f"none of {len(compared)} settings is"
-        return f"{few} shown to be better than the base in {key}: the highest, {best.title}, by {difference}"
+        return f"{few} shown to be better than the base in {name}: the highest, {best.title}, by {difference}"
     others = f"; {len(better) - 1} more of {len(compared)} are, too" if len(better) > 1 else ""
-    return f"{best.title} is better than the base in {key} by {difference}{others}"
+    return f"{best.title} is better than the base in {name} by {difference}{others}"
 
 
 def cautions(outcomes: Sequence[Outcome]) -> list[str]:

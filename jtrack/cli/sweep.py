@@ -36,6 +36,7 @@ from jtrack.run.mesh import mesh_of
 LANES_OF_CPU = 8
 # What lanes are counted for where videos are of several sizes: most benchmarks' frames fit on it.
 CANVAS = (576, 768)
+WIDEST = 22  # characters of a setting that are kept in one line
 
 app = typer.Typer(add_completion=False)
 
@@ -222,9 +223,10 @@ def table(outcomes: Sequence[Outcome], name: str) -> Table:
     """A line a setting, the best first; settings that could not be compared stand below, with the reason."""
     base = there(outcomes[0].scored)
     keys, first, count = sensitivity.figures(base), sensitivity.primary(base), len(base.sequences)
+    longest = max(len(word) for each in outcomes for word in each.title.split())
     made = plain(
         f"{name}, {count} sequence{'s' * (count != 1)}",
-        Column("setting", min_width=8, overflow="fold"),
+        Column("setting", min_width=min(longest, WIDEST), overflow="fold"),
         *(Column(measure(key).title, justify="right", no_wrap=True) for key in keys),
         Column("to the base", justify="right", no_wrap=True),
         Column("loses most on", overflow="fold"),

@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from jtrack.benchmark.report.figures import STYLE
 from jtrack.benchmark.report.sections import COLOURS, measure
@@ -24,6 +25,7 @@ from jtrack.whole import replacing
 
 FORMATS = ("png", "pdf")
 LINES = 6  # at most; more are points without a legend
+APART = 4  # points between the bars of two lines
 WIDE = 8  # the ratio of the ends from which on an axis is logarithmic
 
 
@@ -74,8 +76,11 @@ def plot(outcomes: Sequence[Outcome], name: str) -> Figure:
     for axes, key in zip(panels, keys, strict=True):
         level = there(base.scored).measures[key]
         axes.axhline(level, color="0.5", linestyle="--", linewidth=1, zorder=1)
-        for (title, line), colour in zip(lines.items(), colours, strict=True):
-            _line(axes, line, name, key, level, color=colour, label=title or None)
+        for number, ((title, line), colour) in enumerate(zip(lines.items(), colours, strict=True)):
+            aside = APART * (number - (len(lines) - 1) / 2) if len(lines) <= LINES else 0
+            place = axes.transData + ScaledTranslation(aside / 72, 0, sheet.dpi_scale_trans)
+            look = {"color": colour, "transform": place}
+            _line(axes, line, name, key, level, label=title or None, **look)
         x = _number(base.values[name])
         axes.plot(x, level, "*", color="black", markersize=11, label="base", zorder=3)
         axes.set(xlabel=name, ylabel=measure(key).title)
@@ -117,15 +122,17 @@ def _colours(
     return list(scale.to_rgba(np.array(of_lines)))
 
 
-def _line(axes: Any, line: Sequence[Outcome], name: str, key: str, level: float, **look: Any) -> None:
+def _line(
+    axes: Any, line: Sequence[Outcome], name: str, key: str, level: float, label: str | None, **look: Any
+) -> None:
     known = [each for each in line if each.scored is not None and math.isfinite(each.scored.measures[key])]
     across = [_number(each.values[name]) for each in known]
     up = [there(each.scored).measures[key] for each in known]
-    axes.plot(across, up, "o-", markersize=4, linewidth=1.4, zorder=2, **look)
+    axes.plot(across, up, "o-", markersize=4, linewidth=1.4, zorder=2, label=label, **look)
     for x, each in zip(across, known, strict=True):
         if key in each.differences:
             _, low, high = each.differences[key]
-            axes.vlines(x, level + low, level + high, color=look["color"], alpha=0.5, linewidth=1.2)
+            axes.vlines(x, level + low, level + high, alpha=0.5, linewidth=1.2, **look)
 
 
 def _spread(values: Sequence[float]) -> bool:
