@@ -35,7 +35,7 @@ def results(shifts):
 
 
 def auc(shift):
-    """By hand: the part of the thresholds that the overlap is above. In the first frame the target is given."""
+    """By hand: the part of the thresholds that the overlap is above. The first box is given."""
     given, found = ((overlap > THRESHOLDS).mean() for overlap in (1, (20 - shift) / (20 + shift)))
     return (given + (LENGTH - 1) * found) / LENGTH
 
