@@ -460,13 +460,16 @@ class _Work:
 
 
 def _grouped(plans: list[_Plan]) -> list[list[_Video]]:
-    """What one program serves on one canvas, by videos; the longest first: short ones then fill the gaps."""
+    """What one program serves on one canvas, by videos; the longest first: short ones then fill the gaps.
+
+    All processes have the same order, so that no two of them wait for each other's locks.
+    """
     groups: dict[Any, dict[str, _Video]] = {}
-    for plan in plans:
+    for plan in sorted(plans, key=lambda plan: plan.run.store.folder):
         videos = groups.setdefault((plan.run.program, canvas_for(plan.size)), {})
         videos.setdefault(plan.name, []).append(plan)
     return [
-        sorted(videos.values(), key=lambda video: -max(plan.longest for plan in video))
+        sorted(videos.values(), key=lambda video: (-max(plan.longest for plan in video), video[0].name))
         for videos in groups.values()
     ]
 

@@ -122,10 +122,12 @@ def draws(space: Space, count: int, *, seed: int = 0) -> list[Setting]:
       seed: of the draw.
 
     Raises:
-      JtrackError: less than one, more than `MOST`, or more than there are.
+      JtrackError: less than one, more than `MOST`, or more than there are; a negative seed.
     """
     if not 1 <= count <= MOST:
         raise JtrackError(f"the number of draws is {count}: give 1 to {MOST}")
+    if seed < 0:
+        raise JtrackError(f"the seed is {seed}: give 0 or more")
     rng = np.random.default_rng(seed)
     found: dict[Setting, None] = {}
     for _ in range(1000 * count):

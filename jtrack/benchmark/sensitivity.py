@@ -115,6 +115,8 @@ def figures(base: Scored) -> list[str]:
 
 def verdict(outcomes: Sequence[Outcome]) -> str:
     """Says in one sentence whether a setting is better than the base: where its interval is above 0 alone."""
+    if len(outcomes) == 1:
+        return "there is no setting but the base"
     key = primary(there(outcomes[0].scored))
     name = measure(key).title
     compared = [each for each in outcomes[1:] if key in each.differences]

@@ -17,7 +17,6 @@ from jtrack.benchmark.adapters import EvaluatedTracker, in_settings
 from jtrack.benchmark.evaluate import Evaluation, evaluate_all
 from jtrack.benchmark.protocol import Protocol
 from jtrack.benchmark.report.sections import measure
-from jtrack.benchmark.results import Results
 from jtrack.benchmark.sensitivity import Outcome
 from jtrack.checks import there
 from jtrack.cli import outputs
@@ -26,7 +25,7 @@ from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Su
 from jtrack.cli.printing import NO_NETWORK, console, plain, shown, tell
 from jtrack.cli.score import figure
 from jtrack.cli.track import prepare
-from jtrack.data import open_dataset
+from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 from jtrack.errors import LONGEST_MESSAGE, JtrackError, missing_extra, printable
 from jtrack.run.lane_memory import fitting_lanes
@@ -138,13 +137,10 @@ def sweep(
         Outcome(there(each.bound).changes, sensitivity.values_of(there(each.bound), names), ran.folder)
         for each, ran in zip(chosen, done, strict=True)
     ]
-    if truth := {name: each for name, each in scoring.annotations(opened).items() if len(each.boxes) > 1}:
-        try:
-            say(sensitivity.compare_to_base(outcomes, [load(ran, rules) for ran in done], truth), rules, out)
-        except JtrackError as error:
-            tell(str(error))
-    else:
-        tell("there is no ground truth here that settings could be compared by")
+    if compared := compare(outcomes, opened, rules):
+        say(compared, rules)
+        if out is not None:
+            write(compared, out)
     complain(outcomes, done)
 
 
@@ -190,33 +186,51 @@ def lanes_of(text: str, evaluated: EvaluatedTracker) -> int:
     return fitting_lanes(functions, bound.params, CANVAS, mesh_of())
 
 
-def load(done: Evaluation, protocol: Protocol) -> Results | None:
-    """What a run has of a protocol."""
-    return next((each for each in store.load(done.folder) if each.protocol == protocol.name), None)
+def compare(outcomes: Sequence[Outcome], dataset: Dataset, protocol: Protocol) -> list[Outcome]:
+    """The settings with their figures; none, and a word why, where they cannot be compared."""
+    truth = {name: each for name, each in scoring.annotations(dataset).items() if len(each.boxes) > 1}
+    if not truth:
+        tell("there is no ground truth here that settings could be compared by")
+        return []
+    loaded = [store.load(each.folder) for each in outcomes]
+    found = [next((each for each in runs if each.protocol == protocol.name), None) for runs in loaded]
+    try:
+        return sensitivity.compare_to_base(outcomes, found, truth)
+    except JtrackError as error:
+        tell(str(error))
+        return []
 
 
 def say_done(done: Sequence[Evaluation], protocol: Protocol) -> None:
     """Prints how much was run."""
     made, kept = sum(each.made for each in done), sum(each.kept for each in done)
     there = f", {kept} were there" if kept else ""
-    typer.echo(f"{protocol.title}, {len(done)} settings: {made} trial{'s' * (made != 1)} run{there}")
+    settings = f"{len(done)} setting{'s' * (len(done) != 1)}"
+    typer.echo(f"{protocol.title}, {settings}: {made} trial{'s' * (made != 1)} run{there}")
 
 
-def say(outcomes: Sequence[Outcome], protocol: Protocol, out: Path | None) -> None:
-    """Prints the table and what it shows, and writes the files."""
+def say(outcomes: Sequence[Outcome], protocol: Protocol) -> None:
+    """Prints the table, what it shows, and what to bear in mind."""
     console().print(table(outcomes, protocol.name))
     typer.echo(printable(sensitivity.verdict(outcomes), LONGEST_MESSAGE))
     for caution in sensitivity.cautions(outcomes):
         tell(caution)
-    if out is not None:
-        from jtrack.benchmark.report import sensitivity_plots
 
-        with outputs.saying(out):
-            sensitivity.write_csv(out / "sweep.csv", outcomes)
-            plots = sensitivity_plots.write(outcomes, out)
-        count = len(plots) // len(sensitivity_plots.FORMATS)
-        and_plots = f" and the plots of {count} number{'s' * (count > 1)}" if count else ""
-        typer.echo(printable(f"wrote {out / 'sweep.csv'}{and_plots}", LONGEST_MESSAGE))
+
+def write(outcomes: Sequence[Outcome], out: Path) -> None:
+    """Writes the table as a file, and the plots.
+
+    Raises:
+      JtrackError: one cannot be written.
+    """
+    from jtrack.benchmark.report import sensitivity_plots
+
+    with outputs.saying(out):
+        sensitivity.write_csv(out / "sweep.csv", outcomes)
+        plots = sensitivity_plots.write(outcomes, out)
+    count = len(plots) // len(sensitivity_plots.FORMATS)
+    and_plots = f" and the plots of {count} number{'s' * (count > 1)}" if count else ""
+    typer.echo(printable(f"wrote {out / 'sweep.csv'}{and_plots}", LONGEST_MESSAGE))
 
 
 def table(outcomes: Sequence[Outcome], name: str) -> Table:

@@ -121,3 +121,5 @@ def test_no_more_draws_than_there_are_settings():
     for count in (0, 257):
         with pytest.raises(JtrackError, match=f"the number of draws is {count}: give 1 to 256"):
             search_space.draws(few, count)
+    with pytest.raises(JtrackError, match="the seed is -1: give 0 or more"):
+        search_space.draws(few, 2, seed=-1)

@@ -88,7 +88,7 @@ def test_a_single_sequence_shows_nothing():
     outcomes = swept([5], [1])
     assert math.isnan(outcomes[1].differences["auc"].low)
     assert "not shown to be better" in sensitivity.verdict(outcomes)
-    assert sensitivity.verdict(swept([5])) == "no setting could be compared with the base"
+    assert sensitivity.verdict(swept([5])) == "there is no setting but the base"
 
 
 def test_cautions():
