@@ -104,8 +104,17 @@ def evaluate(
       JtrackError: results that cannot be written, an option that does not fit. What goes wrong with a single
         sequence is kept as its failure.
     """
-    options: Any = {"repeats": repeats, "seed": seed, "limit": limit, "lanes": lanes}
-    [only] = evaluate_all([evaluated], dataset, protocol, results, **options, on_progress=on_progress)
+    [only] = evaluate_all(
+        [evaluated],
+        dataset,
+        protocol,
+        results,
+        repeats=repeats,
+        seed=seed,
+        limit=limit,
+        lanes=lanes,
+        on_progress=on_progress,
+    )
     return only
 
 

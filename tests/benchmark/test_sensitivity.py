@@ -162,6 +162,9 @@ def test_a_plot_shows_the_figures_the_intervals_and_the_base():
     bars = [bar.get_segments()[0][:, 1] for bar in sheet.axes[0].collections]
     ends = [measured[0] + np.array(each.differences["auc"][1:]) for each in outcomes[1:3]]
     np.testing.assert_allclose(bars, ends)
+    low, high = sheet.axes[0].get_ylim()
+    assert low < np.min(bars) and np.max([*np.ravel(bars), *measured]) < high
+    assert sheet.axes[0].get_xlim()[0] < 0.01 and sheet.axes[0].get_xlim()[1] > 0.05
     assert sheet.axes[0].get_xscale() == "log"  # 0.01 to 0.2, the last of which could not be compared
 
 

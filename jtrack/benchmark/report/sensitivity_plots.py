@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from jtrack.benchmark.report.figures import STYLE
@@ -118,7 +118,9 @@ def _colours(
     of_lines = [_number(line[0].values[others[0]]) for line in lines.values()]
     norm = (LogNorm if _spread(of_lines) else Normalize)(min(of_lines), max(of_lines))
     scale = ScalarMappable(norm, "viridis")
-    sheet.colorbar(scale, ax=panels, label=others[0])
+    bar = sheet.colorbar(scale, ax=panels, label=others[0])
+    if _spread(of_lines):
+        _logarithmic(bar.ax.yaxis)
     return list(scale.to_rgba(np.array(of_lines)))
 
 
@@ -129,10 +131,14 @@ def _line(
     across = [_number(each.values[name]) for each in known]
     up = [there(each.scored).measures[key] for each in known]
     axes.plot(across, up, "o-", markersize=4, linewidth=1.4, zorder=2, label=label, **look)
+    shown = list(zip(across, up, strict=True))
     for x, each in zip(across, known, strict=True):
         if key in each.differences:
-            _, low, high = each.differences[key]
-            axes.vlines(x, level + low, level + high, alpha=0.5, linewidth=1.2, **look)
+            ends = [level + end for end in each.differences[key][1:]]
+            axes.vlines(x, *ends, alpha=0.5, linewidth=1.2, **look)
+            shown += [(x, end) for end in ends if math.isfinite(end)]
+    if shown:
+        axes.update_datalim(shown)  # which is not done for what is moved aside
 
 
 def _spread(values: Sequence[float]) -> bool:
@@ -143,8 +149,15 @@ def _spread(values: Sequence[float]) -> bool:
 def _scale(axes: Any, values: Sequence[float]) -> None:
     if _spread(values):
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _logarithmic(axes.xaxis)
+    axes.autoscale_view()
+
+
+def _logarithmic(axis: Any) -> None:
+    """Plain numbers at 1, 2 and 5 of every decade."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _number(text: str) -> float:
