@@ -29,6 +29,7 @@ import jtrack
 from jtrack import devices, trackers
 from jtrack.benchmark import metrics
 from jtrack.data import synthetic
+from jtrack.learning.filter_grid import FixedGrid
 from jtrack.weights import store
 
 NETWORK, PROFILE = "vgg16_torchvision", "release2016"
@@ -102,8 +103,8 @@ def with_torch(image: np.ndarray, box: np.ndarray, precision: str) -> Step:
     hann = torch.from_numpy(np.outer(*map(np.hanning, grid)).astype(np.float32))
     target = jnp.asarray(box[2:], jnp.float32)
     window = np.asarray(config.window.size(target, np.asarray(image.shape[:2])))
-    label = np.array(config.window.label(target, jnp.asarray(window), jnp.asarray(hyper.label_width), grid))
-    label = torch.fft.rfft2(torch.from_numpy(label))
+    label = config.window.label(target, jnp.asarray(window), jnp.asarray(hyper.label_width), FixedGrid(grid))
+    label = torch.fft.rfft2(torch.from_numpy(np.array(label)))
     energy_scale = 1 / (grid[0] * grid[1])
 
     def spectra(image: np.ndarray, centre: np.ndarray) -> list[Any]:

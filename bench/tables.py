@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from bench import parting
 from bench.ablations import spread
 from bench.ledger import LEDGER, ROOT, data_folder
+from bench.parting import kept
 from jtrack import data
-from jtrack.benchmark import ledger, machine, published, scoring
+from jtrack.benchmark import machine, published, scoring
 from jtrack.benchmark.results import Results
 from jtrack.data import Annotation
 from jtrack.errors import JtrackError
@@ -71,8 +73,15 @@ def rendered(page: str, tables: Mapping[str, dict[str, Any]], render: Callable[[
 
 
 def render(table: Mapping[str, Any], root: Path) -> str:
-    """A table: a row a sequence, a column a run; precision at 20 px / AUC, and the mean over sequences."""
+    """A table: a row a sequence, a column a run; precision at 20 px / AUC, and the mean over sequences.
+
+    One that names two runs under `parting` has the sequences in which these part.
+    """
     dataset = data.open_dataset("otb", root / table["data"], sequences=table.get("sequences"))
+    if "parting" in table:
+        (title, name), (other_title, other) = table["parting"].items()
+        annotations = {each: dataset.annotation(each) for each in dataset.names}
+        return parting.table(parting.partings(kept(name), kept(other), annotations), (title, other_title))
     truth = {name: dataset.annotation(name) for name in dataset.names}
     columns = {title: kept(name, table.get("protocol", "ope")) for title, name in table["runs"].items()}
     for title, name in table.get("published", {}).items():
@@ -89,14 +98,6 @@ def render(table: Mapping[str, Any], root: Path) -> str:
     rows.append(["machine", *(made_on(found) for found in columns.values())])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], "| --- |" + " --- |" * len(scored), *lines[1:]])
-
-
-def kept(name: str, protocol: str) -> Results:
-    """A run of the ledger under a protocol."""
-    path = LEDGER / (name + ledger.SUFFIX)
-    if not path.is_file():
-        raise JtrackError(f"there is no {path}: run its plan (bench/ledger.py), or correct tables.toml")
-    return next(found for found in ledger.read(path) if found.protocol == protocol)
 
 
 def made_on(found: Results) -> str:

@@ -28,7 +28,8 @@ def choices(config: Any) -> None:
     """
     for name, parts in _parts(type(config)).items():
         if not isinstance(getattr(config, name), parts):
-            able = ", ".join("None" if part is type(None) else f"{part.__name__}()" for part in parts)
+            spelt = {type(None): "None", tuple: "(height, width)"}
+            able = ", ".join(spelt.get(part, f"{part.__name__}()") for part in parts)
             raise JtrackError(
                 f"{name} of {_owner(config)} is {getattr(config, name)!r}: it must be one of {able}"
             )
@@ -78,7 +79,8 @@ def _parts(kind: Any) -> dict[str, tuple[type, ...]]:
     for field in dataclasses.fields(kind):
         classes = typing.get_args(hints[field.name]) or (hints[field.name],)
         if any(dataclasses.is_dataclass(each) for each in classes):
-            found[field.name] = tuple(each for each in classes if isinstance(each, type))
+            plain = (typing.get_origin(each) or each for each in classes)
+            found[field.name] = tuple(each for each in plain if isinstance(each, type))
     return found
 
 

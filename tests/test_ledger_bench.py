@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from bench import ledger, tables
+from bench import ledger, parting, tables
 from jtrack.benchmark import results, scoring
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
@@ -20,7 +20,7 @@ PLAN = {"protocol": "ope", "data": [["otb", "otb"]], "runs": ["hcft default hog"
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "LEDGER", tmp_path / "runs")
-    monkeypatch.setattr(tables, "LEDGER", tmp_path / "runs")
+    monkeypatch.setattr(parting, "LEDGER", tmp_path / "runs")
     monkeypatch.setattr(ledger, "plans", lambda: {"small": PLAN})
     return tmp_path
 

@@ -21,7 +21,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import jax
@@ -30,9 +30,9 @@ import numpy as np
 from jtrack import data
 from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
-from jtrack.benchmark.protocol import Protocol, Trial, noisy, shown, trials
+from jtrack.benchmark.protocol import Protocol, Trial, begun_with, noisy, shown, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
-from jtrack.benchmark.trials_in_lanes import Parcel, Task, run_in_lanes
+from jtrack.benchmark.trials_in_lanes import Parcel, Task, lanes_that_fit, run_in_lanes
 from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
 from jtrack.data.decode import pyav
@@ -60,6 +60,15 @@ class Evaluation:
     made: int  # trials run now
     kept: int  # trials that were there before
     failures: Mapping[str, Path]  # sequence -> the file that says why
+    lanes: int = 1  # how many trials ran at once
+    frames: int = field(default=0, compare=False)  # that were tracked now
+    # That it took, with compilation, reading and writing.
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second of the whole run, those of all lanes counted; None where nothing was tracked."""
+        return self.frames / self.seconds if self.frames else None
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} sequences failed" if self.failures else ""
@@ -78,7 +87,7 @@ def evaluate(
     repeats: int | None = None,
     seed: int = 0,
     limit: int | None = None,
-    lanes: int = 1,
+    lanes: int | Literal["auto"] = 1,
     on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
     """Runs a tracker on what is not there yet of a dataset.
@@ -97,7 +106,8 @@ def evaluate(
       seed: of the first repetition; the next ones count up.
       limit: only so many frames of each trial.
       lanes: how many trials run at once, in one compiled step, shared out over all local devices: for
-        accelerators and trackers of jtrack. They are not timed. Each is kept as it ends.
+        accelerators and trackers of jtrack. They are not timed. Each is kept as it ends. "auto" takes as many
+        as fit the devices' memory; on a CPU, one.
       on_progress: called after every frame; with lanes, after every few.
 
     Raises:
@@ -127,7 +137,7 @@ def evaluate_all(
     repeats: int | None = None,
     seed: int = 0,
     limit: int | None = None,
-    lanes: int = 1,
+    lanes: int | Literal["auto"] = 1,
     on_progress: OnProgress = lambda _: None,
 ) -> list[Evaluation]:
     """Runs several trackers, or settings of one; each comes to what `evaluate` makes of it alone.
@@ -147,11 +157,13 @@ def evaluate_all(
       on_progress: as of `evaluate`; counts the frames of all trackers.
 
     Returns:
-      What each came to.
+      What each came to; its `seconds` are those of all together.
 
     Raises:
       JtrackError: as of `evaluate`.
     """
+    if lanes == "auto":
+        lanes = lanes_that_fit(trackers[0].bound, dataset)
     for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
         if number is not None and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
@@ -173,18 +185,20 @@ def evaluate_all(
     runs = [begin(evaluated) for evaluated in trackers]
     plans = [plan for name in dataset.names for plan in work.plans(name, runs, repeats, seed, limit)]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
+    began = time.perf_counter()
     due = [plan for plan in plans if plan.missing]
     for wait in (False, True):  # first what no other process has in work
         if lanes > 1:
             due = [plan for group in _grouped(due) for plan in work.run_in_lanes(group, meter, wait=wait)]
         else:
             due = [plan for plan in due if not work.run(plan, meter, wait=wait)]
-    return [_made(run, [plan for plan in plans if plan.run is run]) for run in runs]
+    seconds = time.perf_counter() - began
+    return [_made(run, [plan for plan in plans if plan.run is run], lanes, seconds) for run in runs]
 
 
-def _made(run: "_Run", plans: Several["_Plan"]) -> Evaluation:
+def _made(run: "_Run", plans: Several["_Plan"], lanes: int, seconds: float) -> Evaluation:
     kept = sum(plan.trials - len(plan.missing) for plan in plans)
-    return Evaluation(run.store.folder, run.made, kept, run.failures)
+    return Evaluation(run.store.folder, run.made, kept, run.failures, lanes, run.frames, seconds)
 
 
 def run_trial(
@@ -264,6 +278,7 @@ class _Run:
     protocol: Protocol
     store: Store
     made: int = 0
+    frames: int = 0
     failures: dict[str, Path] = field(default_factory=dict)
 
     @functools.cached_property
@@ -281,6 +296,7 @@ class _Run:
         """Keeps what came of a trial."""
         self.store.write(self.protocol, trial, done)
         self.made += 1
+        self.frames += len(done.boxes)
 
     def fail(self, name: str, reason: JtrackError | None = None) -> None:
         """Keeps why a sequence failed: the exception that is being handled, or one that was not raised."""
@@ -295,6 +311,7 @@ class _Plan(NamedTuple):
     name: str
     trials: int
     missing: list[Trial]  # when the evaluation began
+    boxes: np.ndarray  # [N, 4] that the tracker may be begun with
     size: tuple[int, int]  # (height, width) of the frames; (0, 0) where it need not be known
 
     @property
@@ -375,9 +392,12 @@ class _Work:
                 found = trials(
                     self.protocol, annotation(name), repeats=count, seed=seed, limit=limit, omitted=away
                 )
-                yield _Plan(run, name, len(found), run.missing(found), annotation(name).size or (0, 0))
+                missing = run.missing(found)
             except Exception:
                 run.fail(name)
+                continue
+            boxes = begun_with(self.protocol, annotation(name), missing)
+            yield _Plan(run, name, len(found), missing, boxes, annotation(name).size or (0, 0))
 
     def run(self, plan: _Plan, meter: _Meter, *, wait: bool) -> bool:
         """Runs a sequence in one lane, timed; says whether no other process has it in work."""
@@ -405,8 +425,9 @@ class _Work:
         """Runs what one program serves in lanes; returns what other processes have in work."""
         plans = [plan for video in videos for plan in video]
         bound = there(plans[0].run.evaluated.bound)
-        targets = [(trial.box, plan.size) for plan in plans for trial in plan.missing]
-        config = bound.for_lanes([box for box, _ in targets], [size for _, size in targets])
+        boxes = np.concatenate([plan.boxes for plan in plans])
+        sizes = np.concatenate([np.tile(plan.size, (len(plan.boxes), 1)) for plan in plans])
+        config = bound.for_lanes(boxes, sizes)
         tracker = make_tracker(bound.factory, bound.backbone, config)
         others: list[_Plan] = []
         working: set[_Working] = set()

@@ -180,6 +180,15 @@ def noisy(protocol: Protocol, trial: Trial, frame: int, box: np.ndarray) -> np.n
     return np.concatenate([centre - size / 2, size])
 
 
+def begun_with(protocol: Protocol, annotation: Annotation, trials: Iterable[Trial]) -> np.ndarray:
+    """Boxes [N, 4] as large as any that a tracker may be begun with, restarts included."""
+    boxes = [trial.box for trial in trials]
+    if boxes and protocol.restart_after is not None:
+        annotated = annotation.boxes[~annotation.absent]
+        boxes += [*np.concatenate([annotated[:, :2], annotated[:, 2:] * (1 + protocol.noise)], axis=1)]
+    return np.array(boxes, np.float64).reshape(-1, 4)
+
+
 def shown(protocol: Protocol, source: FrameSource) -> FrameSource:
     """The frames of a source as the protocol shows them: grey, .299 R + .587 G + .114 B, where it says so."""
     if not protocol.greyscale:

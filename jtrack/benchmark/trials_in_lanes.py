@@ -1,6 +1,7 @@
 """Trials of many sequences, starts, seeds and settings in lanes of one compiled tracker."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +14,10 @@ from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Traj
 from jtrack.errors import JtrackError
 from jtrack.run import engine
 from jtrack.run.inputs import check_boxes
+from jtrack.run.lane_memory import fitting_lanes
+from jtrack.run.mesh import mesh_of
 from jtrack.run.schedule import Again, Job
+from jtrack.trackers import BoundTracker
 from jtrack.types import PyTree, Tracker
 
 
@@ -69,6 +73,23 @@ def run_in_lanes(
         work: _Supervised = followed.job.name
         yield Ended(work.task, _result(work, followed))
     yield from refused
+
+
+def lanes_that_fit(bound: BoundTracker | None, dataset: data.Dataset) -> int:
+    """How many lanes fit the local devices: 1 on a CPU, and for trackers that are not jtrack's (None)."""
+    mesh = mesh_of()
+    if bound is None or mesh.devices.flat[0].platform == "cpu":
+        return 1
+    for name in dataset.names:
+        with suppress(Exception):  # a damaged sequence fails later, with a reason
+            sequence = dataset.sequence(name)
+            canvas = engine.canvas_for(sequence.frames.size)
+            box = sequence.boxes[~sequence.absent][0]
+            tracker = bound.factory(
+                bound.backbone, bound.for_lanes(box[None], np.array([sequence.frames.size]))
+            )
+            return fitting_lanes(tracker, bound.params, canvas, mesh)
+    return 1
 
 
 def _jobs(

@@ -22,6 +22,7 @@ from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.options import (
     Backbone,
     Kind,
+    Lanes,
     Precision,
     Profile,
     Sequences,
@@ -30,6 +31,7 @@ from jtrack.cli.options import (
     Weights,
     changes,
     either,
+    number_of_lanes,
 )
 from jtrack.cli.printing import NO_NETWORK, tell
 from jtrack.cli.progress import Bar, Rate
@@ -89,9 +91,7 @@ def run(
     limit_frames: Annotated[
         int | None, typer.Option(help="Only so many frames of each trial.", show_default="all")
     ] = None,
-    lanes: Annotated[
-        int, typer.Option(help="Trials run at once, for an accelerator; not timed, not with restarts.")
-    ] = 1,
+    lanes: Lanes = "1",
 ) -> None:
     """Runs a tracker over the sequences of a benchmark, and keeps what it does.
 
@@ -121,7 +121,7 @@ def run(
             repeats=repeats,
             seed=seed,
             limit=limit_frames,
-            lanes=lanes,
+            lanes=number_of_lanes(lanes),
             on_progress=on_progress,
         )
     say(done, opened, rules)
@@ -146,6 +146,8 @@ def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:
     typer.echo(f"{protocol.title}: {done.made} trial{'s' * (done.made != 1)} run{there}")
     if figures := headline(done, dataset, protocol):
         typer.echo(figures)
+    if done.lanes > 1 and done.rate is not None:
+        typer.echo(f"{done.rate:.1f} frames a second in {done.lanes} lanes, compilation and reading included")
     typer.echo(f"results are in {done.folder}")
     if done.made + done.kept:
         run = shlex.join([str(done.folder), *([] if dataset.subset is None else ["--list", dataset.subset])])

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from jtrack.benchmark import protocol as protocols
 from jtrack.data.dataset import KINDS
 from jtrack.data.got10k import SPLITS
 from jtrack.data.otb import lists
+from jtrack.errors import JtrackError, printable
 
 
 def either(names: list[str] | tuple[str, ...]) -> str:
@@ -93,3 +94,24 @@ Subset = Annotated[
 Sequences = Annotated[
     str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
 ]
+Lanes = Annotated[
+    str,
+    typer.Option(
+        metavar="N|auto",
+        help="Trials run at once, shared out over all GPUs; above 1 they are not timed. auto: as many as fit "
+        "their memory, 1 on a CPU.",
+    ),
+]
+
+
+def number_of_lanes(text: str) -> int | Literal["auto"]:
+    """Reads `--lanes`.
+
+    Raises:
+      JtrackError: neither a whole number from 1 on nor auto.
+    """
+    if text == "auto":
+        return "auto"
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise JtrackError(f"--lanes is {printable(text, 20)}: give 1 or more, or auto")
+    return int(text)

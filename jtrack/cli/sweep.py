@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import typer
@@ -21,20 +21,26 @@ from jtrack.benchmark.sensitivity import Outcome
 from jtrack.checks import there
 from jtrack.cli import outputs
 from jtrack.cli.eval import DEFAULTS, heeding_interrupts, progress, reason
-from jtrack.cli.options import Backbone, Kind, Precision, Profile, Sequences, Subset, Tracker, Weights
+from jtrack.cli.options import (
+    Backbone,
+    Kind,
+    Precision,
+    Profile,
+    Sequences,
+    Subset,
+    Tracker,
+    Weights,
+    number_of_lanes,
+)
 from jtrack.cli.printing import NO_NETWORK, console, plain, shown, tell
 from jtrack.cli.score import figure
 from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 from jtrack.errors import LONGEST_MESSAGE, JtrackError, missing_extra, printable
-from jtrack.run.lane_memory import fitting_lanes
-from jtrack.run.mesh import mesh_of
 
 # Trials at once on a CPU: more only share its cores.
 LANES_OF_CPU = 8
-# What lanes are counted for where videos are of several sizes: most benchmarks' frames fit on it.
-CANVAS = (576, 768)
 WIDEST = 22  # characters of a setting that are kept in one line
 
 app = typer.Typer(add_completion=False)
@@ -91,8 +97,8 @@ def sweep(
         str,
         typer.Option(
             metavar="N|auto",
-            help=f"Trials run at once; auto: what fits a GPU, {LANES_OF_CPU} on a CPU; 1: one after another, "
-            "timed.",
+            help="Trials run at once, shared out over all GPUs. auto: as many as fit their memory, "
+            f"{LANES_OF_CPU} on a CPU. 1: one after another, and timed.",
         ),
     ] = "auto",
     out: Annotated[
@@ -115,6 +121,7 @@ def sweep(
     opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
     prepare(precision)
+    trials_at_once = lanes_of(lanes)
     options = {"profile": profile, "backbone": backbone, "precision": precision, "weights": weights}
     chosen, names = settings_of(tracker, values, draws, seed, **options)
     base = there(chosen[0].bound)
@@ -129,7 +136,7 @@ def sweep(
             repeats=repeats,
             seed=seed,
             limit=limit_frames,
-            lanes=lanes_of(lanes, chosen[0]),
+            lanes=trials_at_once,
             on_progress=on_progress,
         )
     say_done(done, rules)
@@ -169,21 +176,10 @@ def settings_of(
     return in_settings(tracker, settings, **options), [field.name for field in space]
 
 
-def lanes_of(text: str, evaluated: EvaluatedTracker) -> int:
-    """The number of lanes.
-
-    Raises:
-      JtrackError: it is neither a number nor `auto`.
-    """
-    if text != "auto":
-        if not text.isdecimal():
-            raise JtrackError(f"the number of lanes is {text!r}: give a number, or auto")
-        return int(text)
-    if jax.devices()[0].platform == "cpu":
-        return LANES_OF_CPU
-    bound, side = there(evaluated.bound), min(CANVAS) / 4
-    functions = bound.functions((0.0, 0.0, side, side), CANVAS)
-    return fitting_lanes(functions, bound.params, CANVAS, mesh_of())
+def lanes_of(text: str) -> int | Literal["auto"]:
+    """Reads `--lanes`. On a CPU auto is a few: with one, each setting would decode all videos anew."""
+    wanted = number_of_lanes(text)
+    return LANES_OF_CPU if wanted == "auto" and jax.devices()[0].platform == "cpu" else wanted
 
 
 def compare(outcomes: Sequence[Outcome], dataset: Dataset, protocol: Protocol) -> list[Outcome]:
@@ -207,6 +203,9 @@ def say_done(done: Sequence[Evaluation], protocol: Protocol) -> None:
     there = f", {kept} were there" if kept else ""
     settings = f"{len(done)} setting{'s' * (len(done) != 1)}"
     typer.echo(f"{protocol.title}, {settings}: {made} trial{'s' * (made != 1)} run{there}")
+    if frames := sum(each.frames for each in done):
+        rate, lanes = frames / done[0].seconds, done[0].lanes
+        typer.echo(f"{rate:.1f} frames a second in {lanes} lanes, compilation and reading included")
 
 
 def say(outcomes: Sequence[Outcome], protocol: Protocol) -> None:

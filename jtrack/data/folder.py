@@ -4,12 +4,12 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from jtrack.data import jpeg
 from jtrack.data.image_header import check_header
 from jtrack.data.sequence import FrameError, FrameSource, as_rgb, check_size, warn_if_dark
 from jtrack.errors import JtrackError
@@ -178,29 +178,35 @@ def open_images(
     start, end = check_range(name, start, end, len(paths))
     check_levels(levels)
     chosen = paths[start:end]
-    first = _decoded(_read_bytes(chosen[0]), f"image {chosen[0]}")
+    data = _read_bytes(chosen[0])
+    first = _decoded(data, f"image {chosen[0]}")
     if levels is None:
         high = first.max(initial=0)
         advice = f"give the range of its values (--range 0,{high}; levels=(0, {high}) in Python)"
         warn_if_dark(first, f"image {chosen[0]}", advice)
     size = _to_eight_bits(first, f"image {chosen[0]}", levels).shape[:2]
 
-    def read() -> Iterator[np.ndarray]:
-        for index, path in enumerate(chosen, start):
-            try:
-                image = read_image(path, levels)
-            except JtrackError as error:
-                raise FrameError(f"frame {index} of {name}: {error}", index) from error
-            check_size(image, size, f"frame {index} of {name}, {path},", index)
-            yield image
+    faster = jpeg.decoder(data, first) if levels is None else None
+
+    def pick(number: int) -> np.ndarray:
+        path, index = chosen[number], start + number
+        try:
+            data = _read_bytes(path)
+            image = None if faster is None else faster(data)
+            if image is None:
+                image = decode_image(data, f"image {path}", levels)
+        except JtrackError as error:
+            raise FrameError(f"frame {index} of {name}: {error}", index) from error
+        check_size(image, size, f"frame {index} of {name}, {path},", index)
+        return image
 
     return FrameSource(
         name,
         size,
         len(chosen),
         fps,
-        read,
-        pick=lambda index: read_image(chosen[index], levels),
+        lambda: map(pick, range(len(chosen))),
+        pick=pick,
         # Of other levels the files are not the same frames.
         encoded=None if levels else lambda: map(_read_bytes, chosen),
         files=tuple(chosen),

@@ -51,19 +51,30 @@ Filter = DualFilter | PrimalFilter
 class Dual:
     """Filters in the dual form."""
 
-    def train(self, sample: Array, label: Array, regularisation: Array | float) -> DualFilter:
-        """A filter of one sample (`train_dual`)."""
-        return train_dual(sample, label, regularisation)
+    def train(
+        self, sample: Array, label: Array, cells: Array | int, regularisation: Array | float
+    ) -> DualFilter:
+        """A filter of one sample, as `train_dual`.
+
+        Args:
+          sample: spectrum of the windowed features, [C, M, N // 2 + 1].
+          label: spectrum of the desired response, [M, N // 2 + 1].
+          cells: () M N.
+          regularisation: ridge weight.
+        """
+        return DualFilter(divide(label, _energy(sample, cells) + regularisation), sample)
 
 
 @dataclass(frozen=True)
 class Primal:
     """Filters in the primal form."""
 
-    def train(self, sample: Array, label: Array, regularisation: Array | float) -> PrimalFilter:
-        """A filter of one sample (`train_primal`)."""
+    def train(
+        self, sample: Array, label: Array, cells: Array | int, regularisation: Array | float
+    ) -> PrimalFilter:
+        """A filter of one sample, as `train_primal`; arguments as of `Dual`."""
         del regularisation  # enters in `respond`
-        return train_primal(sample, label)
+        return PrimalFilter(label[None] * jnp.conj(sample), _energy(sample, cells))
 
 
 def spectrum(maps: Array) -> Array:
@@ -88,12 +99,26 @@ def windowed_spectrum(maps: Array, grid: tuple[int, int]) -> Array:
     if height * width >= grid[0] * grid[1]:
         return spectrum(resize(maps, grid, method="imresample") * hann2d(grid, maps.dtype)[..., None])
     rows = _taper_and_transform(height, grid[0])
-    columns = _taper_and_transform(width, grid[1])[: grid[1] // 2 + 1]
-    both = np.concatenate([columns.real, columns.imag]).astype(maps.dtype)
+    columns = _taper_and_transform(width, grid[1])[:, : grid[1] // 2 + 1]
+    return transform_sides(maps, rows, columns)
+
+
+def transform_sides(maps: Array, rows: Array | np.ndarray, columns: Array | np.ndarray) -> Array:
+    """Applies a complex linear map to the rows of real maps and another to their columns.
+
+    Args:
+      maps: [h, w, C].
+      rows: [2, P, h], real and imaginary part.
+      columns: [2, Q, w].
+
+    Returns:
+      [C, P, Q] complex.
+    """
+    both = columns.reshape(-1, columns.shape[-1]).astype(maps.dtype)
     across = jnp.einsum("hwc,qw->chq", maps, both, precision="highest")
     real, imaginary = jnp.split(across, 2, axis=-1)
     down = functools.partial(jnp.einsum, "ph,chq->cpq", precision="highest")
-    cosine, sine = rows.real.astype(maps.dtype), rows.imag.astype(maps.dtype)
+    cosine, sine = rows[0].astype(maps.dtype), rows[1].astype(maps.dtype)
     return jax.lax.complex(
         down(cosine, real) - down(sine, imaginary), down(cosine, imaginary) + down(sine, real)
     )
@@ -101,9 +126,10 @@ def windowed_spectrum(maps: Array, grid: tuple[int, int]) -> Array:
 
 @functools.cache
 def _taper_and_transform(length: int, cells: int) -> np.ndarray:
-    """DFT times Hann window times imResample of one side, [cells, length] complex128."""
+    """DFT times Hann window times imResample of one side, [2, cells, length] float64: real and imaginary."""
     enlarge = resample_matrix(length, cells, method="imresample")
-    return np.fft.fft(np.hanning(cells)[:, None] * enlarge, axis=0)
+    transformed = np.fft.fft(np.hanning(cells)[:, None] * enlarge, axis=0)
+    return np.stack([transformed.real, transformed.imag])
 
 
 def train_dual(sample: Array, label: Array, regularisation: Array | float) -> DualFilter:
@@ -117,8 +143,7 @@ def train_dual(sample: Array, label: Array, regularisation: Array | float) -> Du
     Returns:
       The filter of the released code: dual = Y / (sum_c |X_c|^2 / (M N C) + regularisation).
     """
-    dual = divide(jnp.fft.rfft2(label), _energy(sample, label.shape) + regularisation)
-    return DualFilter(dual, sample)
+    return Dual().train(sample, jnp.fft.rfft2(label), label.size, regularisation)
 
 
 def train_primal(sample: Array, label: Array) -> PrimalFilter:
@@ -127,8 +152,7 @@ def train_primal(sample: Array, label: Array) -> PrimalFilter:
     Args and source as `train_dual`; the regularisation enters in `respond`, so that averaging over
     frames does not count it twice.
     """
-    numerator = jnp.fft.rfft2(label)[None] * jnp.conj(sample)
-    return PrimalFilter(numerator, _energy(sample, label.shape))
+    return Primal().train(sample, jnp.fft.rfft2(label), label.size, 0.0)
 
 
 def respond(model: Filter, sample: Array, grid: tuple[int, int], regularisation: Array | float) -> Array:
@@ -143,13 +167,16 @@ def respond(model: Filter, sample: Array, grid: tuple[int, int], regularisation:
     Returns:
       Response [M, N], zero displacement at (0, 0).
     """
-    scale = sample.shape[0] * grid[0] * grid[1]
+    return jnp.fft.irfft2(correlate(model, sample, grid[0] * grid[1], regularisation), s=grid)
+
+
+def correlate(model: Filter, sample: Array, cells: Array | int, regularisation: Array | float) -> Array:
+    """The spectrum [M, N // 2 + 1] of a response; `cells` () is M N, the other arguments as of `respond`."""
+    scale = jnp.asarray(sample.shape[0] * cells, sample.dtype)
     if isinstance(model, DualFilter):
-        transformed = model.dual * jnp.sum(sample * jnp.conj(model.template), axis=0) / scale
-    else:
-        correlation = jnp.sum(model.numerator * sample, axis=0) / scale
-        transformed = divide(correlation, model.denominator + regularisation)
-    return jnp.fft.irfft2(transformed, s=grid)
+        return model.dual * jnp.sum(sample * jnp.conj(model.template), axis=0) / scale
+    correlation = jnp.sum(model.numerator * sample, axis=0) / scale
+    return divide(correlation, model.denominator + regularisation)
 
 
 def blend[T](old: T, new: T, rate: Array | float) -> T:
@@ -165,6 +192,6 @@ def divide(numerator: Array, denominator: Array) -> Array:
     return jax.lax.complex(numerator.real / denominator, numerator.imag / denominator)
 
 
-def _energy(sample: Array, grid: tuple[int, ...]) -> Array:
+def _energy(sample: Array, cells: Array | int) -> Array:
     power = sample.real**2 + sample.imag**2
-    return jnp.sum(power, axis=0) / (sample.shape[0] * grid[0] * grid[1])
+    return jnp.sum(power, axis=0) / jnp.asarray(sample.shape[0] * cells, power.dtype)

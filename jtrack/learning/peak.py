@@ -25,23 +25,23 @@ def largest(response: Array) -> Array:
     return jnp.stack([rows[index % m], columns[index // m]])
 
 
-def refine(response: Array, peak: Array) -> Array:
+def refine(response: Array, peak: Array, size: Array | None = None) -> Array:
     """Moves a peak to the top of the parabola through it and its two neighbours, along each axis.
 
     Args:
       response: [M, N], taken as circular.
       peak: displacement (rows, columns) of a maximum, integers as float32.
+      size: [2] int32 after how many rows and columns it begins again; None for M and N.
 
     Returns:
       Displacement [2], within half a cell of `peak` on either axis.
     """
     at = peak.astype(jnp.int32)
+    period = response.shape if size is None else size
 
     def offset(axis: int) -> Array:
         step = jnp.asarray([axis == 0, axis == 1], jnp.int32)
-        before, centre, after = (
-            response[tuple((at + k * step) % jnp.asarray(response.shape))] for k in (-1, 0, 1)
-        )
+        before, centre, after = (response[tuple((at + k * step) % jnp.asarray(period))] for k in (-1, 0, 1))
         curvature = before - 2 * centre + after
         # A flat top has no vertex; the cell itself is then the best answer.
         vertex = 0.5 * (after - before) / jnp.where(curvature < 0, -curvature, 1.0)

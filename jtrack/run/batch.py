@@ -16,7 +16,6 @@ from jtrack.run.inputs import Source, check_boxes, open_frames
 from jtrack.run.schedule import Job
 from jtrack.run.stream import Track, build, make_tracker
 from jtrack.trackers import BoundTracker
-from jtrack.types import Tracker
 
 
 def track_batch(
@@ -60,7 +59,7 @@ def track_batch(
         raise JtrackError(f"the number of lanes is {lanes}: give 1 or more")
     bound = build(tracker, profile=profile, backbone=backbone, precision=precision, weights=weights)
     opened: dict[int, FrameSource] = {}  # by the identity of the source
-    groups: dict[tuple[Tracker, tuple[int, int]], dict[int, list[Job]]] = defaultdict(dict)
+    groups: dict[tuple[int, int], list[Job]] = defaultdict(list)  # by canvas
     for index, (source, given) in enumerate(pairs):
         if id(source) not in opened:
             opened[id(source)] = open_frames(source)
@@ -71,18 +70,28 @@ def track_batch(
                 f"sequence {index} has {len(box)} boxes: track_batch tracks one target in each sequence; "
                 "repeat the pair with every box, or use track"
             )
-        made = make_tracker(bound.factory, bound.backbone, bound.for_target(box, frames.size))
         job = Job(frames, box, end=frames.length, seed=seed, name=index)
-        groups[made, engine.canvas_for(frames.size)].setdefault(id(frames), []).append(job)
+        groups[engine.canvas_for(frames.size)].append(job)
 
     params = jax.device_put(bound.params)
     label = bound.label() | {"seed": seed}
     tracks: dict[int, Track] = {}
-    for (made, canvas), videos in groups.items():
-        longest_first = sorted(videos.values(), key=lambda jobs: -(jobs[0].frames.expected or 0))
-        for done in engine.follow(made, params, longest_first, canvas, lanes=lanes):
+    for canvas, jobs in groups.items():
+        config = bound.for_lanes(
+            np.stack([job.box for job in jobs]), np.array([job.frames.size for job in jobs])
+        )
+        made = make_tracker(bound.factory, bound.backbone, config)
+        for done in engine.follow(made, params, _by_video(jobs), canvas, lanes=lanes):
             tracks[done.job.name] = Track(done.boxes, done.scores, done.lost, None, done.stopped, label)
     return [tracks[index] for index in range(len(pairs))]
+
+
+def _by_video(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs of each video, the longest videos first: the last ones then fill the gaps."""
+    videos: dict[int, list[Job]] = defaultdict(list)
+    for job in jobs:
+        videos[id(job.frames)].append(job)
+    return sorted(videos.values(), key=lambda jobs: -(jobs[0].frames.expected or 0))
 
 
 def _checked(sequences: Any) -> list[tuple[Source, Any]]:

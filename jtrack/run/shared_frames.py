@@ -22,7 +22,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jtrack.data import FrameError, FrameSource
+from jtrack.data import FrameSource
+from jtrack.errors import JtrackError
 from jtrack.run.mesh import AXIS, placed, spec
 from jtrack.types import Array
 
@@ -72,7 +73,7 @@ class Reader:
             return {number: self._ended(number, None)}
         try:
             image = self.source.pick(number)
-        except FrameError as error:
+        except JtrackError as error:
             return {number: self._ended(number, str(error))}
         return {number: image}
 
@@ -86,7 +87,7 @@ class Reader:
             except StopIteration:
                 self._ended(self._next, None)
                 break
-            except FrameError as error:
+            except JtrackError as error:
                 self._ended(self._next, str(error))
                 break
             self._next += 1

@@ -82,8 +82,14 @@ class BoundTracker(NamedTuple):
         """The config with all shapes fixed for a first box (x, y, w, h) and frames of (height, width)."""
         return self.config.for_target(box, frame_size)
 
-    def for_lanes(self, boxes, frame_sizes):
-        return self.for_target(boxes[0], frame_sizes[0])
+    def for_lanes(self, boxes: np.ndarray, frame_sizes: np.ndarray) -> Any:
+        """The config of one compiled step for many targets, whose shapes hold the largest of them.
+
+        Args:
+          boxes: [N, 4] the first boxes (x, y, w, h).
+          frame_sizes: [N, 2] (height, width) of the frames of each.
+        """
+        return self.config.for_lanes(boxes, frame_sizes)
 
     def functions(self, box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) -> Tracker:
         """The pure functions for a target.

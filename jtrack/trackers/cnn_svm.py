@@ -28,6 +28,7 @@ from jtrack.checks import there
 from jtrack.components import calibration, motion, scale, update
 from jtrack.components.salience import Extracted, ProjectedPatches, ProjectedRegion
 from jtrack.components.scale import Pyramid
+from jtrack.components.shapes import FixedShapes
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency_filter
 from jtrack.learning.saliency_filter import SaliencyFilter, UniformPrior, WeightedPrior
 from jtrack.learning.scale_filter import ScaleFilter
@@ -53,7 +54,7 @@ class Saliency:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FixedShapes):
     """What fixes shapes and control flow; static under jit."""
 
     features: ProjectedPatches | ProjectedRegion
@@ -73,11 +74,6 @@ class Config:
             f"samples of cnn_svm is {self.samples}, but a frame gives only {self.candidates + 2}: lower "
             "samples or raise candidates",
         )
-
-    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
-        """The same config: no shape follows the target."""
-        del box, frame_size
-        return self
 
 
 class Hyper(NamedTuple):

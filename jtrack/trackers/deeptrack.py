@@ -25,6 +25,7 @@ from jax import lax
 from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.components import calibration, cue_patches, motion, samples
+from jtrack.components.shapes import FixedShapes
 from jtrack.learning import cue_network, iterative_sgd, replay_buffer, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
 from jtrack.learning.iterative_sgd import Batch, Rates
@@ -64,7 +65,7 @@ class MeanOfBest:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FixedShapes):
     """What fixes shapes and control flow; static under jit."""
 
     # Of `vision.cues`, for a grey video, and as many for one in colour.
@@ -117,11 +118,6 @@ class Config:
             f"({len(self.grey_cues)}) as colour_cues ({len(self.colour_cues)})",
         )
         cues.check((*self.grey_cues, *self.colour_cues))
-
-    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
-        """The same config: no shape follows the target."""
-        del box, frame_size
-        return self
 
 
 class Hyper(NamedTuple):

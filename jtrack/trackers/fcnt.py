@@ -36,6 +36,7 @@ from jtrack.components.motion import (
     ScaledCandidates,
 )
 from jtrack.components.scale import Pyramid
+from jtrack.components.shapes import FixedShapes
 from jtrack.learning import caffe_sgd, heat_map_memory, heat_map_net, map_selection
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.heat_map_memory import Memory, Sample
@@ -52,7 +53,7 @@ IDEAL = 0.524  # mean of a target's Gaussian over its box
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FixedShapes):
     """What fixes shapes and control flow; static under jit."""
 
     specific: str | None  # SNet's layer, the paper's conv4-3; None leaves SNet out
@@ -110,11 +111,6 @@ class Config:
         All cells together count as much as those of the released code's map.
         """
         return RELEASED_CELLS / (self.grid[0] * self.grid[1])
-
-    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
-        """The same config: no shape follows the target."""
-        del box, frame_size
-        return self
 
 
 class Hyper(NamedTuple):

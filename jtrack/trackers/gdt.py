@@ -40,6 +40,7 @@ from jtrack.backbones import Backbone, Params, box_feature
 from jtrack.backbones.box_feature import Feature
 from jtrack.components import calibration, motion, samples, update
 from jtrack.components.features import Patches, Region
+from jtrack.components.shapes import FixedShapes
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED
@@ -52,7 +53,7 @@ ROTATED_SIZE = 2.0  # sides of the region that is described rotated, over the ta
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FixedShapes):
     """What fixes shapes and control flow; static under jit."""
 
     features: Region | Patches  # what passes through the network: regions, or every box
@@ -83,11 +84,6 @@ class Config:
             f"gdt has {3 * self.candidates} candidates, three scales of each place: averaged cannot be "
             f"{self.averaged}",
         )
-
-    def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
-        """The same config: no shape follows the target."""
-        del box, frame_size
-        return self
 
 
 class Hyper(NamedTuple):

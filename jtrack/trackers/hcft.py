@@ -8,7 +8,8 @@ Profiles (`PROFILES`): `paper`, `release2016` (commit 4b895b5 of the authors' re
 paper's numbers), `release2018` (its last version, with scale) and `default`, plus the ablations of Figure 7.
 
 Bytes per target: a complex64 spectrum of C x M x (N // 2 + 1) per layer, 8 bytes each: with VGG-19's three
-layers 5.6 MB on the default's 32 x 32 grid.
+layers 5.6 MB on the default's 32 x 32 grid. Where the grid follows the target, M x N is the target's own; in
+lanes that share one program (`Config.for_lanes`) it is that of the largest of them.
 """
 
 import dataclasses
@@ -26,15 +27,13 @@ from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale
 from jtrack.components.motion import SquareWindow
-from jtrack.components.scale import Pyramid
+from jtrack.components.scale import Pyramid, ReleasedScales
 from jtrack.components.update import ByScore, EveryFrame
 from jtrack.errors import JtrackError
-from jtrack.learning import correlation_filter, peak
-from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend
+from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend, correlate
+from jtrack.learning.filter_grid import FixedGrid, Grid, TracedGrid, UpTo
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, floating
-from jtrack.vision.crop import crop
-from jtrack.vision.windows import gaussian_label
 
 CELL = 4  # pixels of the frame per cell of the released code's grid
 
@@ -75,10 +74,10 @@ class ReleasedWindow:
         del window, grid, frame_size
         return centre + CELL * cells[::-1]
 
-    def label(self, target: Array, size: Array, width: Array, grid: tuple[int, int]) -> Array:
+    def label(self, target: Array, size: Array, width: Array, grid: Grid) -> Array:
         """The filters' label [M, N]; a cell is taken for 4 pixels, whatever the grid."""
         del size
-        return gaussian_label(grid, width * jnp.sqrt(jnp.prod(target / CELL)), odd="release")
+        return grid.label(width * jnp.sqrt(jnp.prod(target / CELL)), odd="release")
 
 
 @dataclass(frozen=True)
@@ -96,86 +95,47 @@ class CentredWindow(SquareWindow):
         """
         return motion.keep_in_frame(centre + window[2:] / grid[::-1] * cells[::-1], frame_size)
 
-    def label(self, target: Array, size: Array, width: Array, grid: tuple[int, int]) -> Array:
+    def label(self, target: Array, size: Array, width: Array, grid: Grid) -> Array:
         """The filters' label [M, N] of a target (w, h) in a window (w, h)."""
-        cells = jnp.asarray(grid[::-1], target.dtype)
-        return gaussian_label(grid, width * jnp.sqrt(jnp.prod(target * cells / size)))
-
-
-@dataclass(frozen=True)
-class ReleasedScales:
-    """Patches of the target and 4 pixels around it, each cut from the frame on whole pixels."""
-
-    count: int = 33
-    step: float = 1.02
-    size: tuple[int, int] | None = None  # (h, w) of a patch; None follows the target (`Config.for_target`)
-
-    def __post_init__(self) -> None:
-        scale.check_scales(self)
-        if self.size is not None:
-            checks.size(self, "size")
-
-    def sides(self, target: Array, factor: Array) -> Array:
-        """Sides (w, h) [2] of the patch of a target (w, h) that has grown by a factor ()."""
-        return (target + 2.0 * CELL) * factor
-
-    def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
-        """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
-        size = _fixed(self.size)
-
-        def patch(factor: Array) -> Array:
-            whole = jnp.floor(sides * factor)
-            corner = jnp.floor(centre + 1) - jnp.floor(whole / 2)
-            # The released code resizes 8-bit images.
-            return jnp.round(crop(frame, jnp.concatenate([corner, whole]), size, method="imresample"))
-
-        return jax.vmap(patch)(factors)
-
-    def for_target(self, target: np.ndarray) -> "ReleasedScales":
-        """The scales with the size of patches that the released code takes for a target (w, h)."""
-        if self.size is not None:
-            return self
-        template = target[::-1] + 2 * CELL
-        shrink = min(1.0, np.sqrt(512 / template.prod()))
-        height, width = (max(2 * CELL, int(side + 1e-6)) for side in template * shrink)
-        return dataclasses.replace(self, size=(height, width))
+        cells = jnp.asarray(grid.size[::-1], target.dtype)
+        return grid.label(width * jnp.sqrt(jnp.prod(target * cells / size)))
 
 
 @dataclass(frozen=True)
 class WeightedSum:
     """The layers' responses are added, each times its weight: released in 2016."""
 
-    def combine(self, responses: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
+    def combine(self, responses: Array, weights: Array, radius: Array, grid: Grid) -> tuple[Array, Array]:
         """The combined response [M, N] of [L, M, N], and where it is largest: [2] (rows, columns)."""
         del radius
         response = (responses * weights[:, None, None]).sum(0)
-        return response, peak.largest(response)
+        return response, grid.largest(response)
 
 
 @dataclass(frozen=True)
 class NormalisedSum:
     """As `WeightedSum`, but each response over its own maximum first: released in 2018."""
 
-    def combine(self, responses: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
+    def combine(self, responses: Array, weights: Array, radius: Array, grid: Grid) -> tuple[Array, Array]:
         """As of `WeightedSum`."""
         top = responses.max((1, 2), keepdims=True)
-        return WeightedSum().combine(responses / jnp.where(top > 0, top, 1.0), weights, radius)
+        return WeightedSum().combine(responses / jnp.where(top > 0, top, 1.0), weights, radius, grid)
 
 
 @dataclass(frozen=True)
 class CoarseToFine:
     """Every shallower layer is added in turn and may move the peak by a few cells only: equation 5."""
 
-    def combine(self, responses: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
+    def combine(self, responses: Array, weights: Array, radius: Array, grid: Grid) -> tuple[Array, Array]:
         """As of `WeightedSum`; `radius` () is how far, in cells of L1 distance."""
         weighted = responses * weights[:, None, None]
         response = weighted.sum(0)
         partial = weighted[0]
-        at = peak.largest(partial)
+        at = grid.largest(partial)
         for layer in weighted[1:]:
             partial = partial + layer
-            allowed = peak.within((partial.shape[0], partial.shape[1]), at, radius)
-            at = peak.largest(jnp.where(allowed, partial, -jnp.inf))
+            allowed = grid.within(at, radius)
+            at = grid.largest(jnp.where(allowed, partial, -jnp.inf))
         return response, at
 
 
@@ -185,7 +145,8 @@ class Config:
 
     layers: tuple[tuple[str, ...], ...]  # deep to shallow; the layers of one entry share one filter
     window: ReleasedWindow | CentredWindow = ReleasedWindow()
-    grid: tuple[int, int] | None = None  # (M, N); None follows the target (`for_target`)
+    # (M, N); None follows the target (`for_target`), and so does `UpTo`, by itself (`for_lanes`)
+    grid: tuple[int, int] | UpTo | None = None
     input_size: tuple[int, int] = (224, 224)
     filters: Dual | Primal = Dual()
     combination: WeightedSum | NormalisedSum | CoarseToFine = WeightedSum()
@@ -201,7 +162,7 @@ class Config:
             f"layers of hcft are {self.layers}: each filter needs at least one layer of the network",
         )
         checks.size(self, "input_size")
-        if self.grid is not None:
+        if isinstance(self.grid, tuple):
             checks.size(self, "grid")
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
@@ -218,11 +179,30 @@ class Config:
         config = self
         if config.grid is None:
             size = self.window.size(target, np.asarray(frame_size))
-            width, height = np.asarray(size)
-            config = dataclasses.replace(
-                config, grid=(max(1, int(height // CELL)), max(1, int(width // CELL)))
-            )
+            rows, columns = np.asarray(grid_size(size))
+            config = dataclasses.replace(config, grid=(int(rows), int(columns)))
         if config.scale is not None and (fixed := config.scale.for_target(target)) is not config.scale:
+            config = dataclasses.replace(config, scale=fixed)
+        return config
+
+    def for_lanes(self, boxes: Box, frame_sizes: Array) -> "Config":
+        """Fixes the shapes for many targets, which share one compilation.
+
+        Args:
+          boxes: [N, 4] the first boxes (x, y, w, h).
+          frame_sizes: [N, 2] (height, width) of the frames of each.
+
+        Returns:
+          A config whose `grid`, and patches of scales, are as large as the largest of the targets' (`UpTo`);
+          the same object where nothing follows the target. Targets that are not among these should be no
+          larger.
+        """
+        config = self
+        if config.grid is None:
+            windows = jax.vmap(self.window.size)(jnp.asarray(boxes)[:, 2:], jnp.asarray(frame_sizes))
+            config = dataclasses.replace(config, grid=UpTo.holding(jax.vmap(grid_size)(windows)))
+        targets = jnp.asarray(boxes)[:, 2:]
+        if config.scale is not None and (fixed := config.scale.for_lanes(targets)) is not config.scale:
             config = dataclasses.replace(config, scale=fixed)
         return config
 
@@ -411,46 +391,48 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     if config.scale is None:
         return state
     sides = config.scale.sides(state.size, state.scale)
-    return state._replace(scale_filter=scale.learn(config.scale, frame, state.centre, sides))
+    search = config.scale.of(state.size)
+    return state._replace(scale_filter=scale.learn(search, frame, state.centre, sides))
 
 
 def _step(
     backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    hyper, grid = params["tracker"], _fixed(config.grid)
+    hyper, grid = params["tracker"], _grid(config, state.window)
     window = config.window.around(state.centre, state.window, state.scale)
-    spectra = _describe(backbone, config, params["backbone"], frame, window)
+    spectra = _describe(backbone, config, params["backbone"], frame, window, grid)
     responses = jnp.stack(
         [
-            correlation_filter.respond(model, spectrum, grid, hyper.regularisation)
+            grid.inverse(correlate(model, spectrum, grid.cells, hyper.regularisation))
             for model, spectrum in zip(state.filters, spectra, strict=True)
         ]
     )
-    response, displacement = config.combination.combine(responses, hyper.layer_weights, hyper.radius)
+    response, displacement = config.combination.combine(responses, hyper.layer_weights, hyper.radius, grid)
     if config.localisation == "subcell":
-        displacement = peak.refine(response, displacement)
+        displacement = grid.refine(response, displacement)
     elif config.localisation == "soft":
         top = jnp.maximum(response.max(), 1e-6)
-        displacement = peak.soft_argmax(response, hyper.temperature * top)
-    height = peak_height(responses, displacement, hyper.layer_weights)
+        displacement = grid.soft_argmax(response, hyper.temperature * top)
+    height = peak_height(responses, displacement, hyper.layer_weights, grid.size)
     confidence = calibration.logistic_of_ratio(height, hyper.confidence[0], hyper.confidence[1])
     lost = confidence < hyper.lost_below
-    cells = jnp.asarray(grid, window.dtype)
+    cells = jnp.asarray(grid.size, window.dtype)
     moved = state._replace(centre=config.window.moved(state.centre, window, displacement, cells, frame.size))
     # `ByScore` learns less from a frame of low score, and nothing from a lost target.
     weight = config.update.weight(confidence, lost)
     scale_response = None
     if config.scale is not None:
+        search = config.scale.of(moved.size)
         sides = config.scale.sides(moved.size, moved.scale)
         model = there(moved.scale_filter)
         factor, scale_response = scale.estimate(
-            config.scale, model, frame, moved.centre, sides, hyper.scale_regularisation
+            search, model, frame, moved.centre, sides, hyper.scale_regularisation
         )
         low, high = scale_bounds(config.scale.step, moved.window, moved.size, frame.size)
         found = jnp.where(weight < 0.5, moved.scale, jnp.clip(moved.scale * factor, low, high))
         moved = moved._replace(scale=found)
         sides = config.scale.sides(moved.size, moved.scale)
-        fresh = scale.learn(config.scale, frame, moved.centre, sides)
+        fresh = scale.learn(search, frame, moved.centre, sides)
         moved = moved._replace(scale_filter=blend(model, fresh, weight * hyper.scale_learning_rate))
     learnt = _train(backbone, config, params, frame, moved)
     moved = moved._replace(filters=blend(state.filters, learnt, weight * hyper.learning_rate))
@@ -458,24 +440,22 @@ def _step(
     box = jnp.concatenate([moved.centre - size / 2, size])
     info = {}
     if config.info:
-        shifted = jnp.fft.fftshift(responses, axes=(-2, -1))
-        info = {"response": jnp.fft.fftshift(response), "responses": shifted, "window": window}
+        shifted = grid.centred(responses)
+        info = {"response": grid.centred(response), "responses": shifted, "window": window}
         if scale_response is not None:
             info["scale_response"] = scale_response
     return moved, Output(box, confidence, lost, info)
 
 
 def _describe(
-    backbone: Backbone, config: Config, weights: Params, frame: Frame, window: Box
+    backbone: Backbone, config: Config, weights: Params, frame: Frame, window: Box, grid: Grid
 ) -> tuple[Array, ...]:
     """Windowed features of a search window as spectra, one [C, M, N // 2 + 1] per filter."""
     layers = tuple(layer for group in config.layers for layer in group)
     maps = features.of_window(
         backbone, weights, frame, window, config.input_size, layers, method="imresample"
     )
-    spectra = {
-        layer: correlation_filter.windowed_spectrum(maps[layer], _fixed(config.grid)) for layer in layers
-    }
+    spectra = {layer: grid.windowed_spectrum(maps[layer]) for layer in layers}
     return tuple(jnp.concatenate([spectra[layer] for layer in group]) for group in config.layers)
 
 
@@ -483,14 +463,32 @@ def _train(
     backbone: Backbone, config: Config, params: PyTree, frame: Frame, state: State
 ) -> tuple[Filter, ...]:
     """Filters learnt from this frame alone, at the target's present place."""
-    hyper = params["tracker"]
+    hyper, grid = params["tracker"], _grid(config, state.window)
     window = config.window.around(state.centre, state.window, state.scale)
-    spectra = _describe(backbone, config, params["backbone"], frame, window)
-    label = config.window.label(state.size, state.window, hyper.label_width, _fixed(config.grid))
-    return tuple(config.filters.train(sample, label, hyper.regularisation) for sample in spectra)
+    spectra = _describe(backbone, config, params["backbone"], frame, window, grid)
+    label = config.window.label(state.size, state.window, hyper.label_width, grid)
+    return tuple(
+        config.filters.train(sample, grid.spectrum(label), grid.cells, hyper.regularisation)
+        for sample in spectra
+    )
 
 
-def peak_height(responses: Array, displacement: Array, weights: Array) -> Array:
+def grid_size(window: Array) -> Array:
+    """The grid (M, N) [2] int32 of a window (w, h) [2]: whole cells of 4 pixels, at least one a side."""
+    return jnp.maximum(jnp.floor(window[::-1] / CELL), 1).astype(jnp.int32)
+
+
+def _grid(config: Config, window: Array) -> Grid:
+    """The grid of a target whose window has the size (w, h) [2] at scale 1."""
+    size = _fixed(config.grid)
+    if isinstance(size, UpTo):
+        return TracedGrid(size.size, size.bounded(grid_size(window)))
+    return FixedGrid(size)
+
+
+def peak_height(
+    responses: Array, displacement: Array, weights: Array, size: tuple[int, int] | Array
+) -> Array:
     """How high the layers' responses are at the peak (), before any normalisation: their weighted mean.
 
     A ridge response is near 1 where the sample is the one it learnt from, so that the height means the same
@@ -500,9 +498,9 @@ def peak_height(responses: Array, displacement: Array, weights: Array) -> Array:
       responses: [L, M, N], zero displacement at (0, 0).
       displacement: [2] (rows, columns) in cells.
       weights: [L].
+      size: (M, N) of the grid, of which the responses may be the top-left part.
     """
-    rows, columns = responses.shape[1:]
-    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray([rows, columns])).T
+    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray(size)).T
     return jnp.sum(weights * responses[:, row, column]) / jnp.sum(weights)
 
 
@@ -525,10 +523,10 @@ def scale_bounds(step: float, window: Array, target: Array, frame_size: Array) -
     return jnp.exp(low * log_step), jnp.exp(high * log_step)
 
 
-def _fixed[T](value: T | None) -> T:
+def _fixed(grid: tuple[int, int] | UpTo | None) -> tuple[int, int] | UpTo:
     """What `Config.for_target` fixes."""
-    if value is None:
+    if grid is None:
         raise JtrackError(
             "this profile of hcft follows the target: call config.for_target(box, frame_size) first"
         )
-    return value
+    return grid

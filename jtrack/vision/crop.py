@@ -19,6 +19,7 @@ def crop(
     border: str = "edge",
     fill: Array | None = None,
     max_shrink: float | None = None,
+    inner: Array | None = None,
 ) -> Array:
     """Cuts a window out of a frame and resamples it to `size`.
 
@@ -45,6 +46,8 @@ def crop(
         They read a number of pixels proportional to it; beyond it each sample sees only
         the middle of its share. Default: a window of twice the canvas, 2 H / h and 2 W / w. A caller who
         knows his windows makes small outputs cheaper by saying so.
+      inner: [2] int32 (h, w), traced: the top-left part of the result that the window becomes; by default all
+        of it. What is beyond means nothing, but is finite. `max_shrink` should then be given.
 
     Returns:
       [h, w, 3] float32 0..255 ("bicubic" may overshoot).
@@ -60,7 +63,8 @@ def crop(
         shrink = 2 * image.shape[axis] / out if max_shrink is None else max_shrink
         radius = resize.radius(method, shrink)
         start, length = window[1 - axis], window[3 - axis]
-        index, weight = resize.taps(start, length, out, radius=radius, method=method, xp=jnp)
+        count = None if inner is None else inner[axis].astype(length.dtype)
+        index, weight = resize.taps(start, length, out, radius=radius, method=method, xp=jnp, count=count)
         # The barriers only steer XLA's fusion: taps are computed once, not anew for every pixel they serve.
         index, weight = lax.optimization_barrier((index, weight))
         if border != "edge":

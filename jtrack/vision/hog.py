@@ -1,6 +1,7 @@
 """Felzenszwalb's histograms of oriented gradients, as Dollar's `fhog` computes them."""
 
 import math
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,9 @@ ORIENTATION_GAIN = 0.5
 TEXTURE_GAIN = 0.2357
 
 
-def fhog(image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.2) -> Array:
+def fhog(
+    image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.2, inner: Array | None = None
+) -> Array:
     """Felzenszwalb's HOG: 31 channels for 9 orientations.
 
     The gradient is a central difference (one-sided at the border) of the channel where it is largest. Its
@@ -30,6 +33,8 @@ def fhog(image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.
       cell: width of a cell in pixels.
       orientations: number of unsigned orientations o.
       clip: the largest normalised value.
+      inner: [2] int32 (h, w), traced: the top-left part of the image that counts, at least two cells in each
+        direction; by default all of it. The features are those of this part, and zero beyond.
 
     Returns:
       [..., H // cell, W // cell, 3 o + 4] float32: 2 o contrast-sensitive channels, direction k pointing
@@ -49,12 +54,15 @@ def fhog(image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.
             f"HOG of an image of {image.shape[-3]} x {image.shape[-2]} pixels is not defined: "
             f"it needs at least 2 cells of {cell} pixels in each direction; enlarge the image"
         )
-    dx, dy = (g[..., : rows * cell, : columns * cell] for g in _gradient(image.astype(floating(image))))
+    part = _Whole((rows, columns)) if inner is None else _Inner((rows, columns), cell, inner)
+    image = part.continued(image.astype(floating(image)))
+    dx, dy = (g[..., : rows * cell, : columns * cell] for g in _gradient(image))
     # Channels lead while pixels are counted: every operation then runs along contiguous rows.
-    sensitive = _pool(_directions(dx, dy, orientations), cell)  # [..., 2 o, rows, columns]
+    energy = part.only(_directions(dx, dy, orientations), cell)
+    sensitive = _pool(energy, cell, part.border_gain(energy.dtype))  # [..., 2 o, rows, columns]
     insensitive = sensitive[..., :orientations, :, :] + sensitive[..., orientations:, :, :]
 
-    blocks = _block_scales((insensitive**2).sum(axis=-3), cell)
+    blocks = part.bordered(_block_scales((insensitive**2).sum(axis=-3), cell))
     below = right = slice(1, None)
     above = left = slice(None, -1)
     contrast = plain = jnp.zeros((), dx.dtype)
@@ -66,7 +74,79 @@ def fhog(image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.
         plain = plain + jnp.minimum(insensitive * scale, clip)
         texture.append(clipped.sum(axis=-3, keepdims=True))
     channels = [ORIENTATION_GAIN * contrast, ORIENTATION_GAIN * plain, *(TEXTURE_GAIN * t for t in texture)]
-    return jnp.moveaxis(jnp.concatenate(channels, axis=-3), -3, -1)
+    return jnp.moveaxis(part.only(jnp.concatenate(channels, axis=-3), 1), -3, -1)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All cells of an image count."""
+
+    cells: tuple[int, int]
+
+    def continued(self, image: Array) -> Array:
+        """An image [..., H, W, C] whose gradient is one-sided at the border."""
+        return image
+
+    def only(self, values: Array, length: int) -> Array:
+        """What is in the cells that count, of values [..., rows, columns], so many a side of a cell."""
+        del length
+        return values
+
+    def border_gain(self, dtype: np.dtype) -> Array | np.ndarray:
+        """What makes up for the eighth of its weight that a border cell lacks: [rows, columns]."""
+        rows, columns = (np.where((i == 0) | (i == i.size - 1), 8 / 7, 1) for i in map(np.arange, self.cells))
+        return np.outer(rows, columns).astype(dtype)
+
+    def bordered(self, scale: Array) -> Array:
+        """Scales of the whole blocks, those beyond the border repeated: [..., rows + 1, columns + 1]."""
+        return jnp.pad(scale, [(0, 0)] * (scale.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """The cells of the top-left part of an image count."""
+
+    cells: tuple[int, int]  # of the whole image
+    cell: int
+    size: Array  # [2] int32 (h, w) of the part
+
+    def continued(self, image: Array) -> Array:
+        """As of `_Whole`: beyond a straight line the central difference is the one-sided one."""
+        for axis, end in zip((-3, -2), self.size, strict=True):
+            last, before = (jnp.take(image, end[None] - k, axis=axis) for k in (1, 2))
+            places = jnp.arange(image.shape[axis], dtype=end.dtype)
+            after = (places == end).reshape(-1, *(1,) * (-axis - 1))
+            image = jnp.where(jnp.expand_dims(after, range(image.ndim + axis)), 2 * last - before, image)
+        return image
+
+    def only(self, values: Array, length: int) -> Array:
+        """As of `_Whole`, and zero elsewhere."""
+        inside = [place < end * length for place, end in zip(self._places(length), self._ends(), strict=True)]
+        mask = inside[0][:, None] & inside[1][None, :]
+        return jnp.where(jnp.expand_dims(mask, range(values.ndim - 2)), values, 0)
+
+    def border_gain(self, dtype: np.dtype) -> Array | np.ndarray:
+        """As of `_Whole`."""
+        rows, columns = (
+            jnp.where((place == 0) | (place == end - 1), 8 / 7, 1).astype(dtype)
+            for place, end in zip(self._places(), self._ends(), strict=True)
+        )
+        return rows[:, None] * columns[None, :]
+
+    def bordered(self, scale: Array) -> Array:
+        """As of `_Whole`."""
+        for axis, end in zip((-2, -1), self._ends(), strict=True):
+            places = jnp.arange(scale.shape[axis] + 2, dtype=end.dtype) - 1
+            scale = jnp.take(scale, jnp.clip(places, 0, end - 2), axis=axis)
+        return scale
+
+    def _ends(self) -> Array:
+        """How many rows and columns of cells count [2]."""
+        return self.size // self.cell
+
+    def _places(self, length: int = 1) -> list[Array]:
+        """The numbers of all rows and columns, so many a cell."""
+        return [jnp.arange(cells * length, dtype=self.size.dtype) for cells in self.cells]
 
 
 def _difference(image: Array, axis: int) -> Array:
@@ -115,8 +195,8 @@ def _shares(cells: int, cell: int, dtype: np.dtype) -> np.ndarray:
     return shares.astype(dtype)
 
 
-def _pool(energy: Array, cell: int) -> Array:
-    """Bilinear sharing between cells: [..., H, W] -> [..., H / cell, W / cell]."""
+def _pool(energy: Array, cell: int, gain: Array | np.ndarray) -> Array:
+    """Bilinear sharing between cells, times a gain of each: [..., H, W] -> [..., H / cell, W / cell]."""
     *lead, height, width = energy.shape
     rows, columns = height // cell, width // cell
     # Rows, the larger part of the work: each row counts for its own cell, the one before and the one after.
@@ -129,22 +209,15 @@ def _pool(energy: Array, cell: int) -> Array:
     own += jnp.concatenate([before[..., 1:, :], nothing], axis=-2)
     own += jnp.concatenate([nothing, after[..., :-1, :]], axis=-2)
     pooled = jnp.einsum("...w,jw->...j", own, _shares(columns, cell, energy.dtype), precision="highest")
-    return pooled * _border_gain((rows, columns), energy.dtype).reshape((1,) * len(lead) + (rows, columns))
-
-
-def _border_gain(size: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """What makes up for the eighth of its weight that a border cell lacks."""
-    rows, columns = (np.where((i == 0) | (i == i.size - 1), 8 / 7, 1) for i in map(np.arange, size))
-    return np.outer(rows, columns).astype(dtype)
+    return pooled * gain.reshape((1,) * len(lead) + (rows, columns))
 
 
 def _block_scales(energy: Array, cell: int) -> Array:
-    """One over the norm of each 2x2 block of cells: [..., rows, columns] -> [..., rows + 1, columns + 1].
+    """One over the norm of each 2x2 block of cells: [..., rows, columns] -> [..., rows - 1, columns - 1].
 
-    Block (i, j) has cell (i, j) at its lower right. The blocks that would reach over the border repeat the
-    nearest whole one.
+    With the border, block (i, j) has cell (i, j) at its lower right, and the blocks that would reach over the
+    border repeat the nearest whole one.
     """
     pairs = energy[..., 1:, :] + energy[..., :-1, :]
     whole = pairs[..., :, 1:] + pairs[..., :, :-1]
-    scale = 1 / jnp.sqrt(whole + 1e-4 / (4 * cell**4))
-    return jnp.pad(scale, [(0, 0)] * (scale.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
+    return 1 / jnp.sqrt(whole + 1e-4 / (4 * cell**4))

@@ -30,7 +30,9 @@ def radius(method: str, shrink: float) -> int:
     return math.ceil(round(2 * shrink if method == "bicubic" else (shrink + 1) / 2, 6))
 
 
-def taps(start: Any, length: Any, out: int, *, radius: int, method: str, xp: Any) -> tuple[Any, Any]:
+def taps(
+    start: Any, length: Any, out: int, *, radius: int, method: str, xp: Any, count: Any = None
+) -> tuple[Any, Any]:
     """The pixels and weights that resample the window [start, start + length) of an axis to `out` samples.
 
     The window's ends are a border of the resampling, as if the window had been cut out first: "bilinear" and
@@ -44,13 +46,16 @@ def taps(start: Any, length: Any, out: int, *, radius: int, method: str, xp: Any
         truncates its kernel; the weights still sum to one.
       method: "bilinear", "imresample" or "bicubic".
       xp: `numpy` or `jax.numpy`.
+      count: how many of the samples are the window's, a floating scalar, which may be traced; by default
+        `out`. The others mean nothing, but are finite.
 
     Returns:
       index [out, 2 * radius] int32, not limited to the axis, and weight [out, 2 * radius], each row of which
       sums to one.
     """
-    shrink = length / out
-    position = (xp.arange(out).astype(length.dtype) + 0.5) * length / out - 0.5
+    count = out if count is None else count
+    shrink = length / count
+    position = (xp.arange(out).astype(length.dtype) + 0.5) * length / count - 0.5
     if method != "bicubic":  # no sample beyond the centres of the outermost pixels
         middle, half = (length - 1) / 2, xp.maximum(length - 1, 0) / 2
         position = xp.clip(position, middle - half, middle + half)
@@ -116,6 +121,28 @@ def resample_matrix(n: int, out: int, *, method: str) -> np.ndarray:
     np.add.at(matrix, (np.arange(out)[:, None], np.clip(index, 0, n - 1)), weight)
     # The overall factor belongs to both axes together.
     return matrix * np.sqrt(IMRESAMPLE_GAIN) if method == "imresample" else matrix
+
+
+def imresample_matrix(n: int, out: Array, most: int, dtype: Any) -> Array:
+    """`resample_matrix` of "imresample" for a traced number of samples.
+
+    Args:
+      n: length of the axis.
+      out: () int32, number of samples, from 1 to `most`.
+      most: static.
+      dtype: of the result.
+
+    Returns:
+      [most, n]; the rows from `out` on are zero.
+    """
+    count = out.astype(dtype)
+    shrink = n / count
+    position = (jnp.arange(most, dtype=dtype) + 0.5) * shrink - 0.5
+    position = jnp.clip(position, 0, n - 1)  # no sample beyond the centres of the outermost pixels
+    distance = jnp.abs(position[:, None] - jnp.arange(n, dtype=dtype)[None, :])
+    weight = jnp.clip((jnp.maximum(shrink, 1) + 1) / 2 - distance, 0, 1)
+    weight = weight / weight.sum(axis=1, keepdims=True) * np.sqrt(IMRESAMPLE_GAIN).astype(dtype)
+    return jnp.where(jnp.arange(most, dtype=out.dtype)[:, None] < out, weight, 0)
 
 
 def check_method(method: str, size: tuple[int, int]) -> None:

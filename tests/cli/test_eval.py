@@ -104,6 +104,18 @@ def test_failures_are_told_and_the_rest_is_kept(jtrack, otb, still, tmp_path):
     assert "Traceback" in next((tmp_path / "out").rglob("Walk.error")).read_text()
 
 
+def test_lanes_say_how_fast_all_of_them_were(jtrack, tmp_path):
+    command = ["eval", "--dataset", "synthetic", "--limit-frames", "4", "--backbone", "hog", "--results"]
+    many = jtrack(*command, tmp_path / "many", "--lanes", "3")
+    assert "frames a second in 3 lanes, compilation and reading included" in many.stdout
+    auto = jtrack(*command, tmp_path / "auto", "--lanes", "auto")  # on a CPU: one, timed
+    assert "compilation" not in auto.stdout
+    (one,), (other,) = results.load(tmp_path / "auto"), results.load(tmp_path / "many")
+    assert [facts["lanes"] for facts in (*one.machines, *other.machines)] == [1, 3]
+    for name, trials in one.trajectories.items():
+        np.testing.assert_allclose(other.trajectories[name][0].boxes, trials[0].boxes, atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -119,7 +131,8 @@ def test_failures_are_told_and_the_rest_is_kept(jtrack, otb, still, tmp_path):
         ({"--repeats": "0"}, "the number of repeats is 0"),
         ({"--limit-frames": "0"}, "the number of frames of a trial is 0"),
         ({"--lanes": "2"}, "runs in one lane only"),
-        ({"--lanes": "0"}, "give 1 or more"),
+        ({"--lanes": "0"}, "--lanes is 0: give 1 or more, or auto"),
+        ({"--lanes": "many"}, "--lanes is many: give 1 or more, or auto"),
     ],
 )
 def test_a_wrong_input_is_one_sentence(jtrack, otb, still, tmp_path, change, message):

@@ -1,12 +1,15 @@
 """The size of a target whose place is known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jtrack.components import scale
-from jtrack.components.scale import Pyramid
+from jtrack.components.scale import Pyramid, ReleasedScales, released_size
+from jtrack.learning.filter_grid import UpTo
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
 
@@ -79,3 +82,41 @@ def test_an_absurd_change_ends_at_the_limits(damping):
     # 30 x 24: up to the frame's 150 x 120, down to 2 pixels of the shorter side.
     wanted = (150.0, 120.0) if damping > 0 else (2.5, 2.0)
     np.testing.assert_allclose(found[2:], wanted, rtol=1e-4)
+
+
+def test_traced_patches_have_the_size_of_the_released_code():
+    sides = np.arange(2, 400, 7)
+    targets = np.stack(np.meshgrid(sides, sides), -1).reshape(-1, 2)
+    found = jax.jit(jax.vmap(released_size))(jnp.asarray(targets, jnp.float32))
+    np.testing.assert_array_equal(found, [ReleasedScales().for_target(target).size for target in targets])
+
+
+@pytest.mark.parametrize("target", [(30, 24), (17, 51), (10, 9), (80, 40)])
+def test_scales_of_a_traced_size_learn_and_find_what_those_of_the_same_static_size_do(target):
+    frames = [np.asarray(frame.pixels, np.float64) for frame in (scene(), zoomed(1.1))]
+    # In float32 a pixel near a half may be rounded to another grey in one of the two programs.
+    with jax.enable_x64(True):
+        first, larger = (Frame(jnp.asarray(pixels), jnp.asarray(SIZE, jnp.int32)) for pixels in frames)
+        centre, target = jnp.asarray((65.0, 52.0)), np.float64(target)
+
+        def found(scales, target):
+            search, sides = scales.of(target), scales.sides(target, jnp.ones(()))
+            model = scale.learn(search, first, centre, sides)
+            return model.denominator, *scale.estimate(search, model, larger, centre, sides, 0.01)
+
+        traced, fixed = ReleasedScales(size=UpTo((48, 32))), ReleasedScales().for_target(target)
+        got, want = (jax.jit(functools.partial(found, scales))(target) for scales in (traced, fixed))
+        for one, other in zip(got, want, strict=True):
+            assert one.dtype == np.float64
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_scales_for_lanes_hold_the_largest_patch():
+    # Patches of 22 x 22 and of 11 x 45 pixels.
+    targets = jnp.asarray([(60.0, 60.0), (20.0, 102.0)])
+    assert [ReleasedScales().for_target(np.asarray(target)).size for target in targets] == [
+        (22, 22),
+        (44, 11),
+    ]
+    assert ReleasedScales().for_lanes(targets).size == UpTo((48, 32))
+    assert Pyramid().for_lanes(targets) == Pyramid()

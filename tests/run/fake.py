@@ -20,6 +20,9 @@ class Config:
     def for_target(self, box, frame_size):
         return Config(int(box[2]), self.learns) if self.grid is None else self
 
+    def for_lanes(self, boxes, frame_sizes):
+        return self.for_target(boxes[np.argmax(boxes[:, 2])], frame_sizes[0])
+
 
 class State(NamedTuple):
     box: Array  # [4]

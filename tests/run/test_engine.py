@@ -88,12 +88,22 @@ def test_one_compilation_for_thirty_sizes(compilations):
     assert not seen
 
 
+def test_grids_that_follow_the_target_are_one_compilation(compilations):
+    bound = jtrack.trackers.create("hcft", profile="release2016", backbone="hog")
+    sizes = [(90 + 9 * n, 120 + 7 * n) for n in range(12)]
+    clips = [synthetic.clip(frames=2, size=size, seed=n) for n, size in enumerate(sizes)]
+    jobs = [(clip.frames, clip.boxes[0] + (0, 0, n, 2 * n)) for n, clip in enumerate(clips)]
+    jtrack.track_batch(jobs, tracker=bound, lanes=3)
+    with compilations() as seen:
+        jtrack.track_batch(jobs[::-1], tracker=bound, lanes=3)
+    assert not seen
+
+
 CASES = [
     ("hcft", "default", "hog"),
     ("hcft", "default", "tiny"),
     ("fcnt", "default", "tiny"),
     ("gdt", "default", "tiny"),
-    ("cnn_svm", "default", "tiny"),
 ]
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jtrack.components import calibration, motion, scale, update
 from jtrack.components.motion import SquareWindow
 from jtrack.components.scale import Pyramid
+from jtrack.components.shapes import FixedShapes
 from jtrack.learning import peak
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.trackers import Row
@@ -20,14 +21,11 @@ from jtrack.vision.heat_map import coverage
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FixedShapes):
     window: SquareWindow = SquareWindow(padding=3.0)
     cells: int = 64  # of the search window's image a side
     scale: Pyramid = Pyramid()
     info: bool = False
-
-    def for_target(self, box, frame_size):
-        return self
 
 
 class Hyper(NamedTuple):

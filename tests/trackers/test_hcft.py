@@ -10,6 +10,7 @@ import pytest
 
 from jtrack import backbones, trackers
 from jtrack.learning.correlation_filter import windowed_spectrum
+from jtrack.learning.filter_grid import FixedGrid, TracedGrid
 from jtrack.trackers import hcft
 from jtrack.types import Frame, as_arrays
 from jtrack.vision.resize import resize
@@ -122,7 +123,7 @@ def test_what_each_combination_is_invariant_to():
     weights = jnp.asarray([1.0, 0.5, 0.02])
 
     def read(combination, maps):
-        return combination.combine(maps, weights, 1000.0)
+        return combination.combine(maps, weights, 1000.0, FixedGrid((12, 10)))
 
     normalised, plain, fine = hcft.NormalisedSum(), hcft.WeightedSum(), hcft.CoarseToFine()
     np.testing.assert_allclose(read(normalised, louder)[0], read(normalised, responses)[0], rtol=1e-5)
@@ -135,8 +136,10 @@ def test_coarse_to_fine_stays_within_the_radius():
     responses = np.zeros((2, 12, 12), np.float32)
     responses[0, 2, 2] = 1.0
     responses[1, 3, 2], responses[1, 8, 8] = 3.0, 100.0
-    _, displacement = hcft.CoarseToFine().combine(jnp.asarray(responses), jnp.asarray([1.0, 0.5]), 2.0)
-    np.testing.assert_array_equal(displacement, [3, 2])
+    weights = jnp.asarray([1.0, 0.5])
+    for grid in FixedGrid((12, 12)), TracedGrid((12, 12), jnp.asarray((12, 12))):
+        _, displacement = hcft.CoarseToFine().combine(jnp.asarray(responses), weights, 2.0, grid)
+        np.testing.assert_array_equal(displacement, [3, 2])
 
 
 @pytest.mark.slow

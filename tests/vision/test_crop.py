@@ -156,6 +156,17 @@ def test_vmap_over_windows_equals_the_loop(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("inner", [(8, 8), (20, 9), (24, 32)])
+def test_the_inner_part_is_the_crop_of_that_size(method, inner):
+    frame = on_canvas(PIXELS)
+    for window in (box(-5, 3, 41, 37), box(60, 20, 11.5, 7)):  # shrunk and enlarged
+        want = cut(frame, window, size=inner, method=method, max_shrink=8.0)
+        got = cut(frame, window, size=(24, 32), method=method, max_shrink=8.0, inner=jnp.asarray(inner))
+        np.testing.assert_allclose(got[: inner[0], : inner[1]], want, atol=1e-3)
+        assert np.isfinite(got).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_one_compilation_serves_all_windows_and_frame_sizes(method):
     traces = []
 

@@ -73,6 +73,17 @@ def test_fhog_is_the_loop_over_pixels(shape, options):
     np.testing.assert_allclose(result, loop_fhog(image, **options), atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (8, 27), (23, 9), (16, 20), (31, 30), (32, 32)])
+def test_the_inner_part_of_an_image_has_the_features_of_that_part_alone(size):
+    height, width = size
+    image = RNG.uniform(0, 255, (32, 32, 1)).astype(np.float32)
+    got = np.asarray(features(jnp.asarray(image), inner=jnp.asarray(size)))
+    want = np.zeros((8, 8, 31))
+    want[: height // 4, : width // 4] = loop_fhog(image[:height, :width])
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert not got[height // 4 :].any() and not got[:, width // 4 :].any()
+
+
 def test_shape_of_the_usual_features():
     assert jax.eval_shape(fhog, jnp.zeros((224, 224, 3))).shape == (56, 56, 31)
 
