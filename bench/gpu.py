@@ -38,7 +38,7 @@ from jtrack.checks import there
 from jtrack.data import FrameSource, synthetic
 from jtrack.precision import PRECISIONS
 from jtrack.run.advance import learn_where_due
-from jtrack.run.engine import AT_ONCE, Followed, Usage, canvas_for, follow
+from jtrack.run.engine import AT_ONCE, Followed, Usage, follow, shared_canvas
 from jtrack.run.inputs import to_frame
 from jtrack.run.lane_memory import LaneMemory, fitting_lanes, lane_memory
 from jtrack.run.lanes import Lanes, Seen, Target, programs
@@ -214,7 +214,7 @@ def matmul(sizes: Sizes, *, precision: str) -> dict[str, Any]:
 
 def host_to_device(sizes: Sizes) -> dict[str, Any]:
     """The rate at which frames reach the device."""
-    frames = np.zeros((sizes.batch, *canvas_for(sizes.frame), 3), np.uint8)
+    frames = np.zeros((sizes.batch, *shared_canvas(sizes.frame), 3), np.uint8)
     taken = seconds(jax.device_put, frames, repeats=sizes.repeats)
     return {"MiB": round(frames.nbytes / 2**20, 2), "GBps": round(frames.nbytes / taken / 1e9, 2)}
 
@@ -301,14 +301,14 @@ def functions_of(sizes: Sizes, bound: BoundTracker) -> Tracker:
 def memory_of_lane(sizes: Sizes, tracker: str, network: str, precision: str) -> LaneMemory:
     """What a lane takes."""
     bound = build(sizes, tracker, network, precision)
-    return lane_memory(functions_of(sizes, bound), bound.params, canvas_for(sizes.frame))
+    return lane_memory(functions_of(sizes, bound), bound.params, shared_canvas(sizes.frame))
 
 
 @functools.cache
 def fitting(sizes: Sizes, tracker: str, network: str, precision: str) -> int:
     """How many lanes the engine would choose."""
     bound = build(sizes, tracker, network, precision)
-    return fitting_lanes(functions_of(sizes, bound), bound.params, canvas_for(sizes.frame), mesh_of())
+    return fitting_lanes(functions_of(sizes, bound), bound.params, shared_canvas(sizes.frame), mesh_of())
 
 
 class Work(NamedTuple):
@@ -339,7 +339,7 @@ def begin(sizes: Sizes, bound: BoundTracker, lanes: int) -> Work:
     mesh = mesh_of(jax.local_devices()[:1])
     source, boxes = video(sizes, 2 * sizes.clip - 2)
     numbers = range(len(boxes))
-    with SharedFrames(mesh, canvas_for(sizes.frame), len(boxes)) as frames:
+    with SharedFrames(mesh, shared_canvas(sizes.frame), len(boxes)) as frames:
         wanted = [Wanted(0, source, number) for number in numbers]
         found = frames.bring(wanted, {id(source): [numbers]})
     slots = np.array([found[0, id(source), number] for number in numbers], np.int32)
@@ -429,7 +429,7 @@ def engine(
     functions, jobs, usage = functions_of(sizes, bound), parcels(sizes, videos, targets), Usage()
 
     def through(jobs: list[list[Job]], usage: Usage | None = None) -> list[Followed]:
-        canvas = canvas_for(sizes.frame)
+        canvas = shared_canvas(sizes.frame)
         options: dict[str, Any] = {"lanes": lanes, "store": sizes.store, "usage": usage}
         return list(follow(functions, bound.params, jobs, canvas, **options))
 
@@ -456,7 +456,7 @@ def learn(sizes: Sizes, *, network: str, lanes: int) -> dict[str, Any]:
     bound = build(sizes, "fcnt", network, "bfloat16")
     functions, (images, boxes) = functions_of(sizes, bound), clip(sizes.clip, sizes.frame)
     learn_one = there(functions.learn)
-    frame = to_frame(images[0], canvas_for(sizes.frame))
+    frame = to_frame(images[0], shared_canvas(sizes.frame))
     state = jax.jit(functions.init)(bound.params, jax.random.key(0), frame, boxes[0])
 
     def due(state: PyTree, mask: Any) -> PyTree:

@@ -52,6 +52,7 @@ MADE = {
     "jtrack track video.mp4": "out.mp4",
     "jtrack eval --dataset otb": "results/*/**/*.txt",
     "jtrack report": "report/report.html",
+    "jtrack sweep": "sweep/sweep-learning_rate.pdf",
     "jtrack pack": "packed/jtrack_sot/**/*.array_record*",
     "jtrack eval --tracker my_tracker.py:MyTracker": "mine/*MyTracker*/**/*.txt",
     "jtrack eval --tracker opencv:mil": "mine/*mil*/**/*.txt",

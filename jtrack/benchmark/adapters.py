@@ -29,7 +29,7 @@ import importlib.util
 import inspect
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -47,8 +47,10 @@ from jtrack.errors import JtrackError, unknown_name
 from jtrack.names import match
 from jtrack.run.inputs import canvas_of, check_boxes, to_frame
 from jtrack.run.stream import Executable, build, executable, make_tracker
+from jtrack.settings import apply
 from jtrack.trackers import BoundTracker, Row
 from jtrack.types import Array, Frame, PyTree, Tracker
+from jtrack.weights import store
 
 # What shapes boxes, scores and times of any tracker: frames, protocols, and what tells a failure.
 _RUNNING = (
@@ -166,6 +168,46 @@ def evaluated(
     return external(tracker)
 
 
+def in_settings(
+    tracker: str,
+    settings: Iterable[Iterable[str]],
+    *,
+    profile: str = "default",
+    backbone: str | None = None,
+    precision: str = "float32",
+    weights: str | Path | None = None,
+) -> list[EvaluatedTracker]:
+    """A tracker of jtrack as it is, and in several settings; weights that are the same are held once.
+
+    Args:
+      tracker: one of `jtrack.trackers.names()`.
+      settings: of each the texts, as `jtrack.settings.apply` takes them.
+      profile: as of `evaluated`.
+      backbone: as of `evaluated`.
+      precision: as of `evaluated`.
+      weights: as of `evaluated`.
+
+    Returns:
+      The tracker as it is, then each setting as `evaluated` makes it; what comes to the same, once.
+
+    Raises:
+      JtrackError: as of `evaluated`, or the tracker is not one of jtrack's.
+    """
+    name = match("tracker of jtrack", tracker, trackers.names())
+    options: Any = {"profile": profile, "backbone": backbone, "precision": precision, "weights": weights}
+    found: dict[str, EvaluatedTracker] = {}
+    held: dict[str, PyTree] = {}  # weights by their digest
+    for setting in [(), *settings]:
+        bound = build(name, changes=functools.partial(apply, settings=tuple(setting)), **options)
+        if bound.changes in found:
+            continue
+        digest = store.digest(bound.params["backbone"])
+        if digest not in held:
+            held[digest] = jax.device_put(bound.params["backbone"])
+        found[bound.changes] = ours(bound._replace(params={**bound.params, "backbone": held[digest]}))
+    return list(found.values())
+
+
 def ours(bound: BoundTracker) -> EvaluatedTracker:
     """A tracker of jtrack."""
     hyper = {
@@ -257,18 +299,29 @@ def draws_nothing(bound: BoundTracker) -> bool:
 
     Traced, not run: `init` is where a tracker gets its key, and keeps what it needs of it.
     """
-    size = (128, 128)
-    box = np.array([40.0, 40.0, 48.0, 48.0], np.float32)
-    made = make_tracker(bound.factory, bound.backbone, bound.for_target(box, size))
+    config = bound.for_target(_SOME_BOX, _SOME_SIZE)
+    leaves, structure = jax.tree.flatten(bound.params)
+    shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
+    return _draws_nothing(make_tracker(bound.factory, bound.backbone, config), structure, shapes)
+
+
+_SOME_SIZE, _SOME_BOX = (128, 128), (40.0, 40.0, 48.0, 48.0)
+
+
+@functools.lru_cache(maxsize=32)
+def _draws_nothing(made: Tracker, structure: Any, shapes: tuple[Any, ...]) -> bool:
+    """Settings that differ in numbers alone are traced once."""
+    params = jax.tree.unflatten(structure, shapes)
+    box = np.array(_SOME_BOX, np.float32)
     frame = Frame(
-        jax.ShapeDtypeStruct((*size, 3), np.uint8),  # type: ignore[arg-type]
+        jax.ShapeDtypeStruct((*_SOME_SIZE, 3), np.uint8),  # type: ignore[arg-type]
         jax.ShapeDtypeStruct((2,), np.int32),  # type: ignore[arg-type]
     )
 
     def init(key: Array, params: PyTree, frame: Frame, box: Array) -> PyTree:
         return made.init(params, key, frame, box)
 
-    jaxpr = jax.make_jaxpr(init)(jax.random.key(0), bound.params, frame, box).jaxpr
+    jaxpr = jax.make_jaxpr(init)(jax.random.key(0), params, frame, box).jaxpr
     used = [*jaxpr.outvars, *(variable for equation in jaxpr.eqns for variable in equation.invars)]
     return all(variable is not jaxpr.invars[0] for variable in used)
 

@@ -6,19 +6,25 @@
 
 What is kept already is not run again, and a sequence that fails does not keep the others from being run. Any
 number of processes may work on the same results at once: each sequence is run by one of them.
+
+`evaluate_all` runs several, such as the settings of a sweep; those that differ in numbers alone are lanes of
+one compiled program.
 """
 
 import datetime
+import functools
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as Several
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
+import jax
 import numpy as np
 
 from jtrack import data
@@ -26,7 +32,7 @@ from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
 from jtrack.benchmark.protocol import Protocol, Trial, begun_with, noisy, shown, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
-from jtrack.benchmark.trials_in_lanes import Parcel, lanes_that_fit, run_in_lanes
+from jtrack.benchmark.trials_in_lanes import Parcel, Task, lanes_that_fit, run_in_lanes
 from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
 from jtrack.data.decode import pyav
@@ -108,26 +114,76 @@ def evaluate(
       JtrackError: results that cannot be written, an option that does not fit. What goes wrong with a single
         sequence is kept as its failure.
     """
+    [only] = evaluate_all(
+        [evaluated],
+        dataset,
+        protocol,
+        results,
+        repeats=repeats,
+        seed=seed,
+        limit=limit,
+        lanes=lanes,
+        on_progress=on_progress,
+    )
+    return only
+
+
+def evaluate_all(
+    trackers: Several[EvaluatedTracker],
+    dataset: Dataset,
+    protocol: Protocol,
+    results: str | Path,
+    *,
+    repeats: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    lanes: int | Literal["auto"] = 1,
+    on_progress: OnProgress = lambda _: None,
+) -> list[Evaluation]:
+    """Runs several trackers, or settings of one; each comes to what `evaluate` makes of it alone.
+
+    With lanes, those that differ in hyper-parameters alone share one compiled program, and each video is
+    decoded once for them. Others run one after another.
+
+    Args:
+      trackers: what to run, no two of the same label.
+      dataset: as of `evaluate`.
+      protocol: as of `evaluate`.
+      results: as of `evaluate`.
+      repeats: as of `evaluate`.
+      seed: as of `evaluate`.
+      limit: as of `evaluate`.
+      lanes: as of `evaluate`; of all trackers together.
+      on_progress: as of `evaluate`; counts the frames of all trackers.
+
+    Returns:
+      What each came to; its `seconds` are those of all together.
+
+    Raises:
+      JtrackError: as of `evaluate`.
+    """
     if lanes == "auto":
-        lanes = lanes_that_fit(evaluated.bound, dataset)
+        lanes = lanes_that_fit(trackers[0].bound, dataset)
     for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
         if number is not None and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
     if not 0 <= seed < 2**31:
         raise JtrackError(f"the seed is {seed}: give 0 to {2**31 - 1}")
     if lanes > 1:
-        _check_lanes(evaluated)
-    if repeats is None and evaluated.deterministic and not protocol.noise:
-        repeats = 1
-    label = dict(evaluated.label) | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
+        _check_lanes(trackers)
     contents, decoders = _data(dataset)
-    label |= decoders
+    label = decoders | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
     about = {"root": str(dataset.root.absolute()), "list": dataset.subset}
     about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    here = machine.describe(lanes=lanes, jax_device=evaluated.bound is not None)
-    store = open_store(results, label, dict(evaluated.about) | about, contents, here)
-    work = _Work(evaluated, dataset, protocol, store, lanes)
-    plans = [plan for name in dataset.names if (plan := work.plan(name, repeats, seed, limit))]
+
+    def begin(evaluated: EvaluatedTracker) -> _Run:
+        here = machine.describe(lanes=lanes, jax_device=evaluated.bound is not None)
+        own = dict(evaluated.label) | label, dict(evaluated.about) | about
+        return _Run(evaluated, protocol, open_store(results, *own, contents, here))
+
+    work = _Work(dataset, protocol, lanes)
+    runs = [begin(evaluated) for evaluated in trackers]
+    plans = [plan for name in dataset.names for plan in work.plans(name, runs, repeats, seed, limit)]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
     began = time.perf_counter()
     due = [plan for plan in plans if plan.missing]
@@ -136,9 +192,13 @@ def evaluate(
             due = [plan for group in _grouped(due) for plan in work.run_in_lanes(group, meter, wait=wait)]
         else:
             due = [plan for plan in due if not work.run(plan, meter, wait=wait)]
-    kept = sum(plan.trials - len(plan.missing) for plan in plans)
     seconds = time.perf_counter() - began
-    return Evaluation(store.folder, work.made, kept, work.failures, lanes, work.frames, seconds)
+    return [_made(run, [plan for plan in plans if plan.run is run], lanes, seconds) for run in runs]
+
+
+def _made(run: "_Run", plans: Several["_Plan"], lanes: int, seconds: float) -> Evaluation:
+    kept = sum(plan.trials - len(plan.missing) for plan in plans)
+    return Evaluation(run.store.folder, run.made, kept, run.failures, lanes, run.frames, seconds)
 
 
 def run_trial(
@@ -210,9 +270,44 @@ def run_trial(
     )
 
 
-class _Plan(NamedTuple):
-    """What is to do of a sequence."""
+@dataclass(eq=False)
+class _Run:
+    """One tracker at work: where its trials are kept, and what came of them."""
 
+    evaluated: EvaluatedTracker
+    protocol: Protocol
+    store: Store
+    made: int = 0
+    frames: int = 0
+    failures: dict[str, Path] = field(default_factory=dict)
+
+    @functools.cached_property
+    def program(self) -> tuple[Any, ...]:
+        """What is the same in all runs that one compiled program serves."""
+        bound = there(self.evaluated.bound)
+        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(bound.params["tracker"]))
+        return bound.factory, bound.backbone, bound.config, self.evaluated.label["weights"], shapes
+
+    def missing(self, trials: Several[Trial]) -> list[Trial]:
+        """Those that are not kept yet."""
+        return [trial for trial in trials if self.store.read(self.protocol, trial) is None]
+
+    def keep(self, trial: Trial, done: Trajectory) -> None:
+        """Keeps what came of a trial."""
+        self.store.write(self.protocol, trial, done)
+        self.made += 1
+        self.frames += len(done.boxes)
+
+    def fail(self, name: str, reason: JtrackError | None = None) -> None:
+        """Keeps why a sequence failed: the exception that is being handled, or one that was not raised."""
+        told = traceback.format_exc() if reason is None else "".join(traceback.format_exception(reason))
+        self.failures[name] = self.store.fail(self.protocol, name, told)
+
+
+class _Plan(NamedTuple):
+    """What is to do of a sequence in a run."""
+
+    run: _Run
     name: str
     trials: int
     missing: list[Trial]  # when the evaluation began
@@ -220,12 +315,15 @@ class _Plan(NamedTuple):
     size: tuple[int, int]  # (height, width) of the frames; (0, 0) where it need not be known
 
     @property
-    def canvas(self) -> tuple[int, int]:
-        return shared_canvas(self.size)
-
-    @property
     def frames(self) -> int:
         return sum(trial.end - trial.start for trial in self.missing)
+
+    @property
+    def longest(self) -> int:
+        return max(trial.end - trial.start for trial in self.missing)
+
+
+type _Video = list[_Plan]  # of several runs, of one sequence
 
 
 @dataclass
@@ -245,17 +343,31 @@ class _Meter:
             self.tell(plan.name, 0)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Working:
-    """A sequence whose trials are in lanes."""
+    """A plan whose trials are in lanes."""
 
+    plan: _Plan
     left: int  # trials
     lock: ExitStack
     reasons: list[JtrackError] = field(default_factory=list)  # of trials that failed
 
+    def take(self, trial: Trial, result: Trajectory | JtrackError) -> bool:
+        """Keeps what came of a trial; says whether it was the last."""
+        if isinstance(result, JtrackError):
+            self.reasons.append(result)
+        else:
+            self.plan.run.keep(trial, result)
+        self.left -= 1
+        if not self.left:  # a failure is written last: what is kept makes it forgotten
+            if self.reasons:
+                self.plan.run.fail(self.plan.name, self.reasons[0])
+            self.lock.close()
+        return not self.left
 
-def _let_go(working: Mapping[str, _Working]) -> None:
-    for each in working.values():
+
+def _let_go(working: set[_Working]) -> None:
+    for each in working:
         each.lock.close()
 
 
@@ -263,31 +375,34 @@ def _let_go(working: Mapping[str, _Working]) -> None:
 class _Work:
     """An evaluation in work."""
 
-    evaluated: EvaluatedTracker
     dataset: Dataset
     protocol: Protocol
-    store: Store
     lanes: int
-    made: int = 0
-    frames: int = 0
-    failures: dict[str, Path] = field(default_factory=dict)
 
-    def plan(self, name: str, repeats: int | None, seed: int, limit: int | None) -> _Plan | None:
-        """What is to do of a sequence; None where that cannot be known."""
-        try:
-            annotation = self._annotation(name)
-            away = omitted(name) if self.dataset.kind in ("otb", "tfds") else ()  # packed or not
-            found = trials(self.protocol, annotation, repeats=repeats, seed=seed, limit=limit, omitted=away)
-            missing = [trial for trial in found if self.store.read(self.protocol, trial) is None]
-        except Exception:
-            self._fail(name)
-            return None
-        boxes = begun_with(self.protocol, annotation, missing)
-        return _Plan(name, len(found), missing, boxes, annotation.size or (0, 0))
+    def plans(
+        self, name: str, runs: Several[_Run], repeats: int | None, seed: int, limit: int | None
+    ) -> Iterator[_Plan]:
+        """What is to do of a sequence in each run, where that can be known."""
+        annotation = functools.cache(self._annotation)
+        away = omitted(name) if self.dataset.kind in ("otb", "tfds") else ()  # packed or not
+        for run in runs:
+            once = repeats is None and run.evaluated.deterministic and not self.protocol.noise
+            count = 1 if once else repeats
+            try:
+                found = trials(
+                    self.protocol, annotation(name), repeats=count, seed=seed, limit=limit, omitted=away
+                )
+                missing = run.missing(found)
+            except Exception:
+                run.fail(name)
+                continue
+            boxes = begun_with(self.protocol, annotation(name), missing)
+            yield _Plan(run, name, len(found), missing, boxes, annotation(name).size or (0, 0))
 
     def run(self, plan: _Plan, meter: _Meter, *, wait: bool) -> bool:
         """Runs a sequence in one lane, timed; says whether no other process has it in work."""
-        with self.store.lock(self.protocol, plan.name, wait=wait) as mine:
+        run = plan.run
+        with run.store.lock(self.protocol, plan.name, wait=wait) as mine:
             if not mine:
                 return False
             frames = 0
@@ -299,74 +414,73 @@ class _Work:
 
             try:
                 sequence = self.dataset.sequence(plan.name)
-                for trial in self._missing(plan):
-                    self._keep(trial, run_trial(self.evaluated, sequence, self.protocol, trial, count))
+                for trial in run.missing(plan.missing):
+                    run.keep(trial, run_trial(run.evaluated, sequence, self.protocol, trial, count))
             except Exception:
-                self._fail(plan.name)
+                run.fail(plan.name)
             meter.end([plan])
         return True
 
-    def run_in_lanes(self, plans: list[_Plan], meter: _Meter, *, wait: bool) -> list[_Plan]:
-        """Runs sequences of one canvas in lanes; returns those that other processes have in work."""
-        bound = there(self.evaluated.bound)
+    def run_in_lanes(self, videos: list[_Video], meter: _Meter, *, wait: bool) -> list[_Plan]:
+        """Runs what one program serves in lanes; returns what other processes have in work."""
+        plans = [plan for video in videos for plan in video]
+        bound = there(plans[0].run.evaluated.bound)
         boxes = np.concatenate([plan.boxes for plan in plans])
         sizes = np.concatenate([np.tile(plan.size, (len(plan.boxes), 1)) for plan in plans])
         config = bound.for_lanes(boxes, sizes)
         tracker = make_tracker(bound.factory, bound.backbone, config)
         others: list[_Plan] = []
-        working: dict[str, _Working] = {}
+        working: set[_Working] = set()
         frames = 0
 
         def count(more: int) -> None:
             nonlocal frames
             frames += more
-            meter.tell(f"{len(working)} sequences", frames)
+            meter.tell(f"{len({each.plan.name for each in working})} sequences", frames)
 
         with ExitStack() as locks:
             locks.callback(_let_go, working)
-            parcels = self._parcels(plans, others, working, wait=wait)
-            for name, trial, result in run_in_lanes(
-                bound, tracker, self.protocol, parcels, plans[0].canvas, lanes=self.lanes, on_frames=count
+            parcels = self._parcels(videos, others, working, wait=wait)
+            canvas = shared_canvas(plans[0].size)
+            for task, result in run_in_lanes(
+                tracker,
+                bound.params["backbone"],
+                self.protocol,
+                parcels,
+                canvas,
+                lanes=self.lanes,
+                on_frames=count,
             ):
-                if isinstance(result, JtrackError):
-                    working[name].reasons.append(result)
-                else:
-                    self._keep(trial, result)
-                working[name].left -= 1
-                if not working[name].left:  # a failure is written last: what is kept makes it forgotten
-                    ended = working.pop(name)
-                    if ended.reasons:
-                        self._fail(name, ended.reasons[0])
-                    ended.lock.close()
-        meter.end([plan for plan in plans if plan not in others])
+                if task.owner.take(task.trial, result):
+                    working.remove(task.owner)
+        away = {id(plan) for plan in others}
+        meter.end([plan for plan in plans if id(plan) not in away])
         return others
 
     def _parcels(
-        self, plans: list[_Plan], others: list[_Plan], working: dict[str, _Working], *, wait: bool
+        self, videos: list[_Video], others: list[_Plan], working: set[_Working], *, wait: bool
     ) -> Iterator[Parcel]:
-        """Sequences with their missing trials, each locked when it is asked for."""
-        for plan in plans:
-            with ExitStack() as lock:
-                if not lock.enter_context(self.store.lock(self.protocol, plan.name, wait=wait)):
-                    others.append(plan)
-                    continue
-                try:
-                    sequence, missing = self.dataset.sequence(plan.name), self._missing(plan)
-                except Exception:
-                    self._fail(plan.name)
-                    continue
-                if missing:
-                    working[plan.name] = _Working(len(missing), lock.pop_all())
-                    yield sequence, missing
-
-    def _missing(self, plan: _Plan) -> list[Trial]:
-        """The trials that are still to be run of a sequence that is held."""
-        return [trial for trial in plan.missing if self.store.read(self.protocol, trial) is None]
-
-    def _keep(self, trial: Trial, done: Trajectory) -> None:
-        self.store.write(self.protocol, trial, done)
-        self.made += 1
-        self.frames += len(done.boxes)
+        """Sequences with the trials that all runs miss of them, each locked when it is asked for."""
+        opened = functools.lru_cache(maxsize=1)(self.dataset.sequence)
+        for video in videos:
+            tasks: list[Task] = []
+            for plan in video:
+                with ExitStack() as lock:
+                    if not lock.enter_context(plan.run.store.lock(self.protocol, plan.name, wait=wait)):
+                        others.append(plan)
+                        continue
+                    try:
+                        sequence, missing = opened(plan.name), plan.run.missing(plan.missing)
+                    except Exception:
+                        plan.run.fail(plan.name)
+                        continue
+                    if missing:
+                        held = _Working(plan, len(missing), lock.pop_all())
+                        working.add(held)
+                        hyper = there(plan.run.evaluated.bound).params["tracker"]
+                        tasks += [Task(trial, hyper, held) for trial in missing]
+            if tasks:
+                yield sequence, tasks
 
     def _annotation(self, name: str) -> Annotation:
         """The annotation, with the size of the frames, or their number, where one is needed."""
@@ -374,25 +488,28 @@ class _Work:
         unsized = annotation.size is None and (self.lanes > 1 or not self.protocol.starts_once)
         return self.dataset.sequence(name) if unsized or len(annotation.boxes) == 1 else annotation
 
-    def _fail(self, name: str, reason: JtrackError | None = None) -> None:
-        """Keeps why a sequence failed: the exception that is being handled, or one that was not raised."""
-        told = traceback.format_exc() if reason is None else "".join(traceback.format_exception(reason))
-        self.failures[name] = self.store.fail(self.protocol, name, told)
+
+def _grouped(plans: list[_Plan]) -> list[list[_Video]]:
+    """What one program serves on one canvas, by videos; the longest first: short ones then fill the gaps.
+
+    All processes have the same order, so that no two of them wait for each other's locks.
+    """
+    groups: dict[Any, dict[str, _Video]] = {}
+    for plan in sorted(plans, key=lambda plan: plan.run.store.folder):
+        videos = groups.setdefault((plan.run.program, shared_canvas(plan.size)), {})
+        videos.setdefault(plan.name, []).append(plan)
+    return [
+        sorted(videos.values(), key=lambda video: (-max(plan.longest for plan in video), video[0].name))
+        for videos in groups.values()
+    ]
 
 
-def _grouped(plans: list[_Plan]) -> list[list[_Plan]]:
-    """Sequences of one canvas, those whose trials take longest first: the last ones then fill the gaps."""
-    groups: dict[tuple[int, int], list[_Plan]] = {}
-    for plan in sorted(plans, key=lambda plan: -max(trial.end - trial.start for trial in plan.missing)):
-        groups.setdefault(plan.canvas, []).append(plan)
-    return list(groups.values())
-
-
-def _check_lanes(evaluated: EvaluatedTracker) -> None:
-    if evaluated.bound is None:
-        raise JtrackError(
-            f"{evaluated.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
-        )
+def _check_lanes(trackers: Several[EvaluatedTracker]) -> None:
+    for evaluated in trackers:
+        if evaluated.bound is None:
+            raise JtrackError(
+                f"{evaluated.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
+            )
 
 
 def _frames(source: FrameSource, protocol: Protocol, trial: Trial) -> Iterator[np.ndarray]:

@@ -1,9 +1,9 @@
-"""Trials of many sequences, starts and seeds in lanes of one compiled tracker: evaluation on accelerators."""
+"""Trials of many sequences, starts, seeds and settings in lanes of one compiled tracker."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,23 +18,30 @@ from jtrack.run.lane_memory import fitting_lanes
 from jtrack.run.mesh import mesh_of
 from jtrack.run.schedule import Again, Job
 from jtrack.trackers import BoundTracker
-from jtrack.types import Tracker
+from jtrack.types import PyTree, Tracker
+
+
+class Task(NamedTuple):
+    """A trial that is to be run."""
+
+    trial: Trial
+    hyper: PyTree  # the hyper-parameters that it is run with
+    owner: Any  # what the caller knows it by
 
 
 class Ended(NamedTuple):
     """A trial that has come to its end."""
 
-    sequence: str
-    trial: Trial
+    task: Task
     result: Trajectory | JtrackError  # why it has none
 
 
-type Parcel = tuple[data.Sequence, Sequence[Trial]]  # a sequence, and its trials that are to be run
+type Parcel = tuple[data.Sequence, Sequence[Task]]  # a sequence, and its trials that are to be run
 
 
 def run_in_lanes(
-    bound: BoundTracker,
     tracker: Tracker,
+    weights: PyTree,
     protocol: Protocol,
     parcels: Iterable[Parcel],
     canvas: tuple[int, int],
@@ -45,8 +52,8 @@ def run_in_lanes(
     """Runs trials, each in a lane, restarting the tracker after failures where the protocol says so.
 
     Args:
-      bound: the tracker.
-      tracker: its functions, for all the targets.
+      tracker: the functions, for all the targets.
+      weights: of the network, shared by all trials.
       protocol: the trials'.
       parcels: sequences with their trials; the next is fetched when a lane is free for it.
       canvas: (height, width) that the frames of all sequences fit on.
@@ -59,11 +66,12 @@ def run_in_lanes(
     refused: list[Ended] = []
     at_once = engine.AT_ONCE if protocol.restart_after is None else 1
     jobs = (_jobs(protocol, *parcel, refused) for parcel in parcels)
+    params = {"backbone": weights, "tracker": None}  # each job has hyper-parameters of its own
     for followed in engine.follow(
-        tracker, bound.params, jobs, canvas, lanes=lanes, at_once=at_once, on_frames=on_frames
+        tracker, params, jobs, canvas, lanes=lanes, at_once=at_once, on_frames=on_frames
     ):
         work: _Supervised = followed.job.name
-        yield Ended(work.sequence.name, work.trial, _result(work, followed))
+        yield Ended(work.task, _result(work, followed))
     yield from refused
 
 
@@ -85,19 +93,20 @@ def lanes_that_fit(bound: BoundTracker | None, dataset: data.Dataset) -> int:
 
 
 def _jobs(
-    protocol: Protocol, sequence: data.Sequence, trials: Sequence[Trial], refused: list[Ended]
+    protocol: Protocol, sequence: data.Sequence, tasks: Sequence[Task], refused: list[Ended]
 ) -> list[Job]:
     """The jobs of a sequence; a trial whose box cannot be tracked is refused."""
     frames, found = shown(protocol, sequence.frames), []
-    for trial in trials:
+    for task in tasks:
+        trial = task.trial
         try:
             box = check_boxes(trial.box, frames.size, inside=False)
         except JtrackError as error:
-            refused.append(Ended(sequence.name, trial, error))
+            refused.append(Ended(task, error))
             continue
-        work = _Supervised(protocol, sequence, trial)
+        work = _Supervised(protocol, sequence, task)
         after = work.after if protocol.restart_after is not None else None
-        found.append(Job(frames, box, trial.start, trial.end, trial.seed, after=after, name=work))
+        found.append(Job(frames, box, trial.start, trial.end, trial.seed, task.hyper, after, work))
     return found
 
 
@@ -107,10 +116,14 @@ class _Supervised:
 
     protocol: Protocol
     sequence: data.Sequence
-    trial: Trial
+    task: Task
     starts: dict[int, np.ndarray] = field(init=False)  # by frame: the box that was given
     status: np.ndarray | None = None  # [T] once the last frame is there
     error: JtrackError | None = None
+
+    @property
+    def trial(self) -> Trial:
+        return self.task.trial
 
     def __post_init__(self) -> None:
         self.starts = {self.trial.start: self.trial.box}

@@ -22,6 +22,7 @@ from jtrack.errors import JtrackError, printable, unknown_name
 COMMANDS = {
     "track": "Track targets through a video, an image folder or a camera's pictures.",
     "eval": "Run a tracker over the sequences of a benchmark, by its protocol.",
+    "sweep": "Try settings of a tracker on a benchmark, many at once, and compare them.",
     "vot": "Run trackers of jtrack inside the VOT toolkit.",
     "score": "Score results, published ones too, against a dataset's annotations.",
     "masks": "Score masks against true masks.",

@@ -126,13 +126,18 @@ def run(
         )
     say(done, opened, rules)
     for name, path in done.failures.items():
-        reason = path.read_text("utf-8").rstrip().rpartition("\n")[2]
-        tell(f"{name} failed: {reason.removeprefix('jtrack.errors.JtrackError: ')}")
+        tell(f"{name} failed: {reason(path)}")
     if done.failures:
         folder = next(iter(done.failures.values())).parent
         tell(f"{len(done.failures)} of {len(opened.names)} sequences failed")
         typer.echo(f"        tracebacks are in {folder}/*.error; run again for what is missing", err=True)
         raise typer.Exit(1)
+
+
+def reason(path: Path) -> str:
+    """Why a sequence failed: the last line of its traceback."""
+    last = path.read_text("utf-8").rstrip().rpartition("\n")[2]
+    return last.removeprefix("jtrack.errors.JtrackError: ")
 
 
 def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:

@@ -55,7 +55,9 @@ def choices(jtrack, *command):
 
 
 @pytest.mark.parametrize(
-    "command", [("track",), ("demo",), ("eval",), ("vot", "serve"), ("vot", "entry")], ids=" ".join
+    "command",
+    [("track",), ("demo",), ("eval",), ("sweep",), ("vot", "serve"), ("vot", "entry")],
+    ids=" ".join,
 )
 def test_help_shows_the_trackers_profiles_and_networks(jtrack, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "200")
@@ -69,7 +71,7 @@ def test_help_shows_the_trackers_profiles_and_networks(jtrack, monkeypatch, comm
         assert {f"opencv:{name}" for name in OPENCV} <= shown["--tracker"]
 
 
-@pytest.mark.parametrize("command", ["eval", "score", "report", "pack"])
+@pytest.mark.parametrize("command", ["eval", "sweep", "score", "report", "pack"])
 def test_help_shows_the_datasets_and_protocols(jtrack, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "200")
     shown = choices(jtrack, command)
