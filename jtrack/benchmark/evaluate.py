@@ -32,7 +32,7 @@ from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
 from jtrack.benchmark.protocol import Protocol, Trial, begun_with, noisy, shown, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
-from jtrack.benchmark.trials_in_lanes import Parcel, Task, lanes_that_fit, run_in_lanes
+from jtrack.benchmark.trials_in_lanes import Parcel, Task, run_in_lanes
 from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
 from jtrack.data.decode import pyav
@@ -41,13 +41,15 @@ from jtrack.data.identity import digest
 from jtrack.data.otb import omitted
 from jtrack.errors import JtrackError
 from jtrack.run.engine import shared_canvas
+from jtrack.run.lane_memory import fitting_lanes
+from jtrack.run.mesh import mesh_of
 from jtrack.run.stream import make_tracker
 
 
 class Progress(NamedTuple):
     """How far an evaluation is."""
 
-    sequence: str  # the one in work
+    sequence: str  # the one in work; with lanes, how many are
     frames: int  # done of those that were to do when it began
     total: int
 
@@ -73,6 +75,9 @@ class Evaluation:
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} sequences failed" if self.failures else ""
         return f"Evaluation({self.made} trials run, {self.kept} kept{failed}, in {str(self.folder)!r})"
+
+
+OUTSIZED = 4  # times the larger side of the frame
 
 
 type OnProgress = Callable[[Progress], object]
@@ -162,15 +167,15 @@ def evaluate_all(
     Raises:
       JtrackError: as of `evaluate`.
     """
-    if lanes == "auto":
-        lanes = lanes_that_fit(trackers[0].bound, dataset)
+    if lanes == "auto" and (mesh_of().devices.flat[0].platform == "cpu" or _outside(trackers)):
+        lanes = 1
     for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
-        if number is not None and number < 1:
+        if isinstance(number, int) and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
     if not 0 <= seed < 2**31:
         raise JtrackError(f"the seed is {seed}: give 0 to {2**31 - 1}")
-    if lanes > 1:
-        _check_lanes(trackers)
+    if lanes != 1 and (other := _outside(trackers)) is not None:
+        raise JtrackError(f"{other.label['tracker']} is not a tracker of jtrack: it runs in one lane only")
     contents, decoders = _data(dataset)
     label = decoders | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
     about = {"root": str(dataset.root.absolute()), "list": dataset.subset}
@@ -187,13 +192,18 @@ def evaluate_all(
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
     began = time.perf_counter()
     due = [plan for plan in plans if plan.missing]
-    for wait in (False, True):  # first what no other process has in work
-        if lanes > 1:
-            due = [plan for group in _grouped(due) for plan in work.run_in_lanes(group, meter, wait=wait)]
-        else:
-            due = [plan for plan in due if not work.run(plan, meter, wait=wait)]
+    in_lanes = [plan for plan in due if lanes != 1 and not plan.outsized]
+    due = [plan for plan in due if lanes == 1 or plan.outsized]
+    others = [plan for group in _grouped(in_lanes) for plan in work.run_in_lanes(group, meter, wait=False)]
+    due = [plan for plan in due if not work.run(plan, meter, wait=False)]
+    # Then what another process had in work: one at a time, so that none is held while another is waited for.
+    for plan in others:
+        work.run_in_lanes([[plan]], meter, wait=True)
+    for plan in due:
+        work.run(plan, meter, wait=True)
     seconds = time.perf_counter() - began
-    return [_made(run, [plan for plan in plans if plan.run is run], lanes, seconds) for run in runs]
+    used = work.used
+    return [_made(run, [plan for plan in plans if plan.run is run], used, seconds) for run in runs]
 
 
 def _made(run: "_Run", plans: Several["_Plan"], lanes: int, seconds: float) -> Evaluation:
@@ -319,6 +329,11 @@ class _Plan(NamedTuple):
         return sum(trial.end - trial.start for trial in self.missing)
 
     @property
+    def outsized(self) -> bool:
+        """Whether a box is so large that a program for it would burden all others with its size."""
+        return bool((self.boxes[:, 2:] > OUTSIZED * max(*self.size, 1)).any())
+
+    @property
     def longest(self) -> int:
         return max(trial.end - trial.start for trial in self.missing)
 
@@ -377,7 +392,8 @@ class _Work:
 
     dataset: Dataset
     protocol: Protocol
-    lanes: int
+    lanes: int | Literal["auto"]
+    used: int = 1  # lanes, at most
 
     def plans(
         self, name: str, runs: Several[_Run], repeats: int | None, seed: int, limit: int | None
@@ -429,8 +445,12 @@ class _Work:
         sizes = np.concatenate([np.tile(plan.size, (len(plan.boxes), 1)) for plan in plans])
         config = bound.for_lanes(boxes, sizes)
         tracker = make_tracker(bound.factory, bound.backbone, config)
+        canvas = shared_canvas(plans[0].size)
+        lanes = fitting_lanes(tracker, bound.params, canvas) if self.lanes == "auto" else self.lanes
+        self.used = max(self.used, lanes)
         others: list[_Plan] = []
         working: set[_Working] = set()
+        most = sum(max(trial.end for plan in video for trial in plan.missing) for video in videos)
         frames = 0
 
         def count(more: int) -> None:
@@ -441,14 +461,14 @@ class _Work:
         with ExitStack() as locks:
             locks.callback(_let_go, working)
             parcels = self._parcels(videos, others, working, wait=wait)
-            canvas = shared_canvas(plans[0].size)
             for task, result in run_in_lanes(
                 tracker,
                 bound.params["backbone"],
                 self.protocol,
                 parcels,
                 canvas,
-                lanes=self.lanes,
+                lanes=lanes,
+                most=most,
                 on_frames=count,
             ):
                 if task.owner.take(task.trial, result):
@@ -483,9 +503,14 @@ class _Work:
                 yield sequence, tasks
 
     def _annotation(self, name: str) -> Annotation:
-        """The annotation, with the size of the frames, or their number, where one is needed."""
+        """The annotation, with the size of the frames, or their number, where one is needed.
+
+        In lanes the frames' own size counts, whatever the annotation says.
+        """
+        if self.lanes != 1:
+            return self.dataset.sequence(name)
         annotation = self.dataset.annotation(name)
-        unsized = annotation.size is None and (self.lanes > 1 or not self.protocol.starts_once)
+        unsized = annotation.size is None and not self.protocol.starts_once
         return self.dataset.sequence(name) if unsized or len(annotation.boxes) == 1 else annotation
 
 
@@ -504,19 +529,17 @@ def _grouped(plans: list[_Plan]) -> list[list[_Video]]:
     ]
 
 
-def _check_lanes(trackers: Several[EvaluatedTracker]) -> None:
-    for evaluated in trackers:
-        if evaluated.bound is None:
-            raise JtrackError(
-                f"{evaluated.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
-            )
+def _outside(trackers: Several[EvaluatedTracker]) -> EvaluatedTracker | None:
+    """The first that is not a tracker of jtrack, which alone run in lanes."""
+    return next((evaluated for evaluated in trackers if evaluated.bound is None), None)
 
 
 def _frames(source: FrameSource, protocol: Protocol, trial: Trial) -> Iterator[np.ndarray]:
     """The frames of a trial, as the protocol shows them."""
     source = shown(protocol, source)
     if source.pick is not None:  # then what is before the trial need not be read
-        return map(source.pick, range(trial.start, trial.end))
+        last = trial.end if source.length is None else min(trial.end, source.length)
+        return map(source.pick, range(trial.start, last))
     return islice(source, trial.start, trial.end)
 
 

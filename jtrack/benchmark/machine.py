@@ -22,11 +22,11 @@ _PARALLEL = re.compile(
 )
 
 
-def describe(*, lanes: int = 1, jax_device: bool = True) -> dict[str, Any]:
+def describe(*, lanes: int | str = 1, jax_device: bool = True) -> dict[str, Any]:
     """What of this process's machine changes the last digits of boxes, and the speed.
 
     Args:
-      lanes: how many trials run at once.
+      lanes: how many trials run at once; "auto", as many as fit.
       jax_device: whether JAX computes. Only then its device is asked for.
     """
     limits = {name: os.environ[name] for name in _LIMITS if name in os.environ}

@@ -1,7 +1,6 @@
 """Trials of many sequences, starts, seeds and settings in lanes of one compiled tracker."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,10 +13,7 @@ from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Traj
 from jtrack.errors import JtrackError
 from jtrack.run import engine
 from jtrack.run.inputs import check_boxes
-from jtrack.run.lane_memory import fitting_lanes
-from jtrack.run.mesh import mesh_of
 from jtrack.run.schedule import Again, Job
-from jtrack.trackers import BoundTracker
 from jtrack.types import PyTree, Tracker
 
 
@@ -47,6 +43,7 @@ def run_in_lanes(
     canvas: tuple[int, int],
     *,
     lanes: int,
+    most: int | None = None,
     on_frames: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Ended]:
     """Runs trials, each in a lane, restarting the tracker after failures where the protocol says so.
@@ -58,6 +55,7 @@ def run_in_lanes(
       parcels: sequences with their trials; the next is fetched when a lane is free for it.
       canvas: (height, width) that the frames of all sequences fit on.
       lanes: how many trials run at once.
+      most: how many frames all sequences have, where that is known.
       on_frames: called with the number of frames that were tracked since.
 
     Yields:
@@ -68,28 +66,13 @@ def run_in_lanes(
     jobs = (_jobs(protocol, *parcel, refused) for parcel in parcels)
     params = {"backbone": weights, "tracker": None}  # each job has hyper-parameters of its own
     for followed in engine.follow(
-        tracker, params, jobs, canvas, lanes=lanes, at_once=at_once, on_frames=on_frames
+        tracker, params, jobs, canvas, lanes=lanes, at_once=at_once, most=most, on_frames=on_frames
     ):
         work: _Supervised = followed.job.name
         yield Ended(work.task, _result(work, followed))
+        while refused:
+            yield refused.pop()
     yield from refused
-
-
-def lanes_that_fit(bound: BoundTracker | None, dataset: data.Dataset) -> int:
-    """How many lanes fit the local devices: 1 on a CPU, and for trackers that are not jtrack's (None)."""
-    mesh = mesh_of()
-    if bound is None or mesh.devices.flat[0].platform == "cpu":
-        return 1
-    for name in dataset.names:
-        with suppress(Exception):  # a damaged sequence fails later, with a reason
-            sequence = dataset.sequence(name)
-            canvas = engine.shared_canvas(sequence.frames.size)
-            box = sequence.boxes[~sequence.absent][0]
-            tracker = bound.factory(
-                bound.backbone, bound.for_lanes(box[None], np.array([sequence.frames.size]))
-            )
-            return fitting_lanes(tracker, bound.params, canvas, mesh)
-    return 1
 
 
 def _jobs(

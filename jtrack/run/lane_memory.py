@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from jtrack.checks import there
 from jtrack.run.advance import advance
+from jtrack.run.mesh import mesh_of
 from jtrack.run.shared_frames import store_of
 from jtrack.types import Frame, PyTree, Tracker
 
@@ -49,11 +50,12 @@ def lane_memory(tracker: Tracker, params: PyTree, canvas: tuple[int, int]) -> La
     return LaneMemory(_bytes(state), working, _bytes(known["backbone"]))
 
 
-def fitting_lanes(tracker: Tracker, params: PyTree, canvas: tuple[int, int], mesh: Mesh) -> int:
+def fitting_lanes(tracker: Tracker, params: PyTree, canvas: tuple[int, int], mesh: Mesh | None = None) -> int:
     """How many lanes to run: as many as fit the devices' memory, a power of two each; 1 on a CPU.
 
     On a CPU lanes share the cores that one target already uses.
     """
+    mesh = mesh_of() if mesh is None else mesh
     device = mesh.devices.flat[0]
     limit = (device.memory_stats() or {}).get("bytes_limit")
     if device.platform == "cpu" or limit is None:

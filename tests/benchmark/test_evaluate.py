@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import av
@@ -775,3 +776,62 @@ def test_the_seed_has_a_range(tmp_path):
     for seed in (-1, 2**31):
         with pytest.raises(JtrackError, match=f"the seed is {seed}: give 0 to 2147483647"):
             evaluate(tracker, dataset(sequence()), OPE, tmp_path, seed=seed)
+
+
+def test_lanes_wait_for_what_another_process_runs_and_hold_nothing_meanwhile(tmp_path):
+    data = dataset(moving("a", 20), moving("b", 12), moving("c", 9))
+    tracker = adapters.ours(fake.build())
+    run = evaluate(tracker, data, OPE, tmp_path, lanes=2, limit=2)  # the folder of another run: its label
+    whole = evaluate(tracker, data, OPE, tmp_path / "whole", lanes=2)
+    shutil.rmtree(whole.folder / "ope")
+    other = results.Store(whole.folder)
+    seen = []
+
+    def elsewhere(held):
+        with other.lock(OPE, "a", wait=True):
+            held.set()
+            while not (whole.folder / "ope" / "c.csv").exists():
+                time.sleep(0.02)
+            for name in "bc":  # free while `a` is waited for
+                with other.lock(OPE, name, wait=False) as free:
+                    seen.append(free)
+
+    held = threading.Event()
+    thread = threading.Thread(target=elsewhere, args=(held,))
+    thread.start()
+    held.wait()
+    done = evaluate(tracker, data, OPE, tmp_path / "whole", lanes=2)
+    thread.join()
+    assert done.made == 3 and not done.failures and run.made == 3
+    assert seen[1:] == [True]  # c has ended; b may be ending
+
+
+def test_a_sequence_that_does_not_fit_the_protocol_fails_alone_in_lanes(tmp_path):
+    good, bad = wandering("good", 30), moving("bad", 25)
+    bad = dataclasses.replace(bad, boxes=bad.boxes[:1])  # as in a test set
+    rules = dataclasses.replace(protocol.load("region_noise"), repetitions=2)
+    done = evaluate(adapters.ours(fake.build()), dataset(good, bad), rules, tmp_path, lanes=3)
+    assert list(done.failures) == ["bad"] and done.made == 2
+    assert "IndexError" in done.failures["bad"].read_text()
+
+
+def test_a_box_of_another_order_of_size_runs_by_itself(tmp_path, monkeypatch):
+    normal, huge = moving("normal", 9), moving("huge", 9)
+    huge.boxes[0] = (-3000, -3000, 60000, 60000)
+    asked = []
+    build = fake.build(fake.Config(None))
+    monkeypatch.setattr(
+        fake.Config, "for_lanes", lambda self, boxes, sizes: asked.append(boxes) or fake.Config(40)
+    )
+    done = evaluate(adapters.ours(build), dataset(normal, huge), OPE, tmp_path, lanes=2)
+    assert done.made == 2 and not done.failures
+    assert max(boxes[:, 2].max() for boxes in asked) < 100
+
+
+def test_frames_count_in_lanes_whatever_the_annotation_says_of_their_size(tmp_path):
+    walk = moving("walk", 9, size=(300, 400))
+    wrong = dataclasses.replace(walk, size=(60, 90))
+    data = dataset(walk)
+    data = dataclasses.replace(data, annotation=lambda name: wrong)
+    done = evaluate(adapters.ours(fake.build()), data, OPE, tmp_path, lanes=2)
+    assert done.made == 1 and not done.failures
