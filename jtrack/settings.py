@@ -83,7 +83,9 @@ def parse(profile: Profile[Any, Any], name: str, text: str) -> Any:
     try:
         return _value(kind, text)
     except ValueError:
-        raise JtrackError(f"{name} is {text!r}: it must be {_needed(kind) or 'set from Python'}") from None
+        raise JtrackError(
+            f"{name} is {text!r}: it must be {_needed(kind, present) or 'set from Python'}"
+        ) from None
 
 
 def difference(before: Profile[Any, Any], after: Profile[Any, Any]) -> dict[str, str]:
@@ -105,7 +107,7 @@ def describe(profile: Profile[Any, Any]) -> dict[str, tuple[str, str]]:
 
 
 def _described(name: str, value: Any, kind: Any) -> Iterator[tuple[str, tuple[str, str]]]:
-    if needed := _needed(kind):
+    if needed := _needed(kind, value):
         yield name, (type(value).__name__ if dataclasses.is_dataclass(value) else _text(value), needed)
     if dataclasses.is_dataclass(value):
         for field, inner in vars(value).items():
@@ -165,7 +167,7 @@ def _field(profile: Profile[Any, Any], name: str) -> tuple[Any, Any]:
     called, kind, value = "the profile", Any, profile
     for step in name.split("."):
         if not (fields := _values(value)):
-            able = [part.__name__ for part in _parts(kind) if dataclasses.fields(part)]
+            able = [part.__name__ for part in _parts(kind) if dataclasses.fields(part) and _able(part, value)]
             hint = f": set {' or '.join(f'{called}={part}' for part in able)} as well" if able else ""
             raise JtrackError(f"{called} is {_text(value)}, which has no field {step!r}{hint}")
         if step not in fields:
@@ -186,9 +188,18 @@ def _parts(kind: Any) -> list[Any]:
     return [each for each in _alternatives(kind) if dataclasses.is_dataclass(each)]
 
 
+def _able(part: Any, present: Any) -> bool:
+    """Whether a part of a class can take the place of what is there."""
+    return all(hasattr(present, field) for field in _without_default(part))
+
+
+def _without_default(part: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(part) if field.default is dataclasses.MISSING]
+
+
 def _made(name: str, part: Any, present: Any) -> Any:
     """A part of a class; fields that have no default are those of the part that is there."""
-    needed = [field.name for field in dataclasses.fields(part) if field.default is dataclasses.MISSING]
+    needed = _without_default(part)
     if missing := [field for field in needed if not hasattr(present, field)]:
         raise JtrackError(f"{name} cannot be {part.__name__}, which has no default for {', '.join(missing)}")
     return part(**{field: getattr(present, field) for field in needed})
@@ -229,16 +240,16 @@ def _words(kind: Any) -> dict[str, Any]:
     return {word: word for word in get_args(kind)} if get_origin(kind) is Literal else {}
 
 
-def _needed(kind: Any) -> str:
-    """What a field takes, as a sentence ends."""
-    return " or ".join(each for one in _alternatives(kind) for each in _phrases(one))
+def _needed(kind: Any, present: Any) -> str:
+    """What a field takes in place of what is there, as a sentence ends."""
+    return " or ".join(each for one in _alternatives(kind) for each in _phrases(one, present))
 
 
-def _phrases(kind: Any) -> Iterable[str]:
+def _phrases(kind: Any, present: Any) -> Iterable[str]:
     if kind in SINGLE:
         return [SINGLE[kind][0]]
     if get_origin(kind) is not tuple:
-        return [*_words(kind), *(part.__name__ for part in _parts(kind))]
+        return [*_words(kind), *(part.__name__ for part in _parts(kind) if _able(part, present))]
     first, *others = get_args(kind)
     count = "" if others == [...] else f"{1 + len(others)} "
     nested = get_origin(first) is tuple

@@ -233,7 +233,7 @@ def as_arrays(hyper: Any, dtype: Any = np.float32) -> Any:
       dtype: of the arrays.
 
     Raises:
-      JtrackError: one is no number, or NaN; or there are too many or too few.
+      JtrackError: one is no number, NaN or too large; or there are too many or too few.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, value in hyper._asdict().items():
@@ -247,7 +247,10 @@ def as_arrays(hyper: Any, dtype: Any = np.float32) -> Any:
         if array.ndim != len(shape) or (shape not in ((0,), array.shape)):
             count = f"{shape[0] or 'several'} numbers" if shape else "one number"
             raise JtrackError(f"{name} is {value!r}: it must be {count}")
-        arrays[name] = array.astype(dtype)
+        with np.errstate(over="ignore"):
+            arrays[name] = array.astype(dtype)
+        if not np.array_equal(np.isinf(arrays[name]), np.isinf(array.astype(np.float64))):
+            raise JtrackError(f"{name} is {value!r}: it is too large for {np.dtype(dtype).name}")
         if np.isnan(arrays[name]).any():
             raise JtrackError(f"{name} is {value!r}: it must not be NaN")
     return type(hyper)(**arrays)

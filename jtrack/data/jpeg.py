@@ -6,6 +6,7 @@ only if they agree to the bit are the others that are written alike left to simp
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,9 @@ def decoder(data: bytes, image: np.ndarray) -> Decode | None:
       What makes [H, W, 3] RGB uint8 of a file, or None of one that is not written like the first, or is
       damaged; None where simplejpeg is not installed, or does not give the first image to the bit.
     """
-    try:
-        simplejpeg: Any = import_module("simplejpeg")
-    except ImportError:
+    if find_spec("simplejpeg") is None:
         return None
+    simplejpeg: Any = import_module("simplejpeg")
     written = _written(simplejpeg, data)
 
     def decode(data: bytes) -> np.ndarray | None:
