@@ -68,7 +68,7 @@ def test_a_profile_is_changed_by_names():
         ),
         ("hcft", {"learning_rate": "fast"}, "learning_rate is 'fast': it must be a number"),
         ("hcft", {"regularisation": float("nan")}, "regularisation is nan: it must not be NaN"),
-        ("hcft", {"regularisation": 1e40}, "regularisation is 1e+40: it is too large for float32"),
+        ("hcft", {"regularisation": 1e40}, r"regularisation is 1e\+40: it is too large for float32"),
         ("fcnt", {"input_size": 220}, "input_size of fcnt is 220: it must be a multiple of 8"),
         ("fcnt", {"fraction": 0.0}, "fraction of fcnt is 0.0: .* must be above 0"),
         ("fcnt", {"candidates": 0}, "candidates of fcnt is 0: it must be a whole number of at least 1"),
