@@ -104,6 +104,7 @@ def test_failures_are_told_and_the_rest_is_kept(jtrack, otb, still, tmp_path):
     assert "Traceback" in next((tmp_path / "out").rglob("Walk.error")).read_text()
 
 
+@pytest.mark.slow
 def test_lanes_say_how_fast_all_of_them_were(jtrack, tmp_path):
     command = ["eval", "--dataset", "synthetic", "--limit-frames", "4", "--backbone", "hog", "--results"]
     many = jtrack(*command, tmp_path / "many", "--lanes", "3")

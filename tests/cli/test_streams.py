@@ -48,7 +48,10 @@ def test_a_closed_stdout(environment):
 
 @pytest.mark.parametrize(
     "variables",
-    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        pytest.param({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_terminal_of_few_letters(environment, folder, box, tmp_path, variables):
     strange = folder.rename(tmp_path / "h\u00fcnd\u2028chen\udce9[red]")

@@ -21,6 +21,7 @@ def first_line(done):
     return done.stdout.splitlines()[0].partition(": ")[2]
 
 
+@pytest.mark.slow
 def test_a_sweep_and_single_runs_go_on_with_each_other(jtrack, tmp_path):
     out, plots = tmp_path / "results", tmp_path / "plots"
     jtrack("eval", *DATASET, *HOG, "--set", "learning_rate=0.02", "--results", out, "--lanes", LANES_OF_CPU)

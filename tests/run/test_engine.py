@@ -147,6 +147,7 @@ def test_one_compilation_for_thirty_sizes(compilations):
     assert not seen
 
 
+@pytest.mark.slow
 def test_grids_that_follow_the_target_are_one_compilation(compilations):
     bound = jtrack.trackers.create("hcft", profile="release2016", backbone="hog")
     sizes = [(90 + 9 * n, 120 + 7 * n) for n in range(12)]

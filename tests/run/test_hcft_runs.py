@@ -32,6 +32,7 @@ def test_eight_targets_of_different_sizes_equal_eight_single_runs(clip, compilat
         np.testing.assert_array_equal(together.lost[:, lane], single.lost)
 
 
+@pytest.mark.slow
 def test_batch_equals_single_runs(clip):
     bound = trackers.create(backbone="tiny")
     small = synthetic.clip(frames=30, size=(220, 300), seed=1)  # on the same canvas

@@ -40,7 +40,9 @@ def boxes_of(folder):
     return {name: [each.boxes for each in done] for name, done in loaded.trajectories.items()}
 
 
-@pytest.mark.parametrize("lanes", [1, 3, 16])
+@pytest.mark.parametrize(
+    "lanes", [3, pytest.param(1, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("rules", ["ope", "region_noise"])
 def test_each_setting_is_what_a_single_run_makes_of_it(tmp_path, lanes, rules):
     rules = protocol.load(rules)

@@ -269,6 +269,7 @@ def test_the_size_follows_a_target_that_grows():
     assert float(state.box[2:][1] / state.box[2:][0]) == pytest.approx(24 / 30, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_nothing_compiles_after_the_first_frame_that_learns():
     """Another target, place and image, frames that learn and frames that do not."""
     _, tracker, params, init, _, _ = build()

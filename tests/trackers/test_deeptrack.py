@@ -269,6 +269,7 @@ def test_a_small_loss_trains_nothing_bitwise():
     assert same(state.network, before)
 
 
+@pytest.mark.slow
 def test_a_grown_loss_trains():
     step, chosen, state = start(tolerance=ALWAYS)
     before = copied(state.network)

@@ -75,6 +75,7 @@ def target_of(hyper, state):
     return gaussian_layer.widened(state.target, state.background, hyper.variance_floor)
 
 
+@pytest.mark.slow
 def test_the_first_frame_teaches_the_target_from_its_surroundings():
     config, _, params, _, _, _ = build()
     state = first()

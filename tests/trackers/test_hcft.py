@@ -197,6 +197,7 @@ def assert_slope(slope, function, step, relative):
     assert slope == pytest.approx(quotient, rel=relative)
 
 
+@pytest.mark.slow
 def test_gradients_through_init_and_steps_agree_with_finite_differences():
     bound = trackers.create("hcft", profile="release2018", backbone="tiny")
     config = dataclasses.replace(

@@ -142,6 +142,7 @@ def planes(image, mean, std=1):
     return torch.from_numpy(np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1)[None], np.float32))
 
 
+@pytest.mark.slow
 def test_vgg19_from_caffe(tmp_path):
     net, image = weights(vgg_shapes((2, 2, 4, 4, 4)), seed=19), image_of(224)
     write_caffemodel(tmp_path / "x.caffemodel", net, v1=True)
@@ -149,6 +150,7 @@ def test_vgg19_from_caffe(tmp_path):
     assert_equal("vgg19", tmp_path / "x.caffemodel", image, vgg_in_torch(net, bgr))
 
 
+@pytest.mark.slow
 def test_vgg16_from_matconvnet(tmp_path):
     net, image = weights(vgg_shapes((2, 2, 3, 3, 3)), seed=16), image_of(224)
     write_matconvnet(tmp_path / "x.mat", net)
