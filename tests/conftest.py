@@ -2,10 +2,13 @@
 
 import gc
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.monitoring
 import pytest
 
 from jtrack import devices
@@ -59,3 +62,29 @@ def data_folder() -> Path:
 def weights_folder() -> Path:
     """The real networks: `JTRACK_WEIGHTS`, by default ../shared/weights."""
     return _folder("JTRACK_WEIGHTS", ROOT.parent / "shared" / "weights")
+
+
+_COMPILED: list[str] = []
+
+
+def _listen(event: str, duration: float, **_: Any) -> None:
+    del duration
+    if event == "/jax/core/compile/backend_compile_duration":
+        _COMPILED.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_listen)
+
+
+@pytest.fixture
+def compilations() -> Callable[[], AbstractContextManager[list[str]]]:
+    """A context that yields a list with one entry for every compilation inside it."""
+
+    @contextmanager
+    def counting() -> Generator[list[str]]:
+        before = len(_COMPILED)
+        seen: list[str] = []
+        yield seen
+        seen.extend(_COMPILED[before:])
+
+    return counting
