@@ -49,6 +49,7 @@ def tables(text):
     return [[[cell.strip() for cell in row.strip("|").split("|")] for row in b.splitlines()] for b in blocks]
 
 
+@pytest.mark.slow
 def test_calibration_prints_a_table_a_run(data, tmp_path):
     """Of the runs of a results folder, whose scores and overlaps are read from its files."""
     dataset = open_dataset("otb", data / "otb")

@@ -35,6 +35,7 @@ def test_a_wrong_setting_is_one_sentence(jtrack, folder, box, tmp_path, command,
     assert said in jtrack(*command.split(), *given[command], *TINY, "--set", setting, code=2).stderr
 
 
+@pytest.mark.slow
 def test_two_settings_never_share_results(jtrack, tmp_path):
     results = tmp_path / "results"
 

@@ -69,6 +69,7 @@ def test_structure_and_draws(jtrack, tmp_path):
     assert jtrack("sweep", *DATASET, *HOG, *given, "--results", tmp_path).stdout.count("8 were there") == 1
 
 
+@pytest.mark.slow
 def test_a_failure_of_one_setting_is_told_and_the_others_are_compared(jtrack, tmp_path):
     sweep = ("sweep", *DATASET, *HOG, *RATES, "--results", tmp_path)
     jtrack(*sweep)

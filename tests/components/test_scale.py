@@ -35,6 +35,7 @@ def follow():
     return jax.jit(lambda *args: scale.follow(Pyramid(), *args, **NUMBERS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1.02, 1 / 1.02])
 def test_it_follows_a_target_that_grows_or_shrinks(follow, step):
     model, box = scale.begin(Pyramid(), scene(), BOX), BOX

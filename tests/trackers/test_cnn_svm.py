@@ -95,6 +95,7 @@ def test_a_step_lays_ready_the_target_and_background_that_overlaps_by_less_than_
     assert float(incremental_svm.kkt_residual(after.svm)) < 1e-3
 
 
+@pytest.mark.slow
 @BOTH
 def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are(profile):
     config, _, params, _, step, _ = build(profile)

@@ -198,6 +198,7 @@ def test_hopeless_frames_and_borders_stay_finite(name, profile, box, second):
 
 
 @EACH
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_result_bitwise(bound):
     _, params, init, step = bound
     runs = []

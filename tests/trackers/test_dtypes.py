@@ -68,7 +68,8 @@ def with_x64(script, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("profile", ["default", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["default", "all"])
 def test_states_and_outputs_are_of_the_inputs_type(profile):
     traced = with_x64(TRACED, profile)
     assert len(traced) == 4 * sum(profile in ("all", row.profile) for row in rows())

@@ -277,6 +277,7 @@ def test_a_target_at_the_border_keeps_its_centre_inside():
         assert (centre >= 0).all() and (centre <= [160, 128]).all()
 
 
+@pytest.mark.slow
 def test_scale_is_searched_from_frame_20_on_if_all_went_well():
     _, _, params = make("release2016")
     _, _, init, step = bound("release2015")

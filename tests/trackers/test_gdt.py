@@ -161,6 +161,7 @@ def test_a_rotated_target_is_described_as_one_in_a_rotated_frame(kind):
     assert np.abs(look(0, wanted) - look(1, wanted)).max() > 0.2
 
 
+@pytest.mark.slow
 def test_a_target_that_turns_scores_higher_where_it_was_learnt_rotated():
     _, _, params, _, _, _ = build()
     turned = jnp.radians(jnp.asarray((22.0, -37.0)))

@@ -105,6 +105,7 @@ def test_a_learning_rate_of_zero_freezes_the_model_bitwise():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_learning_rate_of_one_equals_training_anew():
     step, params, state = start("release2016", hyper={"learning_rate": np.float32(1)})
     moved = image((8, 4))

@@ -128,6 +128,7 @@ def test_another_training_is_not_gone_on_with(tmp_path, scenes, weights):
 # --- a step -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_step_is_caffes_on_the_loss_of_the_head(tmp_path, scenes, weights):
     """Without dropout: the gradient of `fc_head`'s own loss, ten times the rate for the head."""
     settings = dataclasses.replace(SMALL, dropout=0.0, steps=1)
