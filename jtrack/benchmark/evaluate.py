@@ -92,6 +92,7 @@ def evaluate(
     repeats: int | None = None,
     seed: int = 0,
     limit: int | None = None,
+    starts: int | None = None,
     lanes: int | Literal["auto"] = 1,
     on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
@@ -110,6 +111,7 @@ def evaluate(
         nor protocol draws random numbers.
       seed: of the first repetition; the next ones count up.
       limit: only so many frames of each trial.
+      starts: only the first so many trials of each sequence.
       lanes: how many trials run at once, in one compiled step, shared out over all local devices: for
         accelerators and trackers of jtrack. They are not timed. Each is kept as it ends. "auto" takes as many
         as fit the devices' memory; on a CPU, one.
@@ -127,6 +129,7 @@ def evaluate(
         repeats=repeats,
         seed=seed,
         limit=limit,
+        starts=starts,
         lanes=lanes,
         on_progress=on_progress,
     )
@@ -142,6 +145,7 @@ def evaluate_all(
     repeats: int | None = None,
     seed: int = 0,
     limit: int | None = None,
+    starts: int | None = None,
     lanes: int | Literal["auto"] = 1,
     on_progress: OnProgress = lambda _: None,
 ) -> list[Evaluation]:
@@ -158,6 +162,7 @@ def evaluate_all(
       repeats: as of `evaluate`.
       seed: as of `evaluate`.
       limit: as of `evaluate`.
+      starts: as of `evaluate`.
       lanes: as of `evaluate`; of all trackers together.
       on_progress: as of `evaluate`; counts the frames of all trackers.
 
@@ -169,7 +174,8 @@ def evaluate_all(
     """
     if lanes == "auto" and (mesh_of().devices.flat[0].platform == "cpu" or _outside(trackers)):
         lanes = 1
-    for what, number in (("repeats", repeats), ("frames of a trial", limit), ("lanes", lanes)):
+    counts = {"repeats": repeats, "frames of a trial": limit, "starts": starts, "lanes": lanes}
+    for what, number in counts.items():
         if isinstance(number, int) and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
     if not 0 <= seed < 2**31:
@@ -188,7 +194,7 @@ def evaluate_all(
 
     work = _Work(dataset, protocol, lanes)
     runs = [begin(evaluated) for evaluated in trackers]
-    plans = [plan for name in dataset.names for plan in work.plans(name, runs, repeats, seed, limit)]
+    plans = [plan for name in dataset.names for plan in work.plans(name, runs, repeats, seed, limit, starts)]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
     began = time.perf_counter()
     due = [plan for plan in plans if plan.missing]
@@ -396,7 +402,13 @@ class _Work:
     used: int = 1  # lanes, at most
 
     def plans(
-        self, name: str, runs: Several[_Run], repeats: int | None, seed: int, limit: int | None
+        self,
+        name: str,
+        runs: Several[_Run],
+        repeats: int | None,
+        seed: int,
+        limit: int | None,
+        starts: int | None,
     ) -> Iterator[_Plan]:
         """What is to do of a sequence in each run, where that can be known."""
         annotation = functools.cache(self._annotation)
@@ -407,7 +419,7 @@ class _Work:
             try:
                 found = trials(
                     self.protocol, annotation(name), repeats=count, seed=seed, limit=limit, omitted=away
-                )
+                )[:starts]
                 missing = run.missing(found)
             except Exception:
                 run.fail(name)
