@@ -224,6 +224,12 @@ def worst_loss(found: Outcomes, base: Outcomes) -> tuple[str, float]:
     return worst, losses[worst]
 
 
+def share(gone: np.ndarray) -> str:
+    """The share of starts, of those that go on for so long."""
+    known = gone[np.isfinite(gone)]
+    return f"{known.mean():.3f}" if len(known) else "–"
+
+
 def table(found: Mapping[str, Outcomes]) -> str:
     """Markdown: a row a setting that has run from all starts, and the choice by leaving out."""
     base = found[BASE]
@@ -246,7 +252,7 @@ def table(found: Mapping[str, Outcomes]) -> str:
     lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
     for title, each in whole.items():
         starts = np.concatenate(list(by_video(each).values()))
-        figures = [f"{value:.3f}" for value in means(each).mean(axis=0)] + [f"{np.nanmean(starts[:, 2]):.3f}"]
+        figures = [f"{value:.3f}" for value in means(each).mean(axis=0)] + [share(starts[:, 2])]
         if title == BASE:
             lines.append(f"| {title} | {' | '.join(figures)} | | | | |")
             continue

@@ -34,7 +34,7 @@ def test_every_file_is_a_protocol(name):
 
 def test_the_protocols_are_those_of_the_benchmarks():
     assert protocol.names() == [
-        "baseline", "got10k", "grayscale", "ope", "region_noise", "sre", "tre", "unsupervised",
+        "baseline", "got10k", "grayscale", "ope", "region_noise", "sre", "sre4", "tre", "tre6", "unsupervised",
     ]  # fmt: skip
     files = {path.name for path in (resources.files("jtrack.benchmark") / "protocols").iterdir()}
     assert files == {f"{name}.toml" for name in protocol.names()}
