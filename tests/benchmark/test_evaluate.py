@@ -539,6 +539,7 @@ def hog():
     return adapters.evaluated("hcft", backbone="hog")
 
 
+@pytest.mark.slow
 def test_ours_gives_what_track_gives(small, hog, tmp_path):
     from jtrack.run import track
 

@@ -57,6 +57,7 @@ def test_the_parameters_are_as_many_as_released():
         assert net.kernel2.size + net.bias2.size == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iterations", [1, 5])
 @pytest.mark.parametrize("moving", [False, True])
 def test_training_on_coefficients_is_training_on_kernels(net, samples, iterations, moving):

@@ -90,6 +90,7 @@ def by_the_book(network, velocity, batch):
     return network, velocity
 
 
+@pytest.mark.slow
 def test_a_cycle_is_the_book_s(network, batch):
     found, expected = (network, zeros(network)), (network, zeros(network))
     for _ in range(2):

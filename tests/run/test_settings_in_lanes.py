@@ -43,7 +43,7 @@ def boxes_of(folder):
 @pytest.mark.parametrize(
     "lanes", [3, pytest.param(1, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("rules", ["ope", "region_noise"])
+@pytest.mark.parametrize("rules", ["ope", pytest.param("region_noise", marks=pytest.mark.slow)])
 def test_each_setting_is_what_a_single_run_makes_of_it(tmp_path, lanes, rules):
     rules = protocol.load(rules)
     together = evaluate_all(settings(), DATA, rules, tmp_path / "together", lanes=lanes)

@@ -125,6 +125,7 @@ def test_maps_are_densities_and_saliency_lies_where_positive_candidates_are(prof
     assert (info["saliency"][~inside] == 0).all()
 
 
+@pytest.mark.slow
 def test_without_a_positive_candidate_nothing_but_the_key_changes():
     _, _, params, _, step, _ = build()
     state = first()
@@ -258,6 +259,7 @@ def test_candidates_are_cut_from_one_pass_over_their_surroundings():
         assert float(score) == pytest.approx(expected, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_size_follows_a_target_that_grows():
     _, _, params, _, step, _ = build()
     state = first()

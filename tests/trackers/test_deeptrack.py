@@ -324,6 +324,7 @@ def test_a_lane_that_is_not_due_stays_bitwise():
     assert not same(moved[0].network, moved[1].network)
 
 
+@pytest.mark.slow
 def test_nothing_compiles_after_the_first_frame(compilations):
     step, chosen, state = start()
     state, _ = step(chosen, state, frame())
