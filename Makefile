@@ -13,7 +13,7 @@ demo: .venv/demo.done
 # A file stays in one process, which compiles for all its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 # What compiles little: data, weights, measures, results, structure, names and messages.
-QUICK := tests/data tests/weights tests/benchmark tests/components tests/test_errors.py tests/test_names.py \
+QUICK := tests/data tests/weights tests/benchmark tests/test_errors.py tests/test_names.py \
 	tests/test_public.py tests/test_packaging.py tests/test_readme.py tests/test_structure.py tests/test_untrusted.py \
 	tests/test_whole.py tests/trackers/test_profiles.py
 

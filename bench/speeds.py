@@ -1,0 +1,53 @@
+"""Frames a second of every tracker's `default` on the networks that come with pip, as `jtrack.track` takes it.
+
+    python bench/speeds.py                                     # VGG-16 in float32 and bfloat16, AlexNet
+    python bench/speeds.py --networks googlenet:float32 --frames 60
+
+One video after another in one process; what is compiled is compiled before and not counted, reading is. Prints
+Markdown. Run it on a quiet machine.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+
+import jtrack
+from bench.ledger import data_folder
+from jtrack import trackers
+from jtrack.cli.track import prepare
+from jtrack.data import otb
+
+NETWORKS = "vgg16_torchvision:float32,vgg16_torchvision:bfloat16,alexnet_torchvision:float32"
+
+
+def main() -> None:
+    """Reads the command line and prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", default=NETWORKS, help="NETWORK:PRECISION, commas between them")
+    parser.add_argument(
+        "--trackers", default=",".join(name for name in trackers.names() if name != "deeptrack")
+    )
+    parser.add_argument("--frames", type=int, default=30, help="of the video, the first included")
+    parser.add_argument("--video", type=Path, default=data_folder() / "otb" / "MotorRolling", help="of OTB")
+    options = parser.parse_args()
+    prepare("bfloat16")
+    sequence = otb.load(options.video)
+    height, width = sequence.frames.size
+    print(f"{sequence.name}, {width} x {height}, {options.frames} frames; JAX {jax.__version__}\n")
+    columns = options.networks.split(",")
+    print(f"| Tracker | {' | '.join(columns)} |\n| --- |{' --: |' * len(columns)}", flush=True)
+    for name in options.trackers.split(","):
+        rates = []
+        for column in columns:
+            network, precision = column.split(":")
+            bound = trackers.create(name, backbone=network, precision=precision)
+            found = jtrack.track(sequence.frames, sequence.boxes[0], tracker=bound, end=options.frames)
+            rates.append(f"{found.fps:.1f}")
+        print(f"| {name} | {' | '.join(rates)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
