@@ -1,10 +1,9 @@
-"""Frames a second of every tracker's `default` on the networks that come with pip, as `jtrack.track` takes it.
+"""Frames a second of every tracker's `default` on the networks that come with pip, by `jtrack.track`.
 
     python bench/speeds.py                                     # VGG-16 in float32 and bfloat16, AlexNet
     python bench/speeds.py --networks googlenet:float32 --frames 60
 
-One video after another in one process; what is compiled is compiled before and not counted, reading is. Prints
-Markdown. Run it on a quiet machine.
+What is compiled is not counted, reading is. Prints Markdown. Run it on a quiet machine.
 """
 
 import argparse
