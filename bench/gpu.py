@@ -38,7 +38,7 @@ from jtrack.checks import there
 from jtrack.data import FrameSource, synthetic
 from jtrack.precision import PRECISIONS
 from jtrack.run.advance import learn_where_due
-from jtrack.run.engine import AT_ONCE, Followed, Usage, follow, shared_canvas
+from jtrack.run.engine import AT_ONCE, Followed, Usage, follow, key_data, shared_canvas
 from jtrack.run.inputs import to_frame
 from jtrack.run.lane_memory import LaneMemory, fitting_lanes, lane_memory
 from jtrack.run.lanes import Lanes, Seen, Target, programs
@@ -347,10 +347,10 @@ def begin(sizes: Sizes, bound: BoundTracker, lanes: int) -> Work:
     size, hyper = np.array(sizes.frame, np.int32), jax.device_get(bound.params["tracker"])
 
     def admit(seed: int) -> float:
-        target = Target(np.int32(seed % lanes), slots[0], size, boxes[0], np.uint32(seed), hyper)
+        target = Target(np.int32(seed % lanes), slots[0], size, boxes[0], key_data(seed), hyper)
         start = time.perf_counter()
         pool.admit(frames.pixels, [target])
-        jax.block_until_ready(pool._held)
+        jax.block_until_ready(pool.held)
         return time.perf_counter() - start
 
     first, *others = map(admit, range(DIFFERENT))
@@ -363,7 +363,7 @@ def compile_advance(work: Work, at_once: int) -> tuple[Any, float]:
     frames = jax.device_put(work.frames(1, at_once), placed(pool.mesh, None, AXIS))
     advance: Any = programs(pool.tracker, pool.mesh).advance
     start = time.perf_counter()
-    compiled = advance.lower(pool._weights, pool._held, work.pixels, *frames).compile()
+    compiled = advance.lower(pool.weights, pool.held, work.pixels, *frames).compile()
     return compiled, time.perf_counter() - start
 
 
@@ -373,7 +373,7 @@ def rate(work: Work, at_once: int, calls: int) -> float:
     start = time.perf_counter()
     for call in range(1, calls + 1):
         seen = work.advance(1 + call * at_once, at_once)
-    jax.block_until_ready((seen, work.pool._held))
+    jax.block_until_ready((seen, work.pool.held))
     taken = (time.perf_counter() - start) / calls / at_once
     if not np.isfinite(seen.box).all():
         raise ArithmeticError("the boxes are not finite")
@@ -536,7 +536,7 @@ def trace(sizes: Sizes, folder: Path, *, network: str, lanes: int) -> dict[str, 
     work = begin(sizes, bound, lanes)
     jax.block_until_ready(work.advance(1, AT_ONCE))
     with jax.profiler.trace(str(folder)):
-        jax.block_until_ready((work.advance(1 + AT_ONCE, AT_ONCE), work.pool._held))
+        jax.block_until_ready((work.advance(1 + AT_ONCE, AT_ONCE), work.pool.held))
     files = [path for path in folder.rglob("*") if path.is_file()]
     if not files:
         raise FileNotFoundError(f"the profiler left nothing in {folder}")

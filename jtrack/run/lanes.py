@@ -116,10 +116,10 @@ class Lanes:
     )
     mesh: Mesh
     count: int  # of lanes; a multiple of the devices
-    _held: Held | None = field(default=None, init=False)
+    held: Held | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._weights = jax.device_put(self.params["backbone"], placed(self.mesh))
+        self.weights = jax.device_put(self.params["backbone"], placed(self.mesh))
         self._run = programs(self.tracker, self.mesh)
 
     @property
@@ -133,7 +133,7 @@ class Lanes:
         Lanes that have had none yet get the state of one that has, so that they, too, compute on what is
         sound.
         """
-        at_first = self._held is None
+        at_first = self.held is None
         rounds: list[dict[int, Target]] = []
         for target in targets:
             device, lane = divmod(target.lane, self.a_device)
@@ -147,12 +147,12 @@ class Lanes:
             row = [each.get(device, some._replace(lane=-1)) for device in range(self.mesh.size)]
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *row)
             sent = jax.device_put(stacked, placed(self.mesh, AXIS))
-            held = self._empty(pixels, sent) if self._held is None else self._held
-            self._held = self._run.admit(self._weights, held, pixels, sent)
+            held = self._empty(pixels, sent) if self.held is None else self.held
+            self.held = self._run.admit(self.weights, held, pixels, sent)
         taken = [int(target.lane) for target in targets]
         if at_first and len(taken) < self.count:
             idle = np.isin(np.arange(self.count), taken, invert=True)
-            self._held = self._run.spread(there(self._held), idle, taken[0])
+            self.held = self._run.spread(there(self.held), idle, taken[0])
 
     def advance(self, pixels: Array, slots: np.ndarray, active: np.ndarray) -> Seen:
         """Advances every lane by K frames.
@@ -165,9 +165,9 @@ class Lanes:
         Returns:
           What was seen; it may still be on its way.
         """
-        assert self._held is not None
+        assert self.held is not None
         slots, active = jax.device_put((slots, active), placed(self.mesh, None, AXIS))
-        self._held, seen = self._run.advance(self._weights, self._held, pixels, slots, active)
+        self.held, seen = self._run.advance(self.weights, self.held, pixels, slots, active)
         return seen
 
     def _empty(self, pixels: Array, targets: Target) -> Held:
@@ -180,7 +180,7 @@ class Lanes:
             state = self.tracker.init(params, jax.random.wrap_key_data(target.key), frame, target.box)
             return Held(state, target.hyper, target.size)
 
-        one = jax.eval_shape(begun, self._weights, pixels, targets)
+        one = jax.eval_shape(begun, self.weights, pixels, targets)
 
         def zeros(leaf: Any) -> Array:
             if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
