@@ -44,7 +44,7 @@ def alone(job, bound):
     return jtrack.track(job.frames, job.box, tracker=bound, start=job.start, end=job.end, seed=job.seed)
 
 
-@pytest.mark.parametrize("lanes", [1, 4, 16])
+@pytest.mark.parametrize("lanes", [1, 4, 16, 64])
 @pytest.mark.parametrize("at_once", [1, 5])
 def test_equal_to_single_runs(lanes, at_once):
     bound = fake.build()
