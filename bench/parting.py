@@ -85,9 +85,11 @@ def pictures(
     """Draws, for each parting, the frames before, at and after it, with both boxes and the truth."""
     out.mkdir(parents=True, exist_ok=True)
     key = dict(zip(titles, draw.COLOURS, strict=False))
-    for each in [each for each in found if each.frame is not None]:
+    for each in found:
+        if each.frame is None:
+            continue
         sequence, drawn = dataset.sequence(each.sequence), []
-        wanted = [each.frame + shift for shift in (-10, -3, 0, 5, 15)]  # type: ignore[operator]
+        wanted = [each.frame + shift for shift in (-10, -3, 0, 5, 15)]
         for number, image in enumerate(sequence.frames):
             if number in wanted:
                 boxes = np.stack([run.trajectories[each.sequence][0].boxes[number] for run in runs])

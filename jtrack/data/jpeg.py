@@ -1,4 +1,4 @@
-"""JPEG files decoded by simplejpeg, some quarter faster than by OpenCV, where it gives the same pixels.
+"""JPEG files decoded by simplejpeg, faster than by OpenCV, where it gives the same pixels.
 
 It is an extra (`fast`), so that no result may depend on it: a video's first image is decoded both ways, and
 only if they agree to the bit are the others that are written alike left to simplejpeg.

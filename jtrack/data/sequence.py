@@ -184,10 +184,13 @@ def from_arrays(
     def read() -> Iterator[np.ndarray]:
         return itertools.starmap(checked, enumerate(again))
 
-    pick = None
-    if isinstance(frames, np.ndarray | list | tuple):
-        pick = lambda index: checked(index, frames[index])  # noqa: E731
-    return FrameSource(name, size, length, fps, read, pick, live=length is None)
+    images: Any = frames
+
+    def pick(index: int) -> np.ndarray:
+        return checked(index, images[index])
+
+    at_hand = isinstance(frames, np.ndarray | list | tuple)
+    return FrameSource(name, size, length, fps, read, pick if at_hand else None, live=length is None)
 
 
 def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray | None, Iterable[np.ndarray]]:

@@ -24,7 +24,7 @@ def advance(tracker: Tracker, params: PyTree, state: PyTree, frame: Frame) -> tu
 
     Under `jax.vmap` the result is the same, but JAX then runs both branches of a condition: every lane would
     compute its rare, heavy learning in every frame. For lanes use `jtrack.run.advance.advance_lanes`, which
-    learns only in frames where some lane is due; `jtrack.track_batch` does all of it. HCFT learns within its
+    learns only in those that are due; `jtrack.track_batch` does all of it. HCFT learns within its
     step, so that its `learn` is None and `jax.vmap` costs nothing.
 
     Args:
