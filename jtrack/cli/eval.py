@@ -23,8 +23,11 @@ from jtrack.cli.options import (
     Backbone,
     Kind,
     Lanes,
+    LimitFrames,
     Precision,
     Profile,
+    ProtocolToRun,
+    Repeats,
     Sequences,
     Settings,
     Subset,
@@ -77,20 +80,10 @@ def run(
     ] = None,
     subset: Subset = None,
     sequences: Sequences = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            help=f"One of {', '.join(protocols.names())}.", show_default="ope; vot: baseline; got: got10k"
-        ),
-    ] = None,
-    repeats: Annotated[
-        int | None,
-        typer.Option(help="Trials of every start.", show_default="the protocol's; 1 if nothing is random"),
-    ] = None,
+    protocol: ProtocolToRun = None,
+    repeats: Repeats = None,
     seed: Annotated[int, typer.Option(help="Of the first trial; the next ones count up.")] = 0,
-    limit_frames: Annotated[
-        int | None, typer.Option(help="Only so many frames of each trial.", show_default="all")
-    ] = None,
+    limit_frames: LimitFrames = None,
     lanes: Lanes = "1",
 ) -> None:
     """Runs a tracker over the sequences of a benchmark, and keeps what it does.

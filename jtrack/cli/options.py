@@ -94,6 +94,19 @@ Subset = Annotated[
 Sequences = Annotated[
     str | None, typer.Option(metavar="A,B", help="Only these sequences.", show_default="all")
 ]
+ProtocolToRun = Annotated[
+    str | None,
+    typer.Option(
+        help=f"One of {', '.join(protocols.names())}.", show_default="ope; vot: baseline; got: got10k"
+    ),
+]
+Repeats = Annotated[
+    int | None,
+    typer.Option(help="Trials of every start.", show_default="the protocol's; 1 if nothing is random"),
+]
+LimitFrames = Annotated[
+    int | None, typer.Option(help="Only so many frames of each trial.", show_default="all")
+]
 Lanes = Annotated[
     str,
     typer.Option(

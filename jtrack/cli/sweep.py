@@ -24,8 +24,11 @@ from jtrack.cli.eval import DEFAULTS, heeding_interrupts, progress, reason
 from jtrack.cli.options import (
     Backbone,
     Kind,
+    LimitFrames,
     Precision,
     Profile,
+    ProtocolToRun,
+    Repeats,
     Sequences,
     Subset,
     Tracker,
@@ -79,20 +82,10 @@ def sweep(
     ] = None,
     subset: Subset = None,
     sequences: Sequences = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            help=f"One of {', '.join(protocols.names())}.", show_default="ope; vot: baseline; got: got10k"
-        ),
-    ] = None,
-    repeats: Annotated[
-        int | None,
-        typer.Option(help="Trials of every start.", show_default="the protocol's; 1 if nothing is random"),
-    ] = None,
+    protocol: ProtocolToRun = None,
+    repeats: Repeats = None,
     seed: Annotated[int, typer.Option(help="Of the draws, and of the first trial as in `jtrack eval`.")] = 0,
-    limit_frames: Annotated[
-        int | None, typer.Option(help="Only so many frames of each trial.", show_default="all")
-    ] = None,
+    limit_frames: LimitFrames = None,
     lanes: Annotated[
         str,
         typer.Option(
