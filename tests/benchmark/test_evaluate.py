@@ -23,6 +23,7 @@ from jtrack.benchmark.protocol import noisy, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED
 from jtrack.data import Dataset, Sequence, from_arrays, open_dataset
 from jtrack.errors import JtrackError
+from jtrack.run.shared_frames import SharedFrames
 from tests.conftest import ROOT
 from tests.run import fake
 
@@ -836,3 +837,21 @@ def test_frames_count_in_lanes_whatever_the_annotation_says_of_their_size(tmp_pa
     data = dataclasses.replace(data, annotation=lambda name: wrong)
     done = evaluate(adapters.ours(fake.build()), data, OPE, tmp_path, lanes=2)
     assert done.made == 1 and not done.failures
+
+
+@pytest.mark.parametrize(("name", "starts"), [("sre", 12), ("tre", 20)])
+def test_in_lanes_all_starts_of_a_video_share_its_frames(tmp_path, monkeypatch, name, starts):
+    read, sent = [], []
+    walk = moving("walk", 60)
+    source = dataclasses.replace(
+        walk.frames, pick=lambda number: read.append(number) or walk.frames.pick(number)
+    )
+    real = SharedFrames._send
+    monkeypatch.setattr(
+        SharedFrames, "_send", lambda self, batches: sent.extend(map(len, batches)) or real(self, batches)
+    )
+    data = dataset(dataclasses.replace(walk, frames=source))
+    done = evaluate(adapters.ours(fake.build()), data, protocol.load(name), tmp_path, lanes=8)
+    assert done.made == starts and not done.failures
+    assert sorted(read) == list(range(60)) and sum(sent) == 60
+    assert done.frames >= (10 if name == "sre" else 8) * sum(sent)  # TRE's later starts are shorter
