@@ -2,10 +2,15 @@
 
     python bench/gpu.py --out FOLDER            # FOLDER/gpu.jsonl, FOLDER/trace
     python bench/gpu.py --out FOLDER --smoke    # every section at a tiny size, on a CPU too
+    python bench/gpu.py --out FOLDER --only step fcnt    # sections of these names, trackers or networks
 
 Needs the checkout, no data and no weights: random weights take as long as trained ones. A section that fails
 says so in its line (`error`) and the next one goes on; the exit status is then 1. After `--limit` seconds no
 section begins: each of the rest is named in a line (`skipped`). The most telling sections come first.
+
+Most of the time is the compiler's. Several of these may run at once on one card, each with its own --only,
+--out and share of the memory (XLA_CLIENT_MEM_FRACTION). With GPU_BENCH_TURN=FILE for all they compile side by
+side and time one after the other; XLA_FLAGS=--xla_gpu_autotune_level=0 keeps the compiler off the card.
 
 Sections: `machine`, `matmul`, `host_to_device`, `dispatch`, `forward` (a network alone), `step` (a tracker's
 lanes: what the engine asks of a device), `engine` (whole videos: what the host does included), `learn` (lanes
@@ -21,7 +26,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +38,8 @@ os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", "0.9")
 import jax
 import jax.numpy as jnp
 import numpy as np
+from filelock import FileLock
+from jax.sharding import SingleDeviceSharding
 
 import jtrack
 from jtrack import backbones, devices, trackers
@@ -157,6 +166,11 @@ def sections(sizes: Sizes, out: Path) -> Iterator[Section]:
     yield Section("trace", functools.partial(trace, sizes, out / "trace"), facts)
 
 
+def wanted(section: Section, words: Sequence[str]) -> bool:
+    """Whether every word is the section's name or one of its facts."""
+    return all(word in (section.name, *map(str, section.facts.values())) for word in words)
+
+
 def run(table: Iterator[Section], limit: float, say: Callable[[dict[str, Any]], None]) -> bool:
     """Measures section by section until the limit, and says what came out; whether none failed."""
     began = time.perf_counter()
@@ -177,14 +191,21 @@ def run(table: Iterator[Section], limit: float, say: Callable[[dict[str, Any]], 
     return good
 
 
+# Held while something is timed.
+TURN: AbstractContextManager[Any] = (
+    FileLock(os.environ["GPU_BENCH_TURN"]) if "GPU_BENCH_TURN" in os.environ else nullcontext()
+)
+
+
 def seconds(work: Callable[..., Any], *args: Any, repeats: int) -> float:
     """Seconds a call, of calls that follow each other; compiled and called once before it counts."""
     jax.block_until_ready(work(*args))
-    start = time.perf_counter()
-    for _ in range(repeats):
-        result = work(*args)
-    jax.block_until_ready(result)
-    return (time.perf_counter() - start) / repeats
+    with TURN:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            result = work(*args)
+        jax.block_until_ready(result)
+        return (time.perf_counter() - start) / repeats
 
 
 def machine() -> dict[str, Any]:
@@ -215,10 +236,24 @@ def matmul(sizes: Sizes, *, precision: str) -> dict[str, Any]:
 
 
 def host_to_device(sizes: Sizes) -> dict[str, Any]:
-    """The rate at which frames reach the device."""
+    """The rate at which frames reach the device: from plain memory, also by four threads, and from pinned."""
     frames = np.zeros((sizes.batch, *shared_canvas(sizes.frame), 3), np.uint8)
-    taken = seconds(jax.device_put, frames, repeats=sizes.repeats)
-    return {"MiB": round(frames.nbytes / 2**20, 2), "GBps": round(frames.nbytes / taken / 1e9, 2)}
+    device = jax.local_devices()[0]
+    with ThreadPoolExecutor(4) as threads:
+
+        def four(parts: list[np.ndarray]) -> list[Array]:
+            return list(threads.map(jax.device_put, parts))
+
+        ways = {
+            "GBps": seconds(jax.device_put, frames, repeats=sizes.repeats),
+            "GBps_four_threads": seconds(four, np.array_split(frames, 4), repeats=sizes.repeats),
+        }
+    if any(memory.kind == "pinned_host" for memory in device.addressable_memories()):
+        pinned = jax.device_put(frames, SingleDeviceSharding(device, memory_kind="pinned_host"))
+        put = functools.partial(jax.device_put, device=SingleDeviceSharding(device, memory_kind="device"))
+        ways["GBps_pinned"] = seconds(put, pinned, repeats=sizes.repeats)
+    rates = {name: round(frames.nbytes / taken / 1e9, 2) for name, taken in ways.items()}
+    return {"MiB": round(frames.nbytes / 2**20, 2)} | rates
 
 
 def dispatch(*, calls: int = 1000) -> dict[str, Any]:
@@ -237,15 +272,19 @@ def forward(sizes: Sizes, *, network: str, tap: str, batch: int, precision: str)
     net = backbones.get(network, precision=devices.usable_precision(precision))
     weights = jax.device_put(net.cast_params(net.random_params(0, taps=(tap,))))
     images = 255 * jax.random.uniform(jax.random.key(0), (batch, sizes.image, sizes.image, 3), jnp.float32)
-    compiled = jax.jit(lambda weights, x: net.apply(weights, x, (tap,))[tap]).lower(weights, images).compile()
+    lowered = jax.jit(lambda weights, x: net.apply(weights, x, (tap,))[tap]).lower(weights, images)
+    compiled = lowered.compile()
     taken = seconds(compiled, weights, images, repeats=sizes.repeats)
     figures = {"side": sizes.image, "used": net.precision, "ms": round(1e3 * taken, 3)}
-    return figures | {"tflops": round(operations(compiled) / taken / 1e12, 3)} | memory_of(compiled)
+    return figures | {"tflops": round(operations(lowered) / taken / 1e12, 3)} | memory_of(compiled)
 
 
-def operations(compiled: Any) -> float:
-    """Floating-point operations of a program, as XLA counts them: a loop's body once."""
-    return (compiled.cost_analysis() or {}).get("flops", 0.0)
+def operations(lowered: Any) -> float:
+    """Floating-point operations of a program, as XLA counts them before it compiles: a loop's body once.
+
+    Afterwards it does not know those of a library's calls, which are most of them on a GPU.
+    """
+    return (lowered.cost_analysis() or {}).get("flops", 0.0)
 
 
 def memory_of(compiled: Any) -> dict[str, int]:
@@ -359,24 +398,29 @@ def begin(sizes: Sizes, bound: BoundTracker, lanes: int) -> Work:
     return Work(pool, frames.pixels, slots, first, 1e3 * float(np.mean(others)))
 
 
-def compile_advance(work: Work, at_once: int) -> tuple[Any, float]:
-    """The program of some frames in one dispatch, and the seconds it took; `Work.advance` finds it again."""
+def compile_advance(work: Work, at_once: int) -> tuple[Any, Any, float]:
+    """The program of some frames in one dispatch, lowered and compiled, and the seconds it took.
+
+    `Work.advance` finds it again.
+    """
     pool = work.pool
     frames = jax.device_put(work.frames(1, at_once), placed(pool.mesh, None, AXIS))
     advance: Any = programs(pool.tracker, pool.mesh).advance
     start = time.perf_counter()
-    compiled = advance.lower(pool.weights, pool.held, work.pixels, *frames).compile()
-    return compiled, time.perf_counter() - start
+    lowered = advance.lower(pool.weights, pool.held, work.pixels, *frames)
+    compiled = lowered.compile()
+    return lowered, compiled, time.perf_counter() - start
 
 
 def rate(work: Work, at_once: int, calls: int) -> float:
     """Seconds a frame of all lanes."""
     jax.block_until_ready(work.advance(1, at_once))
-    start = time.perf_counter()
-    for call in range(1, calls + 1):
-        seen = work.advance(1 + call * at_once, at_once)
-    jax.block_until_ready((seen, work.pool.held))
-    taken = (time.perf_counter() - start) / calls / at_once
+    with TURN:
+        start = time.perf_counter()
+        for call in range(1, calls + 1):
+            seen = work.advance(1 + call * at_once, at_once)
+        jax.block_until_ready((seen, work.pool.held))
+        taken = (time.perf_counter() - start) / calls / at_once
     if not np.isfinite(seen.box).all():
         raise ArithmeticError("the boxes are not finite")
     return taken
@@ -386,7 +430,7 @@ def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int
     """A frame of every lane as the engine asks for it, `AT_ONCE` a dispatch; for HCFT one a dispatch, too."""
     bound = build(sizes, tracker, network, precision)
     work = begin(sizes, bound, lanes)
-    compiled, compile_s = compile_advance(work, AT_ONCE)
+    lowered, compiled, compile_s = compile_advance(work, AT_ONCE)
     taken = rate(work, AT_ONCE, sizes.dispatches)
     figures: dict[str, Any] = {
         "profile": bound.profile,
@@ -402,7 +446,8 @@ def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int
         "init_s": round(work.init_s, 1),
         "admit_ms": round(work.admit_ms, 3),
         "compile_s": round(compile_s, 1),
-        "gflop": round(operations(compiled) / 1e9, 3),
+        "gflop": round(operations(lowered) / 1e9, 3),
+        "tflops": round(operations(lowered) / taken / 1e12, 3),
         "fusions": program.count(" fusion("),
         "whiles": program.count(" while("),
         "cudnn": program.count("cudnn"),
@@ -436,9 +481,10 @@ def engine(
         return list(follow(functions, bound.params, jobs, canvas, **options))
 
     through(jobs[:1])
-    start = time.perf_counter()
-    done = through(jobs, usage)
-    taken = time.perf_counter() - start
+    with TURN:
+        start = time.perf_counter()
+        done = through(jobs, usage)
+        taken = time.perf_counter() - start
     if not all(np.isfinite(each.boxes).all() for each in done) or any(each.stopped for each in done):
         raise ArithmeticError("targets were not followed to their end by finite boxes")
     frames = sum(len(each.boxes) for each in done)
@@ -552,6 +598,10 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of gpu.jsonl and of the trace")
     parser.add_argument("--smoke", action="store_true", help="every section at a tiny size")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="a name, tracker, network")
+    parser.add_argument(
+        "--turn", type=Path, metavar="FILE", help="lock that is held while something is timed"
+    )
     parser.add_argument("--limit", type=float, default=400.0, help="seconds after which no section begins")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -563,7 +613,9 @@ def main() -> None:
             print(text, flush=True)
             print(text, file=file, flush=True)
 
-        good = run(sections(SMOKE if options.smoke else FULL, options.out), options.limit, say)
+        table = sections(SMOKE if options.smoke else FULL, options.out)
+        chosen = (section for section in table if wanted(section, options.only))
+        good = run(chosen, options.limit, say)
     sys.exit(0 if good else 1)
 
 
