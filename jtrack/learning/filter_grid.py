@@ -9,6 +9,7 @@ Both have the same methods and give the same numbers up to rounding.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,13 @@ class UpTo:
         return jnp.minimum(size, jnp.asarray(self.size, size.dtype))
 
 
+class Part(NamedTuple):
+    """A part of maps, in their cells; it may begin and end between them."""
+
+    start: Array  # [2] (row, column) of its top-left corner, from the outer edge of the first cell
+    extent: Array  # [2] (rows, columns)
+
+
 @dataclass(frozen=True)
 class FixedGrid:
     """A grid whose size is static."""
@@ -56,9 +64,12 @@ class FixedGrid:
         """The Gaussian label [M, N] (`vision.windows.gaussian_label`)."""
         return gaussian_label(self.size, sigma, odd=odd)
 
-    def windowed_spectrum(self, maps: Array) -> Array:
-        """The spectra [C, M, N // 2 + 1] of maps [h, w, C], resampled to the grid and tapered."""
-        return correlation_filter.windowed_spectrum(maps, self.size)
+    def windowed_spectrum(self, maps: Array, part: Part | None = None) -> Array:
+        """The spectra [C, M, N // 2 + 1] of maps [h, w, C], or of a part, resampled and tapered."""
+        if part is None:
+            return correlation_filter.windowed_spectrum(maps, self.size)
+        # The matrices of a part are made in every frame: small ones, beside the product with the maps.
+        return TracedGrid(self.size, jnp.asarray(self.size, jnp.int32)).windowed_spectrum(maps, part)
 
     def spectrum(self, label: Array) -> Array:
         """The half spectrum [M, N // 2 + 1] of a label [M, N]."""
@@ -117,12 +128,13 @@ class TracedGrid:
         rows, columns = (profile(self.size[axis], self.most[axis]) for axis in (0, 1))
         return rows[:, None] * columns[None, :]
 
-    def windowed_spectrum(self, maps: Array) -> Array:
+    def windowed_spectrum(self, maps: Array, part: Part | None = None) -> Array:
         """As of `FixedGrid`, [C, P, Q // 2 + 1]."""
 
         def side(axis: int, waves: Array) -> Array:
             cells, most = self.size[axis], self.most[axis]
-            enlarge = imresample_matrix(maps.shape[axis], cells, most, maps.dtype)
+            span = None if part is None else (part.start[axis], part.extent[axis])
+            enlarge = imresample_matrix(maps.shape[axis], cells, most, maps.dtype, span)
             tapered = _hann(cells, most, maps.dtype)[:, None] * enlarge
             return jnp.einsum("zpm,mh->zph", waves, tapered, precision="highest")
 

@@ -31,9 +31,10 @@ from jtrack.components.scale import Pyramid, ReleasedScales
 from jtrack.components.update import ByScore, EveryFrame
 from jtrack.errors import JtrackError
 from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend, correlate
-from jtrack.learning.filter_grid import FixedGrid, Grid, TracedGrid, UpTo
+from jtrack.learning.filter_grid import FixedGrid, Grid, Part, TracedGrid, UpTo
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, floating
+from jtrack.vision import boxes
 
 CELL = 4  # pixels of the frame per cell of the released code's grid
 
@@ -140,6 +141,84 @@ class CoarseToFine:
 
 
 @dataclass(frozen=True)
+class TwoPasses:
+    """The sample to learn is described by a forward pass of its own, around the place that was found."""
+
+    def region(self, window: Box) -> Box:
+        """What the network sees [4] when the target is looked for in a window [4]: that window."""
+        return window
+
+    def searched(self, maps: Array, grid: Grid) -> Array:
+        """The spectra [C, M, N // 2 + 1] of the window, of the maps [h, w, C] of its region."""
+        return grid.windowed_spectrum(maps)
+
+    def learnt(
+        self,
+        describe: Callable[[Box], dict[str, Array]],
+        seen: dict[str, Array],
+        region: Box,
+        window: Box,
+        grid: Grid,
+    ) -> dict[str, Array]:
+        """The spectra [C, M, N // 2 + 1] of the window to learn, by layer.
+
+        Args:
+          describe: makes the maps [h, w, C] of a region [4], by layer: a forward pass.
+          seen: the maps in which the target was found.
+          region: [4] what they are of.
+          window: [4] around the place where it was found.
+          grid: that of the filters.
+        """
+        del seen, region
+        return {layer: self.searched(maps, grid) for layer, maps in describe(self.region(window)).items()}
+
+
+@dataclass(frozen=True)
+class OnePass:
+    """The sample to learn is cut from the maps in which the target was found.
+
+    They are of a region that is a little larger than the window, so that the window still lies in it when it
+    has moved and grown; where it does not, the outermost cells are repeated, under the taper's edge.
+    """
+
+    margin: float = 8 / 7  # sides of the region over the window's
+
+    def __post_init__(self) -> None:
+        checks.require(
+            self.margin >= 1,
+            f"margin of a region is {self.margin}: the window does not fit in if it is below 1",
+        )
+
+    def region(self, window: Box) -> Box:
+        """As of `TwoPasses`: a larger one about the same centre."""
+        return boxes.scale_about_centre(window, self.margin)
+
+    def searched(self, maps: Array, grid: Grid) -> Array:
+        """As of `TwoPasses`."""
+        size = jnp.asarray(maps.shape[:2], floating(maps))
+        return grid.windowed_spectrum(maps, Part((size - size / self.margin) / 2, size / self.margin))
+
+    def learnt(
+        self,
+        describe: Callable[[Box], dict[str, Array]],
+        seen: dict[str, Array],
+        region: Box,
+        window: Box,
+        grid: Grid,
+    ) -> dict[str, Array]:
+        """As of `TwoPasses`."""
+        del describe
+        start = (window[1::-1] - region[1::-1]) / region[:1:-1]
+        extent = window[:1:-1] / region[:1:-1]
+
+        def cut(maps: Array) -> Array:
+            size = jnp.asarray(maps.shape[:2], start.dtype)
+            return grid.windowed_spectrum(maps, Part(start * size, extent * size))
+
+        return {layer: cut(maps) for layer, maps in seen.items()}
+
+
+@dataclass(frozen=True)
 class Config:
     """What fixes shapes and control flow; static under jit."""
 
@@ -148,6 +227,7 @@ class Config:
     # (M, N); None follows the target (`for_target`), and so does `UpTo`, by itself (`for_lanes`)
     grid: tuple[int, int] | UpTo | None = None
     input_size: tuple[int, int] = (224, 224)
+    passes: TwoPasses | OnePass = TwoPasses()  # of the network in a frame
     filters: Dual | Primal = Dual()
     combination: WeightedSum | NormalisedSum | CoarseToFine = WeightedSum()
     localisation: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
@@ -379,15 +459,20 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     del key  # nothing is random
     hyper = params["tracker"]
     check(config, hyper)
+    size = config.window.size(box[2:], frame.size)
+    grid = _grid(config, size)
     state = State(
         centre=config.window.first_centre(box),
         size=box[2:],
-        window=config.window.size(box[2:], frame.size),
+        window=size,
         scale=jnp.ones((), box.dtype),
         filters=(),
         scale_filter=None,
     )
-    state = state._replace(filters=_train(backbone, config, params, frame, state))
+    region = config.passes.region(_window(config, state))
+    maps = _maps(backbone, config, params["backbone"], frame, region)
+    spectra = {layer: config.passes.searched(map_, grid) for layer, map_ in maps.items()}
+    state = state._replace(filters=_train(config, hyper, spectra, state))
     if config.scale is None:
         return state
     sides = config.scale.sides(state.size, state.scale)
@@ -399,12 +484,15 @@ def _step(
     backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
     hyper, grid = params["tracker"], _grid(config, state.window)
-    window = config.window.around(state.centre, state.window, state.scale)
-    spectra = _describe(backbone, config, params["backbone"], frame, window, grid)
+    window = _window(config, state)
+    region = config.passes.region(window)
+    describe = functools.partial(_maps, backbone, config, params["backbone"], frame)
+    maps = describe(region)
+    spectra = {layer: config.passes.searched(map_, grid) for layer, map_ in maps.items()}
     responses = jnp.stack(
         [
-            grid.inverse(correlate(model, spectrum, grid.cells, hyper.regularisation))
-            for model, spectrum in zip(state.filters, spectra, strict=True)
+            grid.inverse(correlate(model, sample, grid.cells, hyper.regularisation))
+            for model, sample in zip(state.filters, _samples(config, spectra), strict=True)
         ]
     )
     response, displacement = config.combination.combine(responses, hyper.layer_weights, hyper.radius, grid)
@@ -434,7 +522,8 @@ def _step(
         sides = config.scale.sides(moved.size, moved.scale)
         fresh = scale.learn(search, frame, moved.centre, sides)
         moved = moved._replace(scale_filter=blend(model, fresh, weight * hyper.scale_learning_rate))
-    learnt = _train(backbone, config, params, frame, moved)
+    spectra = config.passes.learnt(describe, maps, region, _window(config, moved), grid)
+    learnt = _train(config, hyper, spectra, moved)
     moved = moved._replace(filters=blend(state.filters, learnt, weight * hyper.learning_rate))
     size = moved.size * moved.scale
     box = jnp.concatenate([moved.centre - size / 2, size])
@@ -447,29 +536,31 @@ def _step(
     return moved, Output(box, confidence, lost, info)
 
 
-def _describe(
-    backbone: Backbone, config: Config, weights: Params, frame: Frame, window: Box, grid: Grid
-) -> tuple[Array, ...]:
-    """Windowed features of a search window as spectra, one [C, M, N // 2 + 1] per filter."""
+def _window(config: Config, state: State) -> Box:
+    """The search window [4] around the target's present place."""
+    return config.window.around(state.centre, state.window, state.scale)
+
+
+def _maps(backbone: Backbone, config: Config, weights: Params, frame: Frame, region: Box) -> dict[str, Array]:
+    """The maps [h, w, C] of a region of a frame by layer: a forward pass."""
     layers = tuple(layer for group in config.layers for layer in group)
-    maps = features.of_window(
-        backbone, weights, frame, window, config.input_size, layers, method="imresample"
+    return features.of_window(
+        backbone, weights, frame, region, config.input_size, layers, method="imresample"
     )
-    spectra = {layer: grid.windowed_spectrum(maps[layer]) for layer in layers}
+
+
+def _samples(config: Config, spectra: dict[str, Array]) -> tuple[Array, ...]:
+    """What each filter takes [C, M, N // 2 + 1], of the spectra of all layers."""
     return tuple(jnp.concatenate([spectra[layer] for layer in group]) for group in config.layers)
 
 
-def _train(
-    backbone: Backbone, config: Config, params: PyTree, frame: Frame, state: State
-) -> tuple[Filter, ...]:
-    """Filters learnt from this frame alone, at the target's present place."""
-    hyper, grid = params["tracker"], _grid(config, state.window)
-    window = config.window.around(state.centre, state.window, state.scale)
-    spectra = _describe(backbone, config, params["backbone"], frame, window, grid)
+def _train(config: Config, hyper: Hyper, spectra: dict[str, Array], state: State) -> tuple[Filter, ...]:
+    """Filters learnt from one frame alone, of the spectra of its window by layer."""
+    grid = _grid(config, state.window)
     label = config.window.label(state.size, state.window, hyper.label_width, grid)
     return tuple(
         config.filters.train(sample, grid.spectrum(label), grid.cells, hyper.regularisation)
-        for sample in spectra
+        for sample in _samples(config, spectra)
     )
 
 

@@ -123,21 +123,26 @@ def resample_matrix(n: int, out: int, *, method: str) -> np.ndarray:
     return matrix * np.sqrt(IMRESAMPLE_GAIN) if method == "imresample" else matrix
 
 
-def imresample_matrix(n: int, out: Array, most: int, dtype: Any) -> Array:
-    """`resample_matrix` of "imresample" for a traced number of samples.
+def imresample_matrix(
+    n: int, out: Array, most: int, dtype: Any, part: tuple[Array, Array] | None = None
+) -> Array:
+    """`resample_matrix` of "imresample" for a traced number of samples, or of a part of the axis.
 
     Args:
       n: length of the axis.
       out: () int32, number of samples, from 1 to `most`.
       most: static.
       dtype: of the result.
+      part: () where it begins and () how long it is, in pixels of the axis, traced; None for the whole axis.
+        Its samples may read pixels on either side of it, and repeat the outermost ones beyond the axis.
 
     Returns:
       [most, n]; the rows from `out` on are zero.
     """
     count = out.astype(dtype)
-    shrink = n / count
-    position = (jnp.arange(most, dtype=dtype) + 0.5) * shrink - 0.5
+    start, length = (0, n) if part is None else part
+    shrink = length / count
+    position = (jnp.arange(most, dtype=dtype) + 0.5) * shrink + (start - 0.5)
     position = jnp.clip(position, 0, n - 1)  # no sample beyond the centres of the outermost pixels
     distance = jnp.abs(position[:, None] - jnp.arange(n, dtype=dtype)[None, :])
     weight = jnp.clip((jnp.maximum(shrink, 1) + 1) / 2 - distance, 0, 1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtrack.learning.filter_grid import FixedGrid, TracedGrid
+from jtrack.learning.filter_grid import FixedGrid, Part, TracedGrid
 from jtrack.vision.resize import resize
 
 MOST = (34, 27)
@@ -76,6 +76,50 @@ def test_the_windowed_spectrum_is_that_of_numpy(size, shape):
         np.testing.assert_allclose(got, 0, atol=1e-6)
     else:
         assert_padded(got, want, HALF)
+
+
+# Enlarged, and one that is shrunk to half.
+@pytest.mark.parametrize(
+    ("size", "part"),
+    [
+        ((24, 20), ((3.25, 4.5), (14.5, 9.75))),
+        ((19, 26), ((8.5, 1.5), (3.0, 26.0))),
+        ((7, 7), ((20.25, 30.5), (6.5, 1.0))),
+        ((7, 7), ((2.0, 5.0), (14.0, 14.0))),
+    ],
+)
+def test_a_part_of_a_slope_is_resampled_exactly(size, part):
+    """Between its cells a map that rises evenly has values in closed form, and the grid's cells lie there."""
+    start, extent = map(np.array, part)
+    rows, columns = np.mgrid[:30, :48]
+    maps = np.stack([2.0 * rows - columns + 5, 0.5 * columns], axis=-1).astype(np.float32)
+    y, x = (start[a] + (np.arange(size[a]) + 0.5) / size[a] * extent[a] - 0.5 for a in (0, 1))
+    y, x = np.meshgrid(y, x, indexing="ij")
+    sampled = np.stack([2.0 * y - x + 5, 0.5 * x], axis=-1)
+    tapered = sampled * np.outer(np.hanning(size[0]), np.hanning(size[1]))[..., None]
+    want = np.moveaxis(np.fft.rfft2(tapered, axes=(0, 1)), -1, 0)
+    part = Part(jnp.float32(start), jnp.float32(extent))
+    assert_padded(np.asarray(traced(TracedGrid.windowed_spectrum, size, maps, part)), want, HALF, 1e-4)
+    fixed = np.asarray(FixedGrid(size).windowed_spectrum(jnp.asarray(maps), part))
+    np.testing.assert_allclose(fixed, want, rtol=0, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("size", [(24, 20), (7, 7)])
+def test_a_part_that_is_the_whole_is_the_whole(size):
+    maps = jnp.asarray(random(16, 14, 3))
+    part = Part(jnp.zeros(2), jnp.float32(maps.shape[:2]))
+    want = np.asarray(FixedGrid(size).windowed_spectrum(maps))
+    got = np.asarray(FixedGrid(size).windowed_spectrum(maps, part))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def test_beyond_the_maps_their_outermost_cells_go_on():
+    maps = jnp.asarray(random(8, 8, 2))
+    wider = jnp.pad(maps, ((4, 4), (4, 4), (0, 0)), mode="edge")
+    grid, extent = FixedGrid((12, 12)), jnp.full(2, 8.0)
+    got = grid.windowed_spectrum(maps, Part(jnp.float32([-2, 3]), extent))
+    want = grid.windowed_spectrum(wider, Part(jnp.float32([2, 7]), extent))
+    np.testing.assert_allclose(got, want, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
+from jtrack.errors import JtrackError
 from jtrack.learning.correlation_filter import windowed_spectrum
 from jtrack.learning.filter_grid import FixedGrid, TracedGrid
 from jtrack.trackers import hcft
@@ -250,3 +251,39 @@ def test_the_folded_spectrum_equals_resize_window_and_transform(grid):
     want = np.moveaxis(np.fft.rfft2(tapered, axes=(0, 1)), -1, 0)
     got = windowed_spectrum(jnp.asarray(maps), grid)
     np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize(("passes", "side"), [(hcft.TwoPasses(), 224), (hcft.OnePass(), 256)])
+def test_a_scene_that_only_moves_is_followed(passes, side):
+    """By what is cut from the region's maps as well as by a pass of its own, to a fraction of a cell."""
+    changes = {"passes": passes, "input_size": (side, side), "scale": None}
+    step, params, state = start("default", changes=changes)
+    for shift in range(1, 7):
+        state, output = step(params, state, frame(image((2 * shift, -3 * shift))))
+    np.testing.assert_allclose(output.box, [140 - 18, 100 + 12, 40, 36], atol=1.0)
+
+
+def test_one_pass_is_one_forward_pass_a_frame():
+    """The network's convolutions in a step, by how many there are in the program."""
+
+    def convolutions(passes):
+        bound = trackers.create("hcft", backbone="tiny")
+        config = dataclasses.replace(bound.config, passes=passes)
+        tracker = bound.factory(bound.backbone, config)
+        state = jax.eval_shape(tracker.init, bound.params, KEY, frame(image()), jnp.asarray(BOX))
+        return jax.jit(tracker.step).lower(bound.params, state, frame(image())).as_text().count("convolution")
+
+    assert 2 * convolutions(hcft.OnePass()) == convolutions(hcft.TwoPasses())
+
+
+def test_an_unmoved_target_is_learnt_from_what_was_searched():
+    passes, grid = hcft.OnePass(), FixedGrid((16, 16))
+    maps = {"relu": jnp.asarray(np.random.default_rng(0).normal(size=(18, 18, 4)), jnp.float32)}
+    window = jnp.float32([30, 20, 70, 70])
+    learnt = passes.learnt(lambda _: {}, maps, passes.region(window), window, grid)
+    np.testing.assert_allclose(learnt["relu"], passes.searched(maps["relu"], grid), atol=1e-3)
+
+
+def test_a_region_holds_its_window():
+    with pytest.raises(JtrackError, match=r"margin of a region is 0\.9"):
+        hcft.OnePass(margin=0.9)
