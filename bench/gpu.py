@@ -272,19 +272,31 @@ def forward(sizes: Sizes, *, network: str, tap: str, batch: int, precision: str)
     net = backbones.get(network, precision=devices.usable_precision(precision))
     weights = jax.device_put(net.cast_params(net.random_params(0, taps=(tap,))))
     images = 255 * jax.random.uniform(jax.random.key(0), (batch, sizes.image, sizes.image, 3), jnp.float32)
-    lowered = jax.jit(lambda weights, x: net.apply(weights, x, (tap,))[tap]).lower(weights, images)
-    compiled = lowered.compile()
+    function = jax.jit(lambda weights, x: net.apply(weights, x, (tap,))[tap])
+    compiled = function.lower(weights, images).compile()
     taken = seconds(compiled, weights, images, repeats=sizes.repeats)
     figures = {"side": sizes.image, "used": net.precision, "ms": round(1e3 * taken, 3)}
-    return figures | {"tflops": round(operations(lowered) / taken / 1e12, 3)} | memory_of(compiled)
+    return (
+        figures
+        | {"tflops": round(operations(function, weights, images) / taken / 1e12, 3)}
+        | memory_of(compiled)
+    )
 
 
-def operations(lowered: Any) -> float:
-    """Floating-point operations of a program, as XLA counts them before it compiles: a loop's body once.
+def operations(function: Callable[..., Any], *args: Any) -> float:
+    """Floating-point operations of a call, as XLA's CPU backend counts them before it compiles.
 
-    Afterwards it does not know those of a library's calls, which are most of them on a GPU.
+    A GPU's does not count the calls of libraries, which are most of them. A loop's body counts once.
     """
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), args)
+    with jax.default_device(jax.devices("cpu")[0]):
+        lowered = jax.jit(function).lower(*shapes)
     return (lowered.cost_analysis() or {}).get("flops", 0.0)
+
+
+def note(text: str) -> None:
+    """Says on standard error what begins, so that one that is stopped shows where it was."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def memory_of(compiled: Any) -> dict[str, int]:
@@ -398,18 +410,14 @@ def begin(sizes: Sizes, bound: BoundTracker, lanes: int) -> Work:
     return Work(pool, frames.pixels, slots, first, 1e3 * float(np.mean(others)))
 
 
-def compile_advance(work: Work, at_once: int) -> tuple[Any, Any, float]:
-    """The program of some frames in one dispatch, lowered and compiled, and the seconds it took.
-
-    `Work.advance` finds it again.
-    """
+def compile_advance(work: Work, at_once: int) -> tuple[Any, float]:
+    """The program of some frames in one dispatch, and the seconds it took; `Work.advance` finds it again."""
     pool = work.pool
     frames = jax.device_put(work.frames(1, at_once), placed(pool.mesh, None, AXIS))
     advance: Any = programs(pool.tracker, pool.mesh).advance
     start = time.perf_counter()
-    lowered = advance.lower(pool.weights, pool.held, work.pixels, *frames)
-    compiled = lowered.compile()
-    return lowered, compiled, time.perf_counter() - start
+    compiled = advance.lower(pool.weights, pool.held, work.pixels, *frames).compile()
+    return compiled, time.perf_counter() - start
 
 
 def rate(work: Work, at_once: int, calls: int) -> float:
@@ -426,12 +434,24 @@ def rate(work: Work, at_once: int, calls: int) -> float:
     return taken
 
 
+def step_operations(sizes: Sizes, bound: BoundTracker) -> float:
+    """Floating-point operations of one target's step."""
+    functions, (images, boxes) = functions_of(sizes, bound), clip(sizes.clip, sizes.frame)
+    frame = to_frame(images[0], shared_canvas(sizes.frame))
+    state = jax.eval_shape(functions.init, bound.params, jax.random.key(0), frame, boxes[0])
+    return operations(functions.step, bound.params, state, frame)
+
+
 def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int) -> dict[str, Any]:
     """A frame of every lane as the engine asks for it, `AT_ONCE` a dispatch; for HCFT one a dispatch, too."""
+    note(f"{tracker} {network}: beginning with {lanes} lanes")
     bound = build(sizes, tracker, network, precision)
     work = begin(sizes, bound, lanes)
-    lowered, compiled, compile_s = compile_advance(work, AT_ONCE)
+    note(f"{tracker} {network}: compiling")
+    compiled, compile_s = compile_advance(work, AT_ONCE)
+    note(f"{tracker} {network}: timing")
     taken = rate(work, AT_ONCE, sizes.dispatches)
+    flop = lanes * step_operations(sizes, bound)
     figures: dict[str, Any] = {
         "profile": bound.profile,
         "used": bound.backbone.precision,
@@ -446,8 +466,8 @@ def step(sizes: Sizes, *, tracker: str, network: str, precision: str, lanes: int
         "init_s": round(work.init_s, 1),
         "admit_ms": round(work.admit_ms, 3),
         "compile_s": round(compile_s, 1),
-        "gflop": round(operations(lowered) / 1e9, 3),
-        "tflops": round(operations(lowered) / taken / 1e12, 3),
+        "gflop": round(flop / 1e9, 3),  # of a frame of all lanes, without what is learnt now and then
+        "tflops": round(flop / taken / 1e12, 3),
         "fusions": program.count(" fusion("),
         "whiles": program.count(" while("),
         "cudnn": program.count("cudnn"),
