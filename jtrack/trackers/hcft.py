@@ -83,7 +83,7 @@ class ReleasedWindow:
 
 @dataclass(frozen=True)
 class CentredWindow(SquareWindow):
-    """A square window on a fixed grid, which grows and shrinks with the target."""
+    """A window on a fixed grid, square if no aspect is given, which grows and shrinks with the target."""
 
     def first_centre(self, box: Box) -> Array:
         """The centre (x, y) [2] of a target [4]."""

@@ -287,3 +287,16 @@ def test_an_unmoved_target_is_learnt_from_what_was_searched():
 def test_a_region_holds_its_window():
     with pytest.raises(JtrackError, match=r"margin of a region is 0\.9"):
         hcft.OnePass(margin=0.9)
+
+
+@pytest.mark.parametrize(("aspect", "ratio"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.25)])
+def test_a_window_is_as_upright_as_it_is_told(aspect, ratio):
+    """Its area is that of the square one: 2.8 x 2.8 targets of 20 x 80 pixels."""
+    width, height = hcft.CentredWindow(aspect=aspect).size(jnp.float32([20, 80]), jnp.asarray(SIZE))
+    assert width / height == pytest.approx(ratio, rel=1e-6)
+    assert width * height == pytest.approx(2.8**2 * 20 * 80, rel=1e-6)
+
+
+def test_a_window_is_no_wider_than_its_target():
+    with pytest.raises(JtrackError, match=r"aspect of a search window is 1\.5: it must be from 0 to 1"):
+        hcft.CentredWindow(aspect=1.5)
