@@ -53,7 +53,7 @@ from jtrack.run.lane_memory import LaneMemory, fitting_lanes, lane_memory
 from jtrack.run.lanes import Lanes, Seen, Target, programs
 from jtrack.run.mesh import AXIS, mesh_of, placed
 from jtrack.run.schedule import Job
-from jtrack.run.shared_frames import SharedFrames, Wanted
+from jtrack.run.shared_frames import SENT_AT_ONCE, SharedFrames, Wanted
 from jtrack.run.stream import make_tracker
 from jtrack.trackers import BoundTracker
 from jtrack.types import Array, PyTree, Tracker, as_arrays
@@ -236,7 +236,7 @@ def matmul(sizes: Sizes, *, precision: str) -> dict[str, Any]:
 
 
 def host_to_device(sizes: Sizes) -> dict[str, Any]:
-    """The rate at which frames reach the device: from plain memory, also by four threads, and from pinned."""
+    """The rate at which frames reach the device: in one piece, as the engine sends them, and otherwise."""
     frames = np.zeros((sizes.batch, *shared_canvas(sizes.frame), 3), np.uint8)
     device = jax.local_devices()[0]
     with ThreadPoolExecutor(4) as threads:
@@ -244,8 +244,12 @@ def host_to_device(sizes: Sizes) -> dict[str, Any]:
         def four(parts: list[np.ndarray]) -> list[Array]:
             return list(threads.map(jax.device_put, parts))
 
+        pieces = np.array_split(frames, -(-len(frames) // SENT_AT_ONCE[0]))
         ways = {
             "GBps": seconds(jax.device_put, frames, repeats=sizes.repeats),
+            "GBps_pieces": seconds(
+                lambda: [jax.device_put(piece) for piece in pieces], repeats=sizes.repeats
+            ),
             "GBps_four_threads": seconds(four, np.array_split(frames, 4), repeats=sizes.repeats),
         }
     if any(memory.kind == "pinned_host" for memory in device.addressable_memories()):
