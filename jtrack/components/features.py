@@ -22,6 +22,7 @@ from jtrack.types import Array, Box, Frame
 from jtrack.vision import boxes, roi
 from jtrack.vision.crop import crop
 from jtrack.vision.rotation import crop_rotated
+from jtrack.vision.windows import hann2d
 
 Describe = Callable[[Any, Box], Array]  # (level () int32, boxes [N, 4]) -> features [N, D]
 
@@ -55,6 +56,24 @@ def of_window(
     image = crop(frame, window, size, method=method, border=border)
     maps = backbone.apply(weights, image[None], layers)
     return {layer: maps[layer][0] for layer in layers}
+
+
+def principal_components(maps: Array, count: int) -> Array:
+    """The directions [C, K] in which the features of a window are largest, K the smaller of C and `count`.
+
+    They are eigenvectors of the features' second moments: not of their covariance, for filters see the mean,
+    too. Each cell counts as the taper of a window lets a filter see it. As in Danelljan et al., ECO, CVPR
+    2017, few of a deep layer's channels say what is needed of one target; there they are learnt, here not.
+
+    Args:
+      maps: [h, w, C].
+      count: K at most.
+    """
+    height, width, channels = maps.shape
+    tapered = (maps * hann2d((height, width), maps.dtype)[..., None]).reshape(-1, channels)
+    moments = jnp.matmul(tapered.T, tapered, precision="highest")
+    directions: Array = jnp.linalg.eigh(moments)[1]
+    return directions[:, -min(count, channels) :]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ Spectra are half spectra over the two last axes, [C, M, N // 2 + 1], of unnormal
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +47,57 @@ class PrimalFilter(NamedTuple):
 Filter = DualFilter | PrimalFilter
 
 
+class Cells(Protocol):
+    """What is asked of a grid (`learning.filter_grid`)."""
+
+    @property
+    def cells(self) -> Array | int:
+        """How many there are: M N."""
+
+
+class Ridge[F: Filter]:
+    """Filters that are learnt of every frame by itself, by ridge regression, and averaged as frames go by."""
+
+    def train(self, sample: Array, label: Array, cells: Array | int, regularisation: Array | float) -> F:
+        """A filter of one sample."""
+        raise NotImplementedError
+
+    def begin(
+        self, sample: Array, label: Array, grid: Cells, target: Array, regularisation: Array | float
+    ) -> F:
+        """A filter of the first sample.
+
+        Args:
+          sample: spectrum of the windowed features, [C, M, N // 2 + 1].
+          label: spectrum of the desired response, [M, N // 2 + 1].
+          grid: that of the filter.
+          target: [2] (rows, columns) of the target in cells; these filters are as large as the window.
+          regularisation: ridge weight ().
+        """
+        del target
+        return self.train(sample, label, grid.cells, regularisation)
+
+    def learn(
+        self,
+        model: F,
+        sample: Array,
+        label: Array,
+        grid: Cells,
+        target: Array,
+        regularisation: Array | float,
+        rate: Array | float,
+        weight: Array,
+    ) -> F:
+        """The filter after another sample: the others as of `begin`, `rate` () of it times `weight` ()."""
+        return blend(model, self.begin(sample, label, grid, target, regularisation), weight * rate)
+
+    def correlate(self, model: F, sample: Array, grid: Cells, regularisation: Array | float) -> Array:
+        """The spectrum [M, N // 2 + 1] of the response of a sample [C, M, N // 2 + 1]."""
+        return correlate(model, sample, grid.cells, regularisation)
+
+
 @dataclass(frozen=True)
-class Dual:
+class Dual(Ridge[DualFilter]):
     """Filters in the dual form."""
 
     def train(
@@ -66,7 +115,7 @@ class Dual:
 
 
 @dataclass(frozen=True)
-class Primal:
+class Primal(Ridge[PrimalFilter]):
     """Filters in the primal form."""
 
     def train(

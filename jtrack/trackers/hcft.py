@@ -26,15 +26,17 @@ from jtrack import checks
 from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale
+from jtrack.components.fusion import CoarseToFine, NormalisedSum, WeightedSum
 from jtrack.components.motion import SquareWindow
+from jtrack.components.passes import OnePass, TwoPasses
 from jtrack.components.scale import Pyramid, ReleasedScales
 from jtrack.components.update import ByScore, EveryFrame
 from jtrack.errors import JtrackError
-from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend, correlate
-from jtrack.learning.filter_grid import FixedGrid, Grid, Part, TracedGrid, UpTo
+from jtrack.learning.bounded_filter import Bounded, BoundedFilter
+from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend
+from jtrack.learning.filter_grid import FixedGrid, Grid, TracedGrid, UpTo
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, floating
-from jtrack.vision import boxes
 
 CELL = 4  # pixels of the frame per cell of the released code's grid
 
@@ -103,122 +105,6 @@ class CentredWindow(SquareWindow):
 
 
 @dataclass(frozen=True)
-class WeightedSum:
-    """The layers' responses are added, each times its weight: released in 2016."""
-
-    def combine(self, responses: Array, weights: Array, radius: Array, grid: Grid) -> tuple[Array, Array]:
-        """The combined response [M, N] of [L, M, N], and where it is largest: [2] (rows, columns)."""
-        del radius
-        response = (responses * weights[:, None, None]).sum(0)
-        return response, grid.largest(response)
-
-
-@dataclass(frozen=True)
-class NormalisedSum:
-    """As `WeightedSum`, but each response over its own maximum first: released in 2018."""
-
-    def combine(self, responses: Array, weights: Array, radius: Array, grid: Grid) -> tuple[Array, Array]:
-        """As of `WeightedSum`."""
-        top = responses.max((1, 2), keepdims=True)
-        return WeightedSum().combine(responses / jnp.where(top > 0, top, 1.0), weights, radius, grid)
-
-
-@dataclass(frozen=True)
-class CoarseToFine:
-    """Every shallower layer is added in turn and may move the peak by a few cells only: equation 5."""
-
-    def combine(self, responses: Array, weights: Array, radius: Array, grid: Grid) -> tuple[Array, Array]:
-        """As of `WeightedSum`; `radius` () is how far, in cells of L1 distance."""
-        weighted = responses * weights[:, None, None]
-        response = weighted.sum(0)
-        partial = weighted[0]
-        at = grid.largest(partial)
-        for layer in weighted[1:]:
-            partial = partial + layer
-            allowed = grid.within(at, radius)
-            at = grid.largest(jnp.where(allowed, partial, -jnp.inf))
-        return response, at
-
-
-@dataclass(frozen=True)
-class TwoPasses:
-    """The sample to learn is described by a forward pass of its own, around the place that was found."""
-
-    def region(self, window: Box) -> Box:
-        """What the network sees [4] when the target is looked for in a window [4]: that window."""
-        return window
-
-    def searched(self, maps: Array, grid: Grid) -> Array:
-        """The spectra [C, M, N // 2 + 1] of the window, of the maps [h, w, C] of its region."""
-        return grid.windowed_spectrum(maps)
-
-    def learnt(
-        self,
-        describe: Callable[[Box], dict[str, Array]],
-        seen: dict[str, Array],
-        region: Box,
-        window: Box,
-        grid: Grid,
-    ) -> dict[str, Array]:
-        """The spectra [C, M, N // 2 + 1] of the window to learn, by layer.
-
-        Args:
-          describe: makes the maps [h, w, C] of a region [4], by layer: a forward pass.
-          seen: the maps in which the target was found.
-          region: [4] what they are of.
-          window: [4] around the place where it was found.
-          grid: that of the filters.
-        """
-        del seen, region
-        return {layer: self.searched(maps, grid) for layer, maps in describe(self.region(window)).items()}
-
-
-@dataclass(frozen=True)
-class OnePass:
-    """The sample to learn is cut from the maps in which the target was found.
-
-    They are of a region that is a little larger than the window, so that the window still lies in it when it
-    has moved and grown; where it does not, the outermost cells are repeated, under the taper's edge.
-    """
-
-    margin: float = 8 / 7  # sides of the region over the window's
-
-    def __post_init__(self) -> None:
-        checks.require(
-            self.margin >= 1,
-            f"margin of a region is {self.margin}: the window does not fit in if it is below 1",
-        )
-
-    def region(self, window: Box) -> Box:
-        """As of `TwoPasses`: a larger one about the same centre."""
-        return boxes.scale_about_centre(window, self.margin)
-
-    def searched(self, maps: Array, grid: Grid) -> Array:
-        """As of `TwoPasses`."""
-        size = jnp.asarray(maps.shape[:2], floating(maps))
-        return grid.windowed_spectrum(maps, Part((size - size / self.margin) / 2, size / self.margin))
-
-    def learnt(
-        self,
-        describe: Callable[[Box], dict[str, Array]],
-        seen: dict[str, Array],
-        region: Box,
-        window: Box,
-        grid: Grid,
-    ) -> dict[str, Array]:
-        """As of `TwoPasses`."""
-        del describe
-        start = (window[1::-1] - region[1::-1]) / region[:1:-1]
-        extent = window[:1:-1] / region[:1:-1]
-
-        def cut(maps: Array) -> Array:
-            size = jnp.asarray(maps.shape[:2], start.dtype)
-            return grid.windowed_spectrum(maps, Part(start * size, extent * size))
-
-        return {layer: cut(maps) for layer, maps in seen.items()}
-
-
-@dataclass(frozen=True)
 class Config:
     """What fixes shapes and control flow; static under jit."""
 
@@ -228,7 +114,8 @@ class Config:
     grid: tuple[int, int] | UpTo | None = None
     input_size: tuple[int, int] = (224, 224)
     passes: TwoPasses | OnePass = TwoPasses()  # of the network in a frame
-    filters: Dual | Primal = Dual()
+    channels: int | None = None  # principal components of a layer's features that are kept; None: all
+    filters: Dual | Primal | Bounded = Dual()
     combination: WeightedSum | NormalisedSum | CoarseToFine = WeightedSum()
     localisation: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
     scale: ReleasedScales | Pyramid | None = None
@@ -244,6 +131,12 @@ class Config:
         checks.size(self, "input_size")
         if isinstance(self.grid, tuple):
             checks.size(self, "grid")
+        if self.channels is not None:
+            checks.at_least(1, self, "channels")
+        checks.require(
+            isinstance(self.grid, tuple) or not isinstance(self.filters, Bounded),
+            "filters of bounded support need a fixed grid: set grid, such as grid=32,32",
+        )
 
     def for_target(self, box: Box, frame_size: tuple[int, int]) -> "Config":
         """Fixes the shapes that follow the target, on the host.
@@ -312,7 +205,8 @@ class State(NamedTuple):
     size: Array  # [2] float32 (w, h) of the target in the first frame
     window: Array  # [2] float32 (w, h) of the search window at scale 1
     scale: Array  # () float32, 1 in the first frame
-    filters: tuple[Filter, ...]  # one per layer, deep to shallow
+    components: dict[str, Array]  # by layer [C, K]: what its features are projected to; empty if they are not
+    filters: tuple[Filter | BoundedFilter, ...]  # one per layer, deep to shallow
     scale_filter: ScaleFilter | None
 
 
@@ -466,13 +360,21 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         size=box[2:],
         window=size,
         scale=jnp.ones((), box.dtype),
+        components={},
         filters=(),
         scale_filter=None,
     )
     region = config.passes.region(_window(config, state))
-    maps = _maps(backbone, config, params["backbone"], frame, region)
-    spectra = {layer: config.passes.searched(map_, grid) for layer, map_ in maps.items()}
-    state = state._replace(filters=_train(config, hyper, spectra, state))
+    maps = _maps(backbone, config, params["backbone"], frame, region, {})
+    if config.channels is not None:
+        count = config.channels
+        components = {layer: features.principal_components(map_, count) for layer, map_ in maps.items()}
+        maps, state = _project(maps, components), state._replace(components=components)
+    samples = _samples(config, {layer: config.passes.searched(map_, grid) for layer, map_ in maps.items()})
+    wanted = lesson(config.window, grid, state.size, state.window, hyper.label_width)
+    learner: Any = config.filters  # takes the filters that it makes
+    begin = functools.partial(learner.begin, **wanted, regularisation=hyper.regularisation)
+    state = state._replace(filters=tuple(map(begin, samples)))
     if config.scale is None:
         return state
     sides = config.scale.sides(state.size, state.scale)
@@ -486,12 +388,15 @@ def _step(
     hyper, grid = params["tracker"], _grid(config, state.window)
     window = _window(config, state)
     region = config.passes.region(window)
-    describe = functools.partial(_maps, backbone, config, params["backbone"], frame)
+    describe = functools.partial(
+        _maps, backbone, config, params["backbone"], frame, components=state.components
+    )
     maps = describe(region)
     spectra = {layer: config.passes.searched(map_, grid) for layer, map_ in maps.items()}
+    learner: Any = config.filters  # takes the filters that it makes
     responses = jnp.stack(
         [
-            grid.inverse(correlate(model, sample, grid.cells, hyper.regularisation))
+            grid.inverse(learner.correlate(model, sample, grid, hyper.regularisation))
             for model, sample in zip(state.filters, _samples(config, spectra), strict=True)
         ]
     )
@@ -523,8 +428,10 @@ def _step(
         fresh = scale.learn(search, frame, moved.centre, sides)
         moved = moved._replace(scale_filter=blend(model, fresh, weight * hyper.scale_learning_rate))
     spectra = config.passes.learnt(describe, maps, region, _window(config, moved), grid)
-    learnt = _train(config, hyper, spectra, moved)
-    moved = moved._replace(filters=blend(state.filters, learnt, weight * hyper.learning_rate))
+    wanted = lesson(config.window, grid, moved.size, moved.window, hyper.label_width)
+    numbers = {"regularisation": hyper.regularisation, "rate": hyper.learning_rate, "weight": weight}
+    learn = functools.partial(learner.learn, **wanted, **numbers)
+    moved = moved._replace(filters=tuple(map(learn, state.filters, _samples(config, spectra))))
     size = moved.size * moved.scale
     box = jnp.concatenate([moved.centre - size / 2, size])
     info = {}
@@ -541,12 +448,28 @@ def _window(config: Config, state: State) -> Box:
     return config.window.around(state.centre, state.window, state.scale)
 
 
-def _maps(backbone: Backbone, config: Config, weights: Params, frame: Frame, region: Box) -> dict[str, Array]:
-    """The maps [h, w, C] of a region of a frame by layer: a forward pass."""
+def _maps(
+    backbone: Backbone,
+    config: Config,
+    weights: Params,
+    frame: Frame,
+    region: Box,
+    components: dict[str, Array],
+) -> dict[str, Array]:
+    """The maps [h, w, C] of a region of a frame by layer: a forward pass, and a projection."""
     layers = tuple(layer for group in config.layers for layer in group)
-    return features.of_window(
+    maps = features.of_window(
         backbone, weights, frame, region, config.input_size, layers, method="imresample"
     )
+    return _project(maps, components)
+
+
+def _project(maps: dict[str, Array], components: dict[str, Array]) -> dict[str, Array]:
+    """Maps [h, w, K] along the components [C, K] of their layers; where there are none, as they are."""
+    if not components:
+        return maps
+    project = functools.partial(jnp.einsum, "hwc,ck->hwk", precision="highest")
+    return {layer: project(map_, components[layer]) for layer, map_ in maps.items()}
 
 
 def _samples(config: Config, spectra: dict[str, Array]) -> tuple[Array, ...]:
@@ -554,14 +477,12 @@ def _samples(config: Config, spectra: dict[str, Array]) -> tuple[Array, ...]:
     return tuple(jnp.concatenate([spectra[layer] for layer in group]) for group in config.layers)
 
 
-def _train(config: Config, hyper: Hyper, spectra: dict[str, Array], state: State) -> tuple[Filter, ...]:
-    """Filters learnt from one frame alone, of the spectra of its window by layer."""
-    grid = _grid(config, state.window)
-    label = config.window.label(state.size, state.window, hyper.label_width, grid)
-    return tuple(
-        config.filters.train(sample, grid.spectrum(label), grid.cells, hyper.regularisation)
-        for sample in _samples(config, spectra)
-    )
+def lesson(
+    rule: ReleasedWindow | CentredWindow, grid: Grid, size: Array, window: Array, width: Scalar
+) -> Any:
+    """What filters learn of a target (w, h) in a window (w, h), as arguments by name."""
+    target = (size / window)[::-1] * jnp.asarray(grid.size, size.dtype)
+    return {"label": grid.spectrum(rule.label(size, window, width, grid)), "grid": grid, "target": target}
 
 
 def grid_size(window: Array) -> Array:
