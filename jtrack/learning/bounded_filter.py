@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack import checks
+from jtrack.learning.correlation_filter import divide
 from jtrack.learning.filter_grid import FixedGrid
 from jtrack.types import Array, Scalar
 
@@ -56,8 +57,10 @@ def support(grid: tuple[int, int], target: Array) -> Array:
     """
 
     def inside(axis: int) -> Array:
-        place = np.abs(_places(grid[axis], support_size(grid)[axis]) - grid[axis] / 2)
-        return jnp.asarray(place, target.dtype) <= target[axis] / 2 + 0.5
+        # The target's middle is that of the window: between two cells if the grid is even. A filter is turned
+        # around by the convolution: what lies in cell k is weighed by tap -k.
+        distance = np.abs(_places(grid[axis], support_size(grid)[axis]) - (grid[axis] + 1) / 2)
+        return jnp.asarray(distance, target.dtype) < target[axis] / 2 + 0.5
 
     return (inside(0)[:, None] & inside(1)[None, :]).astype(target.dtype)
 
@@ -124,7 +127,7 @@ class Bounded:
     ) -> Array:
         """The spectrum [M, N // 2 + 1] of the response of a sample [C, M, N // 2 + 1]."""
         del regularisation
-        return jnp.sum(spectrum(model.taps, grid.size) * sample, axis=0) * _unit(model, sample)
+        return _times(jnp.sum(spectrum(model.taps, grid.size) * sample, axis=0), _unit(model, sample))
 
 
 def _fit(
@@ -147,17 +150,17 @@ def _fit(
       held: () mu; 0 where there is no filter yet.
       steps: how many.
     """
-    sample = sample * _unit(model, sample)
+    sample = _times(sample, _unit(model, sample))
     energy, conjugate = _energy(sample), jnp.conj(sample)
+    held = jnp.asarray(held, energy.dtype)
     last = cut = spectrum(model.taps, grid)
     dual, taps = jnp.zeros_like(cut), model.taps
     for number in range(steps):
-        penalty = PENALTY * GROWTH**number
-        stiffness = jnp.asarray(held + penalty, energy.dtype)
-        wanted = conjugate * label + penalty * (cut - dual) + held * last
-        along = jnp.sum(sample * wanted, axis=0) / (stiffness + energy)
-        fitted = (wanted - conjugate * along) / stiffness
-        taps = within_support(fitted + dual, grid) * allowed
+        penalty = jnp.asarray(PENALTY * GROWTH**number, energy.dtype)
+        wanted = conjugate * label[None] + _times(cut - dual, penalty) + _times(last, held)
+        along = divide(jnp.sum(sample * wanted, axis=0), held + penalty + energy)
+        fitted = divide(wanted - conjugate * along[None], held + penalty)
+        taps = within_support(fitted + dual, grid) * allowed[None]
         if number + 1 < steps:
             cut = spectrum(taps, grid)
             dual = dual + fitted - cut
@@ -187,6 +190,11 @@ def within_support(spectra: Array, grid: tuple[int, int]) -> Array:
     return jnp.einsum("yms,ycmt->cst", jnp.asarray(rows, dtype), across, precision="highest")
 
 
+def _times(values: Array, factor: Array) -> Array:
+    """Complex times real, elementwise: two real products, and no silent promotion to complex."""
+    return jax.lax.complex(values.real * factor, values.imag * factor)
+
+
 def _unit(model: BoundedFilter, sample: Array) -> Array:
     """What samples are multiplied by (): their mean energy was 1 in the first frame then."""
     return jax.lax.rsqrt(jnp.maximum(model.energy, np.finfo(np.float32).tiny)).astype(sample.real.dtype)
@@ -199,7 +207,7 @@ def _energy(sample: Array) -> Array:
 
 def _places(cells: int, count: int) -> np.ndarray:
     """The cells [count] of a side of the support, about the middle of the grid."""
-    return cells // 2 - count // 2 + np.arange(count)
+    return cells // 2 + 1 - count // 2 + np.arange(count)
 
 
 @functools.cache
