@@ -64,6 +64,7 @@ def principal_components(maps: Array, count: int) -> Array:
     They are eigenvectors of the features' second moments: not of their covariance, for filters see the mean,
     too. Each cell counts as the taper of a window lets a filter see it. As in Danelljan et al., ECO, CVPR
     2017, few of a deep layer's channels say what is needed of one target; there they are learnt, here not.
+    They are constants of a derivative: that of an eigenvector knows no bound where eigenvalues are alike.
 
     Args:
       maps: [h, w, C].
@@ -72,7 +73,7 @@ def principal_components(maps: Array, count: int) -> Array:
     height, width, channels = maps.shape
     tapered = (maps * hann2d((height, width), maps.dtype)[..., None]).reshape(-1, channels)
     moments = jnp.matmul(tapered.T, tapered, precision="highest")
-    directions: Array = jnp.linalg.eigh(moments)[1]
+    directions: Array = jnp.linalg.eigh(lax.stop_gradient(moments))[1]
     return directions[:, -min(count, channels) :]
 
 

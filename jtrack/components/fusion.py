@@ -44,3 +44,21 @@ class CoarseToFine:
             allowed = grid.within(at, radius)
             at = grid.largest(jnp.where(allowed, partial, -jnp.inf))
         return response, at
+
+
+def peak_height(
+    responses: Array, displacement: Array, weights: Array, size: tuple[int, int] | Array
+) -> Array:
+    """How high the layers' responses are at the peak (), before any normalisation: their weighted mean.
+
+    A ridge response is near 1 where the sample is the one it learnt from, so that the height means the same
+    on every network and video.
+
+    Args:
+      responses: [L, M, N], zero displacement at (0, 0).
+      displacement: [2] (rows, columns) in cells.
+      weights: [L].
+      size: (M, N) of the grid, of which the responses may be the top-left part.
+    """
+    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray(size)).T
+    return jnp.sum(weights * responses[:, row, column]) / jnp.sum(weights)

@@ -8,8 +8,9 @@ Profiles (`PROFILES`): `paper`, `release2016` (commit 4b895b5 of the authors' re
 paper's numbers), `release2018` (its last version, with scale) and `default`, plus the ablations of Figure 7.
 
 Bytes per target: a complex64 spectrum of C x M x (N // 2 + 1) per layer, 8 bytes each: with VGG-19's three
-layers 5.6 MB on the default's 32 x 32 grid. Where the grid follows the target, M x N is the target's own; in
-lanes that share one program (`Config.for_lanes`) it is that of the largest of them.
+layers 5.6 MB on a 32 x 32 grid. Where the grid follows the target, M x N is the target's own; in lanes that
+share one program (`Config.for_lanes`) it is that of the largest of them. `default` keeps 64 channels within
+the support, 24 x 24 x 4 bytes each, and what features are projected by: .8 MB with VGG-19.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ from jtrack import checks
 from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale
-from jtrack.components.fusion import CoarseToFine, NormalisedSum, WeightedSum
+from jtrack.components.fusion import CoarseToFine, NormalisedSum, WeightedSum, peak_height
 from jtrack.components.motion import SquareWindow
 from jtrack.components.passes import OnePass, TwoPasses
 from jtrack.components.scale import Pyramid, ReleasedScales
@@ -223,7 +224,11 @@ CONFIDENCE: dict[str, tuple[float, float]] = {"hog": (8.0, 0.25)}
 
 
 def _profile(
-    backbone: Backbone, *groups: str, layer_weights: tuple[float, ...] = (1.0, 0.5, 0.02), **structure: Any
+    backbone: Backbone,
+    *groups: str,
+    layer_weights: tuple[float, ...] = (1.0, 0.5, 0.02),
+    learning_rate: float = 0.01,
+    **structure: Any,
 ) -> Profile[Config, Hyper]:
     """A profile on a network's layers.
 
@@ -231,6 +236,7 @@ def _profile(
       backbone: the network. One with a single layer (hog) gets a single filter.
       *groups: the layers of each filter by their digits; "543" concatenates three layers into one filter.
       layer_weights: of the filters; there may be more than filters.
+      learning_rate: of the filters.
       **structure: fields of `Config`.
     """
     stages = there(backbone.stages)
@@ -239,7 +245,7 @@ def _profile(
     if len(set(named.values())) == 1:
         groups, layer_weights = groups[:1], (1.0,)
     layers = tuple(tuple(dict.fromkeys(named[digit] for digit in group)) for group in groups)
-    hyper = Hyper(layer_weights=layer_weights[: len(layers)])
+    hyper = Hyper(layer_weights=layer_weights[: len(layers)], learning_rate=learning_rate)
     if backbone.name in CONFIDENCE:
         hyper = hyper._replace(confidence=CONFIDENCE[backbone.name])
     return Profile(Config(layers=layers, **structure), hyper)
@@ -267,20 +273,27 @@ def _release2018(backbone: Backbone) -> Profile[Config, Hyper]:
 
 
 def _default(backbone: Backbone) -> Profile[Config, Hyper]:
-    """Recommended: the best of both releases, a square window on a fixed grid, learning by the score.
+    """Recommended: filters of bounded support, one forward pass a frame, learning by the score.
 
-    From 2018 the normalised responses with their weights and the scale filter; beyond both, a square window
-    of 2.8 times the target's side that follows the scale, on a fixed grid (one compilation for all targets);
-    a peak found between cells; and an update in proportion to the score, so that what hides a target is not
-    learnt: the score is calibrated (`Hyper.confidence`), and while it is below one half the scale is kept,
-    while the target is lost the model is. There is no other re-detection than the window, which stays open.
+    From 2018 the normalised responses with their weights and the scale filter. Beyond both releases: filters
+    that are zero around the target (`learning.bounded_filter`), of 64 principal components of a layer's
+    features; samples cut from the maps that located the target; a square window of 2.8 times the target's
+    side that follows the scale, on a fixed grid (one compilation for all targets); a peak found between
+    cells; and an update in proportion to the score, so that what hides a target is not learnt: the score is
+    calibrated (`Hyper.confidence`), and while it is below one half the scale is kept, while the target is
+    lost the model is. There is no other re-detection than the window, which stays open.
     """
     return _profile(
         backbone,
         *("5", "4", "3"),
         layer_weights=(1.0, 0.5, 0.25),
+        learning_rate=1 / 60,
         window=CentredWindow(),
         grid=(32, 32),
+        input_size=(256, 256),
+        passes=OnePass(),
+        channels=64,
+        filters=Bounded(),
         combination=NormalisedSum(),
         localisation="subcell",
         scale=Pyramid(),
@@ -496,24 +509,6 @@ def _grid(config: Config, window: Array) -> Grid:
     if isinstance(size, UpTo):
         return TracedGrid(size.size, size.bounded(grid_size(window)))
     return FixedGrid(size)
-
-
-def peak_height(
-    responses: Array, displacement: Array, weights: Array, size: tuple[int, int] | Array
-) -> Array:
-    """How high the layers' responses are at the peak (), before any normalisation: their weighted mean.
-
-    A ridge response is near 1 where the sample is the one it learnt from, so that the height means the same
-    on every network and video.
-
-    Args:
-      responses: [L, M, N], zero displacement at (0, 0).
-      displacement: [2] (rows, columns) in cells.
-      weights: [L].
-      size: (M, N) of the grid, of which the responses may be the top-left part.
-    """
-    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray(size)).T
-    return jnp.sum(weights * responses[:, row, column]) / jnp.sum(weights)
 
 
 def scale_bounds(step: float, window: Array, target: Array, frame_size: Array) -> tuple[Array, Array]:
