@@ -28,6 +28,7 @@ COMMANDS = {
     "masks": "Score masks against true masks.",
     "report": "Compare results: an interactive page, figures and tables.",
     "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",
+    "export": "Export a tracker as programs that run without jtrack.",
     "demo": "Track a made-up clip with known ground truth and show what comes out.",
     "train": "Train a network to tell objects from background, for trackers that begin with one.",
     "list": "List trackers, profiles, settings, networks, datasets and protocols.",
