@@ -58,7 +58,7 @@ def program():
 
 def run_without_jtrack(folder):
     """The boxes that README's program finds with `folder/exported` in `folder/video.npy`."""
-    quick = str(int(jax.config.jax_disable_most_optimizations))  # compiled as in this process
+    quick = str(int(jax.config.read("jax_disable_most_optimizations")))  # compiled as in this process
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment = kept | {"JAX_DISABLE_MOST_OPTIMIZATIONS": quick}
     command = [sys.executable, "-I", "-c", BLOCK + program() + KEEP]
