@@ -56,6 +56,12 @@ def program():
     return found
 
 
+def write_video(folder):
+    video = np.stack(list(synthetic.clip(frames=7, size=SIZE).frames))
+    np.save(folder / "video.npy", video)
+    return video
+
+
 def run_without_jtrack(folder):
     """The boxes that README's program finds with `folder/exported` in `folder/video.npy`."""
     quick = str(int(jax.config.read("jax_disable_most_optimizations")))  # compiled as in this process
@@ -96,8 +102,7 @@ def test_it_runs_without_jtrack_to_the_bit(jtrack, tmp_path, tracker, backbone):
     options = [part for change in changes for part in ("--set", change)]
     chosen = ("--tracker", tracker, "--backbone", backbone, *options)
     said = jtrack("export", *chosen, *GIVEN, "--out", tmp_path / "exported").stdout
-    video = np.stack(list(synthetic.clip(frames=7, size=SIZE).frames))
-    np.save(tmp_path / "video.npy", video)
+    video = write_video(tmp_path)
 
     bound = trackers.create(
         tracker, backbone=backbone, changes=lambda profile: settings.apply(profile, changes)
@@ -107,6 +112,16 @@ def test_it_runs_without_jtrack_to_the_bit(jtrack, tmp_path, tracker, backbone):
     np.testing.assert_array_equal(run_without_jtrack(tmp_path), expected)
     assert len(np.unique(expected, axis=0)) > 3
     assert (learnt > 0) == (tmp_path / "exported" / "learn.stablehlo").exists() == (tracker != "hcft")
+
+
+@pytest.mark.slow
+def test_for_one_platform_it_is_exact_on_a_large_network_too(jtrack, tmp_path, weights_folder, monkeypatch):
+    monkeypatch.setenv("JTRACK_WEIGHTS", str(weights_folder))
+    network = ("--tracker", "hcft", "--backbone", "googlenet")
+    jtrack("export", *network, *GIVEN, "--platforms", "cpu", "--out", tmp_path / "exported")
+    video = write_video(tmp_path)
+    expected, _ = run_in_process(trackers.create("hcft", backbone="googlenet"), video)
+    np.testing.assert_array_equal(run_without_jtrack(tmp_path), expected)
 
 
 def avals(listed):
