@@ -99,8 +99,8 @@ def export(
         "functions": {name: _described(name, each) for name, each in functions.items()},
     }
     names = (each["name"] for each in _arrays({"params": bound.params}))
-    weights = zip(names, map(np.asarray, jax.tree.leaves(bound.params)), strict=True)
-    return Export(programs, dict(weights), manifest)
+    arrays = (np.asarray(leaf, order="C") for leaf in jax.tree.leaves(bound.params))
+    return Export(programs, dict(zip(names, arrays, strict=True)), manifest)
 
 
 def write(exported: Export, folder: Path) -> None:
