@@ -102,15 +102,16 @@ def to_frames(images: Source | Array, canvas: tuple[int, int] | None = None) -> 
       >>> jtrack.to_frames(np.zeros((5, 48, 100, 3), np.uint8))
       Frame(pixels=uint8[5, 128, 128, 3], size=int32[5, 2])
     """
-    if isinstance(images, jax.core.Tracer) or _is_floating(images):
-        if images.ndim != 4 or not len(images):
+    given: Any = images
+    if isinstance(given, jax.core.Tracer) or _is_floating(given):
+        if given.ndim != 4 or not len(given):
             raise JtrackError(
                 "traced or floating-point images must be RGB [T, H, W, 3], one at least: "
-                f"got {list(images.shape)}"
+                f"got {list(given.shape)}"
             )
-        pixels = jnp.array(images)
+        pixels = jnp.array(given)
     else:
-        pixels = jnp.array(np.stack(list(open_frames(images))))
+        pixels = jnp.array(np.stack(list(open_frames(given))))
     frames: Frame = jax.vmap(functools.partial(to_frame, canvas=canvas))(pixels)
     return frames
 

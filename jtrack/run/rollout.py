@@ -43,27 +43,30 @@ def rollout(
         gradient it changes nothing.
 
     Returns:
-      The state after the last frame, and the outputs: every leaf with a leading axis T, boxes [T, 4] in pixels.
+      The state after the last frame, and the outputs of all: every leaf has a leading axis T, so boxes are
+      [T, 4], in pixels.
 
     Raises:
       JtrackError: there is no frame, or frames are of another shape; as `to_frames`.
 
     Example:
       >>> import functools, jax, jtrack
+      >>> from jtrack.components.update import EveryFrame
       >>> from jtrack.data import synthetic
       >>> clip = synthetic.clip(frames=4, size=(96, 128))
-      >>> first, *rest = clip.frames
-      >>> bound = jtrack.trackers.create("hcft", backbone="tiny")
+      >>> smooth = {"localisation": "soft", "scale": None, "update": EveryFrame(), "input_size": (64, 64)}
+      >>> bound = jtrack.trackers.create("hcft", backbone="tiny", changes=smooth)
       >>> tracker = bound.functions(clip.boxes[0], clip.frames.size)
+      >>> first, *rest = clip.frames
       >>> box = jax.numpy.float32(clip.boxes[0])
       >>> state = jax.jit(tracker.init)(bound.params, jax.random.key(0), jtrack.to_frame(first), box)
-      >>> run = jax.jit(functools.partial(jtrack.rollout, tracker))
-      >>> state, outputs = run(bound.params, state, jtrack.to_frames(rest))
+      >>> frames = jtrack.to_frames(rest)
+      >>> state, outputs = jax.jit(functools.partial(jtrack.rollout, tracker))(bound.params, state, frames)
       >>> outputs.box.shape, outputs.lost.shape
       ((3, 4), (3,))
       >>> def mean_score(params):
-      ...     return run(params, state, jtrack.to_frames(rest))[1].score.mean()
-      >>> jax.grad(mean_score)(bound.params)["tracker"].layer_weights.shape
+      ...     return jtrack.rollout(tracker, params, state, frames)[1].score.mean()
+      >>> jax.jit(jax.grad(mean_score))(bound.params)["tracker"].layer_weights.shape
       (3,)
     """
 
@@ -83,7 +86,7 @@ def _stacked(frames: Frame | Source | Array) -> Frame:
     pixels, size = jnp.shape(frames.pixels), jnp.shape(frames.size)
     if len(pixels) != 4 or pixels[0] == 0 or size not in ((2,), (pixels[0], 2)):
         raise JtrackError(
-            f"frames are of pixels {list(pixels)} and size {list(size)}: a rollout takes pixels [T, H, W, 3], "
-            "at least one frame, and size [T, 2] or [2]; jtrack.to_frames makes them of images"
+            f"frames are of pixels {list(pixels)} and size {list(size)}: a rollout takes pixels [T, H, W, 3] "
+            "of at least one frame and size [T, 2] or [2], which jtrack.to_frames makes of images"
         )
     return Frame(frames.pixels, jnp.broadcast_to(frames.size, (pixels[0], 2)))
