@@ -258,7 +258,7 @@ def test_a_block_of_commands_runs_as_printed(commands, files, environment):
 HOLDS = {
     "track = jtrack.track(": "track.boxes.shape == (6, 4) and track.scores.shape == track.lost.shape == (6,)",
     "jtrack.advance,": "abs(jtrack.track('video.mp4', box).boxes[-1] - output.box).max() < 1e-3",
-    "jtrack.rollout(": "0 < score < 1 and abs(gradient['tracker'].regularisation) > 0",
+    "jtrack.rollout(": "0 < score < 1 and abs(gradient.regularisation) > 0",
     "class MyTracker": "MyTracker().init(None, 1) is None",
 }
 
