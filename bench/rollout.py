@@ -74,13 +74,10 @@ def print_times(
     """The table of times of one rollout."""
     base = timed(forward, *args, turns=turns)
     print("\n| | ms | over forward | ms of all processors | over forward |\n| --- | --: | --: | --: | --: |")
-    print(f"| forward | {base.clock:.0f} | | {base.busy:.0f} | |", flush=True)
-    for name, gradient in gradients.items():
-        took = timed(gradient, *args, turns=turns)
-        ratios = took.clock / base.clock, took.busy / base.busy
-        print(
-            f"| {name} | {took.clock:.0f} | {ratios[0]:.2f} | {took.busy:.0f} | {ratios[1]:.2f} |", flush=True
-        )
+    for name, function in {"forward": forward, **gradients}.items():
+        took = base if function is forward else timed(function, *args, turns=turns)
+        clock, busy = took.clock / base.clock, took.busy / base.busy
+        print(f"| {name} | {took.clock:.0f} | {clock:.2f} | {took.busy:.0f} | {busy:.2f} |", flush=True)
 
 
 def main() -> None:
