@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from jtrack.devices import configure_cpu, keep_memory
     from jtrack.run.advance import advance
     from jtrack.run.batch import track_batch
-    from jtrack.run.inputs import to_frame
+    from jtrack.run.inputs import to_frame, to_frames
+    from jtrack.run.rollout import rollout
     from jtrack.run.segmentation import saliency
     from jtrack.run.stream import Track, track
     from jtrack.types import Box, Frame, Output, Tracker
@@ -33,8 +34,10 @@ _LAZY = {
     "configure_cpu": "jtrack.devices",
     "data": "jtrack",
     "keep_memory": "jtrack.devices",
+    "rollout": "jtrack.run.rollout",
     "saliency": "jtrack.run.segmentation",
     "to_frame": "jtrack.run.inputs",
+    "to_frames": "jtrack.run.inputs",
     "track": "jtrack.run.stream",
     "track_batch": "jtrack.run.batch",
     "trackers": "jtrack",
@@ -53,8 +56,10 @@ __all__ = [
     "configure_cpu",
     "data",
     "keep_memory",
+    "rollout",
     "saliency",
     "to_frame",
+    "to_frames",
     "track",
     "track_batch",
     "trackers",

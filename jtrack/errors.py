@@ -11,6 +11,7 @@ LONGEST_MESSAGE = 1200  # characters: a sentence with two long paths; names of u
 EXTRAS = {
     "bench": ("torch",),
     "cuda": ("jax[cuda13]",),
+    "export": ("flatbuffers",),
     "got": ("got10k",),
     "keras": ("h5py",),
     "masks": ("pillow",),

@@ -107,6 +107,18 @@ def test_speeds_are_printed():
 
 
 @pytest.mark.slow
+def test_a_rollout_s_gradient_is_measured():
+    found = rows(command("rollout.py", "--network", "tiny", "--frames", 2, 4, "--timed", 2, "--turns", 1))
+    saved, kept, forward, *gradients = found[2:4] + found[6:]
+    assert (
+        [row[0] for row in (saved, kept)] == [row[0] for row in gradients] == ["with checkpoint", "without"]
+    )
+    assert 0 < float(saved[-1]) < float(kept[-1]) / 4  # MiB a frame
+    assert forward[2] == forward[4] == "1.00"
+    assert all(float(row[2]) > 1 for row in gradients)
+
+
+@pytest.mark.slow
 def test_layers_are_compared(walk):
     where = ("--data", walk, "--sequences", "Walk", "--every", 2)
     _, _, row = rows(command("fcnt.py", "--taps", "tiny", "--layers", "relu4_4", *where))

@@ -5,7 +5,16 @@ import importlib
 
 import pytest
 
-MODULES = ["names", "run.advance", "run.inputs", "run.stream", "trackers", "types", "vision.boxes"]
+MODULES = [
+    "names",
+    "run.advance",
+    "run.inputs",
+    "run.rollout",
+    "run.stream",
+    "trackers",
+    "types",
+    "vision.boxes",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -24,6 +24,7 @@ COMMANDS = {
     "eval": "Run a tracker over the sequences of a benchmark, by its protocol.",
     "sweep": "Try settings of a tracker on a benchmark, many at once, and compare them.",
     "vot": "Run trackers of jtrack inside the VOT toolkit.",
+    "export": "Export a tracker as programs that run without jtrack.",
     "score": "Score results, published ones too, against a dataset's annotations.",
     "masks": "Score masks against true masks.",
     "report": "Compare results: an interactive page, figures and tables.",

@@ -1,6 +1,7 @@
 """Options of the commands, each declared once, with the choices there are."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -128,3 +129,15 @@ def number_of_lanes(text: str) -> int | Literal["auto"]:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise JtrackError(f"--lanes is {printable(text, 20)}: give 1 or more, or auto")
     return int(text)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads `--size`, `WxH`, as (height, width).
+
+    Raises:
+      JtrackError: it is not that.
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if not match:
+        raise JtrackError(f"--size {text!r} is not a size: give WIDTHxHEIGHT, such as 640x480")
+    return int(match[2]), int(match[1])

@@ -1,6 +1,5 @@
 """`jtrack vot`: jtrack's trackers inside the VOT toolkit."""
 
-import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -11,10 +10,9 @@ import typer
 from jtrack import trackers
 from jtrack.backbones import PRECISIONS
 from jtrack.benchmark.adapters import EvaluatedTracker, evaluated
-from jtrack.cli.options import Backbone, Precision, Profile, Settings, Weights, changes, either
+from jtrack.cli.options import Backbone, Precision, Profile, Settings, Weights, changes, either, parse_size
 from jtrack.cli.track import prepare
 from jtrack.data import open_dataset
-from jtrack.errors import JtrackError
 from jtrack.integrations import vot_toolkit
 from jtrack.names import match
 from jtrack.weights.store import SUFFIX
@@ -99,15 +97,3 @@ def find(
     if weights is not None:  # the toolkit starts trackers in a folder of its own
         options["weights"] = str(Path(weights).resolve()) if weights.endswith(SUFFIX) else weights
     return chosen, options
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Reads `WxH` as (height, width).
-
-    Raises:
-      JtrackError: it is not that.
-    """
-    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
-    if not match:
-        raise JtrackError(f"--size {text!r} is not a size: give WIDTHxHEIGHT, such as 640x480")
-    return int(match[2]), int(match[1])

@@ -1,1 +1,1 @@
-"""jtrack's trackers inside the official kits: `got10k` and `vot`."""
+"""jtrack's trackers elsewhere: inside the official kits `got10k` and `vot`, and as StableHLO."""

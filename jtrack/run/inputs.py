@@ -1,5 +1,6 @@
 """What users give, checked and brought to one form: sources, images and boxes."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -79,6 +80,40 @@ def to_frame(image: np.ndarray | Array, canvas: tuple[int, int] | None = None) -
     # A copy in any case: the device may read an array of the host later.
     pixels = np.pad(image, margins) if isinstance(image, np.ndarray) else jnp.pad(image, margins)
     return Frame(jax.device_put(pixels), jax.device_put(np.array(size, np.int32)))
+
+
+def to_frames(images: Source | Array, canvas: tuple[int, int] | None = None) -> Frame:
+    """Puts T images on the device at once, as `jtrack.rollout` takes them: all in memory, on one canvas.
+
+    Args:
+      images: whatever `jtrack.track` takes and that ends: a clip of `jtrack.data`, a list of images, an array
+        [T, H, W, 3], a video's path. Or, for gradients, a floating-point array [T, H, W, 3] RGB from 0 to
+        255, whose dtype is kept; it may be traced by JAX, as may a uint8 one.
+      canvas: (height, width), as of `to_frame`.
+
+    Returns:
+      The frames: `pixels` [T, *canvas, 3] and `size` [T, 2], each image's height and width.
+
+    Raises:
+      JtrackError: there is no image, an image has another size than the first, or is none; as `to_frame`.
+
+    Example:
+      >>> import jtrack, numpy as np
+      >>> jtrack.to_frames(np.zeros((5, 48, 100, 3), np.uint8))
+      Frame(pixels=uint8[5, 128, 128, 3], size=int32[5, 2])
+    """
+    given: Any = images
+    if isinstance(given, jax.core.Tracer) or _is_floating(given):
+        if given.ndim != 4 or not len(given):
+            raise JtrackError(
+                "traced or floating-point images must be RGB [T, H, W, 3], one at least: "
+                f"got {list(given.shape)}"
+            )
+        pixels = jnp.array(given)
+    else:
+        pixels = jnp.array(np.stack(list(open_frames(given))))
+    frames: Frame = jax.vmap(functools.partial(to_frame, canvas=canvas))(pixels)
+    return frames
 
 
 def _is_floating(image: Any) -> bool:

@@ -56,7 +56,7 @@ def choices(jtrack, *command):
 
 @pytest.mark.parametrize(
     "command",
-    [("track",), ("demo",), ("eval",), ("sweep",), ("vot", "serve"), ("vot", "entry")],
+    [("track",), ("demo",), ("eval",), ("sweep",), ("export",), ("vot", "serve"), ("vot", "entry")],
     ids=" ".join,
 )
 def test_help_shows_the_trackers_profiles_and_networks(jtrack, monkeypatch, command):
