@@ -76,7 +76,7 @@ def test_a_value_is_read_by_its_field(tracker, name, text, value):
         ("hcft", "layers=", "each filter needs at least one layer"),
         ("hcft", "info=yes", "info is 'yes': it must be true or false$"),
         ("hcft", "localisation=peak", "localisation is 'peak': it must be cell or subcell or soft$"),
-        ("hcft", "filters=Both", "filters is 'Both': it must be Dual or Primal$"),
+        ("hcft", "filters=Both", "filters is 'Both': it must be Dual or Primal or Bounded$"),
         ("hcft", "update.rate=2", r"update is ByScore\(\), which has no field 'rate'$"),
         ("hcft", "learning_rate.x=1", "learning_rate is 0.01, which has no field 'x'$"),
         ("gdt", "features.feature=fc6", "features.feature is 'fc6': it must be set from Python$"),
