@@ -261,7 +261,7 @@ HOLDS = {
     "track = jtrack.track(": "track.boxes.shape == (6, 4) and track.scores.shape == track.lost.shape == (6,)",
     "jtrack.advance,": "abs(jtrack.track('video.mp4', box).boxes[-1] - output.box).max() < 1e-3",
     "export.deserialize": "len(boxes) == len(video) and 'jtrack' not in __import__('sys').modules",
-    "jtrack.rollout(": "0 < score < 1 and abs(gradient.regularisation) > 0",
+    "jtrack.rollout(": "0 < score < 1 and abs(gradient.learning_rate) > 0",
     "class MyTracker": "MyTracker().init(None, 1) is None",
 }
 # Of README's commands, what has to run before a snippet.

@@ -144,10 +144,10 @@ def test_progress_counts_all_settings(tmp_path):
 
 
 def test_settings_of_a_name_are_those_of_single_runs_and_share_their_weights():
-    texts = [["learning_rate=0.02"], ["learning_rate=0.01"], ["learning_rate=2e-2"], ["scale=none"]]
+    texts = [["lost_below=0.02"], ["lost_below=0.1"], ["lost_below=2e-2"], ["scale=none"]]
     found = adapters.in_settings("hcft", texts, backbone="tiny")
-    assert [each.bound.changes for each in found] == ["", "learning_rate=0.02", "scale=none"]
-    for each, changes in zip(found, [{}, {"learning_rate": 0.02}, {"scale": None}], strict=True):
+    assert [each.bound.changes for each in found] == ["", "lost_below=0.02", "scale=none"]
+    for each, changes in zip(found, [{}, {"lost_below": 0.02}, {"scale": None}], strict=True):
         single = adapters.evaluated("hcft", backbone="tiny", changes=changes)
         assert dict(each.label) == dict(single.label)
         assert each.deterministic == single.deterministic
