@@ -137,7 +137,7 @@ def kept_as(name: str) -> Path:
 
 def setting(search: Mapping[str, Any], title: str) -> EvaluatedTracker:
     """A candidate, or the profile as it is."""
-    candidate = search["candidates"].get(title, {})
+    candidate = search["candidates"].get(title, {"set": search.get("base", [])})
     texts = candidate.get("set", [])
     return adapters.evaluated(
         search["tracker"],
