@@ -58,7 +58,7 @@ def of_window(
     return {layer: maps[layer][0] for layer in layers}
 
 
-def principal_components(maps: Array, count: int) -> Array:
+def leading_directions(maps: Array, count: int) -> Array:
     """The directions [C, K] in which the features of a window are largest, K the smaller of C and `count`.
 
     They are eigenvectors of the features' second moments: not of their covariance, for filters see the mean,

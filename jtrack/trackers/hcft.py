@@ -281,19 +281,23 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     side that follows the scale, on a fixed grid (one compilation for all targets); a peak found between
     cells; and an update in proportion to the score, so that what hides a target is not learnt: the score is
     calibrated (`Hyper.confidence`), and while it is below one half the scale is kept, while the target is
-    lost the model is. There is no other re-detection than the window, which stays open.
+    lost the model is. There is no other re-detection than the window, which stays open. On HOG, where bounded
+    filters did worse, they are as large as the window, and learnt by a pass of their own.
     """
+    learnt: dict[str, Any] = {
+        "learning_rate": 1 / 60,
+        "input_size": (256, 256),
+        "passes": OnePass(),
+        "channels": 64,
+        "filters": Bounded(),
+    }
     return _profile(
         backbone,
         *("5", "4", "3"),
         layer_weights=(1.0, 0.5, 0.25),
-        learning_rate=1 / 60,
+        **({} if backbone.name == "hog" else learnt),
         window=CentredWindow(),
         grid=(32, 32),
-        input_size=(256, 256),
-        passes=OnePass(),
-        channels=64,
-        filters=Bounded(),
         combination=NormalisedSum(),
         localisation="subcell",
         scale=Pyramid(),
@@ -381,7 +385,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     maps = _maps(backbone, config, params["backbone"], frame, region, {})
     if config.channels is not None:
         count = config.channels
-        components = {layer: features.principal_components(map_, count) for layer, map_ in maps.items()}
+        components = {layer: features.leading_directions(map_, count) for layer, map_ in maps.items()}
         maps, state = _project(maps, components), state._replace(components=components)
     samples = _samples(config, {layer: config.passes.searched(map_, grid) for layer, map_ in maps.items()})
     wanted = lesson(config.window, grid, state.size, state.window, hyper.label_width)
