@@ -623,9 +623,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of gpu.jsonl and of the trace")
     parser.add_argument("--smoke", action="store_true", help="every section at a tiny size")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="a name, tracker, network")
-    parser.add_argument(
-        "--turn", type=Path, metavar="FILE", help="lock that is held while something is timed"
-    )
     parser.add_argument("--limit", type=float, default=400.0, help="seconds after which no section begins")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

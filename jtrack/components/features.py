@@ -62,8 +62,8 @@ def leading_directions(maps: Array, count: int) -> Array:
     """The directions [C, K] in which the features of a window are largest, K the smaller of C and `count`.
 
     They are eigenvectors of the features' second moments: not of their covariance, for filters see the mean,
-    too. Each cell counts as the taper of a window lets a filter see it. As in Danelljan et al., ECO, CVPR
-    2017, few of a deep layer's channels say what is needed of one target; there they are learnt, here not.
+    too. Cells count less towards the border, by a Hann window over the maps. Danelljan
+    et al. (ECO, CVPR 2017) learn such directions: few channels say what is needed of one target.
     They are constants of a derivative: that of an eigenvector knows no bound where eigenvalues are alike.
 
     Args:

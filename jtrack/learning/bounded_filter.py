@@ -10,11 +10,12 @@ equation 3) in place of a running average:
 
 In a step of ADMM (STRCF, section 3.2) one half fits the frame, at every frequency apart and in closed form
 over all channels (Sherman and Morrison), the other cuts to the support. Both papers take two steps a frame,
-from the last filter. Their weights and features are others: this is a part of jtrack's own profiles, no
-reproduction.
+from the last filter, with a penalty that grows tenfold. Here the dual variable, which is scaled by the
+penalty, is kept as it is when the penalty grows: two such steps do not converge, they move a filter that is
+held. Weights and features are others, too: this is a part of jtrack's own profiles, no reproduction.
 
-Samples are divided by the root of their mean energy in the first frame, so that 1 / mu is a learning rate:
-the share of a frame where its energy is average.
+Samples are divided by the root of their energy in the first frame that has any, its mean over the half
+spectrum, so that 1 / mu is a learning rate: the share of a frame where its energy is that.
 """
 
 import functools
@@ -33,18 +34,20 @@ from jtrack.types import Array, Scalar
 PENALTY = 0.1  # of ADMM's first step, over the mean energy
 GROWTH = 10.0  # of the penalty from one step to the next
 FIRST_STEPS = 5  # from nothing
+SILENT = 1e-12  # energy: a first frame below it has shown nothing, such as a black one
+LEAST_RATE = 1e-6  # a learning rate of 0 counts as this: nothing is learnt
 
 
 class BoundedFilter(NamedTuple):
     """A filter within its support."""
 
     taps: Array  # [C, S, T] float32: its middle is that of the grid
-    energy: Array  # () float32: mean over frequencies of the first sample's, summed over channels
+    energy: Array  # () float32: what samples are measured by, the first one's mean over the half spectrum
 
 
 def support_size(grid: tuple[int, int]) -> tuple[int, int]:
     """The largest support (S, T): three quarters of a grid (M, N) a side, so that there is background."""
-    rows, columns = (max(2, 2 * (side * 3 // 8)) for side in grid)
+    rows, columns = (side - 2 * (side // 8) for side in grid)  # about the same middle
     return rows, columns
 
 
@@ -109,17 +112,20 @@ class Bounded:
 
         Args:
           model: the filter so far.
-          sample: as of `begin`, and so are the others.
-          label: see there.
-          grid: see there.
-          target: see there.
-          regularisation: see there.
-          rate: () 1 / mu, above 0.
-          weight: () how much of the change is made, in [0, 1].
+          sample: spectrum of the windowed features, [C, M, N // 2 + 1].
+          label: spectrum of the desired response, [M, N // 2 + 1].
+          grid: that of the filter.
+          target: [2] (rows, columns) of the target in cells.
+          regularisation: not needed.
+          rate: () 1 / mu; at 0 nothing is learnt.
+          weight: () in [0, 1]: how far the filter moves from what it was to what was fitted.
         """
         del regularisation
+        silent = model.energy <= SILENT
+        model = model._replace(energy=jnp.where(silent, jnp.mean(_energy(sample)), model.energy))
         allowed = support(grid.size, target * self.support)
-        taps = _fit(model, sample, label, allowed, grid.size, 1 / jnp.asarray(rate), self.steps)
+        held = 1 / jnp.maximum(jnp.asarray(rate), LEAST_RATE)
+        taps = _fit(model, sample, label, allowed, grid.size, held, self.steps)
         return model._replace(taps=model.taps + weight.astype(taps.dtype) * (taps - model.taps))
 
     def correlate(
@@ -196,8 +202,10 @@ def _times(values: Array, factor: Array) -> Array:
 
 
 def _unit(model: BoundedFilter, sample: Array) -> Array:
-    """What samples are multiplied by (): their mean energy was 1 in the first frame then."""
-    return jax.lax.rsqrt(jnp.maximum(model.energy, np.finfo(np.float32).tiny)).astype(sample.real.dtype)
+    """What samples are multiplied by (): their energy was 1 in the first frame then; 0 if that had none."""
+    seen = model.energy > SILENT
+    unit = jnp.where(seen, jax.lax.rsqrt(jnp.where(seen, model.energy, 1)), 0)
+    return unit.astype(sample.real.dtype)
 
 
 def _energy(sample: Array) -> Array:
@@ -206,8 +214,8 @@ def _energy(sample: Array) -> Array:
 
 
 def _places(cells: int, count: int) -> np.ndarray:
-    """The cells [count] of a side of the support, about the middle of the grid."""
-    return cells // 2 + 1 - count // 2 + np.arange(count)
+    """The cells [count] of a side of the support, about the middle of the grid; both even or both odd."""
+    return (cells - count) // 2 + 1 + np.arange(count)
 
 
 @functools.cache

@@ -28,8 +28,9 @@ def rollout(
     decide by the score what is learnt; elsewhere also the best candidate, the maps and samples selected, and
     the frames in which `learn` is due. A choice itself has no derivative. So the gradient says nothing of
     what a larger change does, and a finite difference across a change of choice does not agree with it.
-    HCFT with `localisation="soft"`, `scale=None` and `update=EveryFrame()` has none of these choices. Where a
-    tracker loops until something holds (DeepTrack, CNN-SVM), JAX refuses reverse mode.
+    HCFT with `localisation="soft"`, `scale=None` and `update=EveryFrame()` has none of these choices; the
+    principal components that its `init` takes features along (`channels`) are constants of the derivative.
+    Where a tracker loops until something holds (DeepTrack, CNN-SVM), JAX refuses reverse mode.
 
     Args:
       tracker: the functions.

@@ -206,7 +206,8 @@ class State(NamedTuple):
     size: Array  # [2] float32 (w, h) of the target in the first frame
     window: Array  # [2] float32 (w, h) of the search window at scale 1
     scale: Array  # () float32, 1 in the first frame
-    components: dict[str, Array]  # by layer [C, K]: what its features are projected to; empty if they are not
+    # By layer [C, K]: what its features are projected to, fixed by the first window; empty if they are not.
+    components: dict[str, Array]
     filters: tuple[Filter | BoundedFilter, ...]  # one per layer, deep to shallow
     scale_filter: ScaleFilter | None
 
@@ -497,7 +498,10 @@ def _samples(config: Config, spectra: dict[str, Array]) -> tuple[Array, ...]:
 def lesson(
     rule: ReleasedWindow | CentredWindow, grid: Grid, size: Array, window: Array, width: Scalar
 ) -> Any:
-    """What filters learn of a target (w, h) in a window (w, h), as arguments by name."""
+    """What filters learn of a target (w, h) [2] in a window (w, h) [2]: arguments of theirs, by name.
+
+    `label` is the spectrum of the response that is wanted, `target` [2] its (rows, columns) in cells.
+    """
     target = (size / window)[::-1] * jnp.asarray(grid.size, size.dtype)
     return {"label": grid.spectrum(rule.label(size, window, width, grid)), "grid": grid, "target": target}
 

@@ -1,10 +1,11 @@
 """Gates, calibration and grids against what they say in a line of NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtrack.components import calibration, motion, update
+from jtrack.components import calibration, features, motion, update
 from jtrack.vision import grid, heat_map
 
 
@@ -87,3 +88,20 @@ def test_heat_in_a_box_and_the_best_candidate():
     candidates = jnp.asarray([(0.0, 0.0, 2.0, 2.0), (4.0, 2.0, 2.0, 2.0), (2.0, 2.0, 2.0, 2.0)])
     index, confidence = heat_map.best_candidate(jnp.asarray(heat), candidates, 0.7)
     assert int(index) == 1 and float(confidence) == pytest.approx((3 + 4 + 7 + 8) / 4)
+
+
+def test_directions_are_those_of_the_largest_second_moments():
+    """Against NumPy's singular values, of the tapered features; a subspace has no signs."""
+    maps = np.random.default_rng(0).normal(size=(9, 8, 6)) * np.array([5, 4, 3, 1, 0.5, 0.1])
+    found = np.asarray(features.leading_directions(jnp.float32(maps), 3), np.float64)
+    tapered = (maps * np.outer(np.hanning(9), np.hanning(8))[..., None]).reshape(-1, 6)
+    _, _, right = np.linalg.svd(tapered, full_matrices=False)
+    np.testing.assert_allclose(found.T @ found, np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(found @ found.T, right[:3].T @ right[:3], atol=1e-4)
+
+
+def test_there_are_no_more_directions_than_channels_and_they_are_constants():
+    maps = jnp.float32(np.random.default_rng(1).normal(size=(5, 5, 4)))
+    assert features.leading_directions(maps, 64).shape == (4, 4)
+    slope = jax.grad(lambda maps: features.leading_directions(maps, 2).sum())(maps)
+    np.testing.assert_array_equal(slope, 0)

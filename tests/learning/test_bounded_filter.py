@@ -17,7 +17,7 @@ from jtrack.learning.bounded_filter import (
 )
 from jtrack.learning.filter_grid import FixedGrid
 
-GRIDS = [(32, 32), (21, 18), (8, 9), (4, 6)]
+GRIDS = [(32, 32), (21, 18), (8, 9), (4, 6), (1, 3), (2, 1)]
 
 
 def random(*shape, seed=0):
@@ -27,8 +27,9 @@ def random(*shape, seed=0):
 def spread(taps, grid):
     """Filters [C, S, T] in the middle of a grid of zeros."""
     whole = np.zeros((len(taps), *grid))
-    rows, columns = (grid[axis] // 2 + 1 - support_size(grid)[axis] // 2 for axis in (0, 1))
-    whole[:, rows : rows + taps.shape[1], columns : columns + taps.shape[2]] = taps
+    rows, columns = ((grid[axis] - taps.shape[1 + axis]) // 2 + 1 for axis in (0, 1))
+    rows, columns = np.arange(rows, rows + taps.shape[1]), np.arange(columns, columns + taps.shape[2])
+    whole[:, rows[:, None] % grid[0], columns % grid[1]] = taps
     return whole
 
 
@@ -141,11 +142,38 @@ def test_nothing_is_learnt_without_weight_and_more_with_a_higher_rate():
 
 
 def test_the_scale_of_features_does_not_matter():
-    bounded, model, moved, label, grid, target = learnt((1, 2))
+    bounded, _, moved, label, grid, target = learnt((1, 2))
     large = bounded.begin(1000 * moved, label, grid, target, 0.0)
     small = bounded.begin(moved, label, grid, target, 0.0)
     np.testing.assert_allclose(large.taps, small.taps, rtol=1e-4, atol=1e-5)
-    del model
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 8, 9, 21, 32])
+def test_the_support_has_the_middle_of_the_grid(side):
+    """Whatever the parity: the middle of the turned-around window is (side + 1) / 2."""
+    count, _ = support_size((side, side))
+    places = bounded_filter._places(side, count)
+    assert 1 <= count <= side and places.mean() == (side + 1) / 2
+
+
+def test_at_a_rate_of_nothing_nothing_is_learnt():
+    bounded, model, _, label, grid, target = learnt()
+    other = jnp.asarray(np.fft.rfft2(random(4, *grid.size, seed=6)), jnp.complex64)
+    after = bounded.learn(model, other, label, grid, target, 0.0, jnp.float32(0), jnp.float32(1))
+    np.testing.assert_allclose(after.taps, model.taps, atol=1e-4 * float(jnp.abs(model.taps).max()))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_black_first_frame_is_no_end(weight):
+    """Nothing is known of it, and the next frame is learnt as if it were the first."""
+    bounded, model, sample, label, grid, target = learnt()
+    black = bounded.begin(jnp.zeros_like(sample), label, grid, target, 0.0)
+    assert not np.any(black.taps) and not np.any(bounded.correlate(black, sample, grid, 0.0))
+    after = bounded.learn(black, sample, label, grid, target, 0.0, jnp.float32(0.5), jnp.float32(weight))
+    assert np.isfinite(after.taps).all() and after.energy == pytest.approx(float(model.energy))
+    assert np.any(after.taps) == (weight > 0)
+    slope = jax.grad(lambda x: bounded.begin(jax.lax.complex(x, x), label, grid, target, 0.0).taps.sum())
+    assert np.isfinite(slope(jnp.zeros(sample.shape, jnp.float32))).all()
 
 
 def test_a_filter_without_support_is_refused():

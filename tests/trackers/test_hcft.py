@@ -300,3 +300,14 @@ def test_a_window_is_as_upright_as_it_is_told(aspect, ratio):
 def test_a_window_is_no_wider_than_its_target():
     with pytest.raises(JtrackError, match=r"aspect of a search window is 1\.5: it must be from 0 to 1"):
         hcft.CentredWindow(aspect=1.5)
+
+
+def test_as_many_components_as_channels_change_nothing():
+    """They turn the features, and a filter of all of them is turned alike."""
+    boxes = []
+    for channels in (None, 9999):
+        step, params, state = start("default", changes={"channels": channels, "scale": None})
+        for shift in range(1, 4):
+            state, output = step(params, state, frame(image((2 * shift, -shift))))
+        boxes.append(output.box)
+    np.testing.assert_allclose(boxes[1], boxes[0], atol=0.02)
