@@ -12,8 +12,8 @@ from jtrack.precision import PRECISIONS
 from tests.conftest import ROOT
 from tests.trackers.golden import PIXELS
 
-NAMES = ["machine", "matmul", "host_to_device", "dispatch", "forward", "step", "engine", "learn", "golden"]
-NAMES += ["against_cpu", "trace"]
+NAMES = ["machine", "matmul", "host_to_device", "dispatch", "forward", "step", "golden", "engine"]
+NAMES += ["learn", "against_cpu", "trace"]
 
 
 def command(out, *arguments, **environment):

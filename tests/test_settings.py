@@ -78,7 +78,7 @@ def test_a_value_is_read_by_its_field(tracker, name, text, value):
         ("hcft", "localisation=peak", "localisation is 'peak': it must be cell or subcell or soft$"),
         ("hcft", "filters=Both", "filters is 'Both': it must be Dual or Primal or Bounded$"),
         ("hcft", "update.rate=2", r"update is ByScore\(\), which has no field 'rate'$"),
-        ("hcft", "learning_rate.x=1", "learning_rate is 0.01, which has no field 'x'$"),
+        ("hcft", "lost_below.x=1", "lost_below is 0.1, which has no field 'x'$"),
         ("gdt", "features.feature=fc6", "features.feature is 'fc6': it must be set from Python$"),
         ("cnn_svm", "samples=500", "samples of cnn_svm is 500, but a frame gives only 122"),
     ],
@@ -134,7 +134,7 @@ def test_the_label_says_what_is_changed_and_nothing_if_nothing_is():
         trackers.create("hcft", backbone="tiny", changes=changes)
         for changes in (
             None,
-            {"learning_rate": 0.01},
+            {"lost_below": 0.1},
             lambda each: settings.apply(each, ["learning_rate=0.02"]),
         )
     )
@@ -153,4 +153,4 @@ def test_a_difference_is_said_as_float32():
         "layer_weights": "1,0.5,0.33333334",
         "learning_rate": "0.1",
     }
-    assert settings.difference(before, before.replace(learning_rate=np.float32(0.01))) == {}
+    assert settings.difference(before, before.replace(lost_below=np.float32(0.1))) == {}

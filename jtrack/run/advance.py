@@ -47,8 +47,8 @@ def advance(tracker: Tracker, params: PyTree, state: PyTree, frame: Frame) -> tu
       >>> state = jax.jit(tracker.init)(bound.params, jax.random.key(0), first, box)
       >>> step = jax.jit(functools.partial(jtrack.advance, tracker))
       >>> state, output = step(bound.params, state, second)
-      >>> output.box.shape, bool(output.lost)
-      ((4,), False)
+      >>> output.box.shape, output.lost.shape
+      ((4,), ())
     """
     state, output = tracker.step(params, state, frame)
     return learn_where_due(tracker.learn, params, state), output
