@@ -15,6 +15,7 @@ from jtrack import data, trackers
 from jtrack.components.update import EveryFrame
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError
+from jtrack.learning.correlation_filter import Dual
 from jtrack.types import Frame
 
 CLIP = synthetic.clip(frames=60, size=(96, 128))
@@ -187,7 +188,8 @@ def test_a_gradient_goes_through_learning_where_it_is_due_and_only_there(checkpo
 
 @pytest.mark.slow
 def test_the_gradient_is_the_same_without_checkpoint_which_saves_memory():
-    tracker, params = bind("hcft", **SMOOTH)
+    """Of ridge filters: rounded to float32, the gradient of bounded ones is good to a few hundredths only."""
+    tracker, params = bind("hcft", **SMOOTH, filters=Dual(), channels=None)
     state = begin(tracker, params, VIDEO[0], BOX)
     frames = jtrack.to_frames(VIDEO[1:])
 
