@@ -47,7 +47,7 @@ def test_two_settings_never_share_results(jtrack, tmp_path):
     made = "1 trial run"
     done, plain = run()
     assert done == made and len(plain) == 1
-    assert run("learning_rate=0.01") == ("0 trials run, 1 were there", plain)  # which it is already
+    assert run("lost_below=0.1") == ("0 trials run, 1 were there", plain)  # which it is already
     done, both = run("learning_rate=0.02", "temperature=0.1")
     assert done == made and len(both) == 2
     # However it is written.
