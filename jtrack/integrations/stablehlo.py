@@ -12,6 +12,7 @@ the few lines that run it.
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,7 +131,7 @@ def write(exported: Export, folder: Path) -> None:
 def _check_flatbuffers() -> None:
     """Refuses to begin what could not be written: `jax.export` serialises with it."""
     try:
-        import flatbuffers  # noqa: F401
+        import_module("flatbuffers")
     except ImportError as error:
         raise missing_extra("an export", "export", error) from None
 

@@ -18,6 +18,7 @@ Spectra are half spectra over the two last axes, [C, M, N // 2 + 1], of unnormal
 """
 
 import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -55,12 +56,12 @@ class Cells(Protocol):
         """How many there are: M N."""
 
 
-class Ridge[F: Filter]:
+class Ridge[F: Filter](ABC):
     """Filters that are learnt of every frame by itself, by ridge regression, and averaged as frames go by."""
 
+    @abstractmethod
     def train(self, sample: Array, label: Array, cells: Array | int, regularisation: Array | float) -> F:
         """A filter of one sample."""
-        raise NotImplementedError
 
     def begin(
         self, sample: Array, label: Array, grid: Cells, target: Array, regularisation: Array | float
