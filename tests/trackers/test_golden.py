@@ -119,7 +119,7 @@ def repository(tmp_path):
     commit("first")
     source = tmp_path / "jtrack" / "trackers" / "hcft.py"
     text = source.read_text()
-    changed = text.replace("learning_rate: Scalar = 0.01", "learning_rate: Scalar = 0.02", 1)
+    changed = text.replace("learning_rate: float = 0.01", "learning_rate: float = 0.02", 1)
     assert changed != text
     source.write_text(changed)
     commit("second")
