@@ -6,45 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtrack import checks
 from jtrack.errors import unknown_name
-from jtrack.types import Array, Box, Key, Scalar
+from jtrack.types import Array, Box, Key
 from jtrack.vision import boxes
 from jtrack.vision.crop import BORDERS
 
 GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
 SPIRAL = 0.75
 RELEASED_SIDE = 64.0  # pixels: the side of a target of scale 1 in the released code of FCNT
-
-
-@dataclass(frozen=True)
-class SquareWindow:
-    """A search window of the target's area times `padding`^2, exact to the fraction of a pixel.
-
-    It is square, or as upright or wide as the target, or in between.
-    """
-
-    padding: float = 2.8  # sides of the window over the target's
-    aspect: float = 0.0  # power of the target's aspect ratio in the window's: 0 a square, 1 the target's own
-
-    def __post_init__(self) -> None:
-        checks.require(self.padding > 1, f"padding of a search window is {self.padding}: it must be above 1")
-        checks.require(
-            0 <= self.aspect <= 1, f"aspect of a search window is {self.aspect}: it must be from 0 to 1"
-        )
-
-    def size(self, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
-        """Size (w, h) [2] of the window of a target of size (w, h), in pixels."""
-        del frame_size
-        root = jnp.sqrt(target[0] * target[1])
-        side = self.padding * root
-        square = jnp.stack([side, side])
-        return square if self.aspect == 0 else square * (target / root) ** self.aspect
-
-    def around(self, centre: Array, size: Array, scale: Scalar = 1.0) -> Box:
-        """The window [4] of a size (w, h) times a scale around a place (x, y)."""
-        scaled = size * scale
-        return jnp.concatenate([centre - scaled / 2, scaled])
 
 
 @dataclass(frozen=True)

@@ -28,81 +28,16 @@ from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale
 from jtrack.components.fusion import CoarseToFine, NormalisedSum, WeightedSum, peak_height
-from jtrack.components.motion import SquareWindow
 from jtrack.components.passes import OnePass, TwoPasses
 from jtrack.components.scale import Pyramid, ReleasedScales
+from jtrack.components.search_window import CentredWindow, ReleasedWindow, grid_size
 from jtrack.components.update import ByScore, EveryFrame
 from jtrack.errors import JtrackError
 from jtrack.learning.bounded_filter import Bounded, BoundedFilter
 from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend
 from jtrack.learning.filter_grid import FixedGrid, Grid, TracedGrid, UpTo
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, floating
-
-CELL = 4  # pixels of the frame per cell of the released code's grid
-
-
-@dataclass(frozen=True)
-class ReleasedWindow:
-    """The authors' search window: by their rule, on whole pixels, never rescaled, in cells of 4 pixels."""
-
-    padding: float = 2.8  # sides of the search window over the target's
-
-    def __post_init__(self) -> None:
-        checks.require(self.padding > 1, f"padding of a search window is {self.padding}: it must be above 1")
-
-    def size(self, target: Array | np.ndarray, frame_size: Array | np.ndarray) -> Array:
-        """Size (w, h) [2] of the window of a target of size (w, h), in pixels."""
-        dtype = floating(target)
-        w, h = target[0], target[1]
-        tall = jnp.stack([w * self.padding, h * self.padding / 2])
-        large = jnp.stack([w, h]) * 2.0
-        small = jnp.stack([w, h]) * self.padding
-        fraction = w * h / jnp.prod(jnp.asarray(frame_size, dtype))
-        chosen = jnp.where(h / w > 2, tall, jnp.where(fraction > 0.05, large, small))
-        # 2.8 is not a binary fraction: without the margin a product that is whole could fall below it.
-        return jnp.floor(chosen + 1e-3).astype(dtype)
-
-    def first_centre(self, box: Box) -> Array:
-        """The centre (x, y) [2] of a target [4] as the released code counts pixels."""
-        return box[:2] + jnp.floor(box[2:] / 2)
-
-    def around(self, centre: Array, size: Array, scale: Scalar) -> Box:
-        """The window [4] around a place, on whole pixels, placed as the released code's indices are."""
-        del scale
-        corner = jnp.floor(centre + 1) - jnp.floor(size / 2)
-        return jnp.concatenate([corner, size])
-
-    def moved(self, centre: Array, window: Box, cells: Array, grid: Array, frame_size: Array) -> Array:
-        """The centre (x, y) after a displacement (rows, columns) in cells."""
-        del window, grid, frame_size
-        return centre + CELL * cells[::-1]
-
-    def label(self, target: Array, size: Array, width: Array, grid: Grid) -> Array:
-        """The filters' label [M, N]; a cell is taken for 4 pixels, whatever the grid."""
-        del size
-        return grid.label(width * jnp.sqrt(jnp.prod(target / CELL)), odd="release")
-
-
-@dataclass(frozen=True)
-class CentredWindow(SquareWindow):
-    """A window on a fixed grid, square if no aspect is given, which grows and shrinks with the target."""
-
-    def first_centre(self, box: Box) -> Array:
-        """The centre (x, y) [2] of a target [4]."""
-        return box[:2] + box[2:] / 2
-
-    def moved(self, centre: Array, window: Box, cells: Array, grid: Array, frame_size: Array) -> Array:
-        """The centre (x, y) after a displacement (rows, columns) in cells.
-
-        Half of the target may leave the frame, but not its centre: out there is nothing to come back from.
-        """
-        return motion.keep_in_frame(centre + window[2:] / grid[::-1] * cells[::-1], frame_size)
-
-    def label(self, target: Array, size: Array, width: Array, grid: Grid) -> Array:
-        """The filters' label [M, N] of a target (w, h) in a window (w, h)."""
-        cells = jnp.asarray(grid.size[::-1], target.dtype)
-        return grid.label(width * jnp.sqrt(jnp.prod(target * cells / size)))
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector
 
 
 @dataclass(frozen=True)
@@ -504,11 +439,6 @@ def lesson(
     """
     target = (size / window)[::-1] * jnp.asarray(grid.size, size.dtype)
     return {"label": grid.spectrum(rule.label(size, window, width, grid)), "grid": grid, "target": target}
-
-
-def grid_size(window: Array) -> Array:
-    """The grid (M, N) [2] int32 of a window (w, h) [2]: whole cells of 4 pixels, at least one a side."""
-    return jnp.maximum(jnp.floor(window[::-1] / CELL), 1).astype(jnp.int32)
 
 
 def _grid(config: Config, window: Array) -> Grid:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jtrack.components import calibration, motion, scale, update
-from jtrack.components.motion import SquareWindow
 from jtrack.components.scale import Pyramid
+from jtrack.components.search_window import SquareWindow
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import peak
 from jtrack.learning.scale_filter import ScaleFilter

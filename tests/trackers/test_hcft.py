@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jtrack import backbones, trackers
+from jtrack.components.search_window import CentredWindow
 from jtrack.errors import JtrackError
 from jtrack.learning.correlation_filter import windowed_spectrum
 from jtrack.learning.filter_grid import FixedGrid, TracedGrid
@@ -205,7 +206,7 @@ def test_gradients_through_init_and_steps_agree_with_finite_differences():
     config = dataclasses.replace(
         bound.config,
         grid=(24, 24),
-        window=hcft.CentredWindow(),
+        window=CentredWindow(),
         localisation="soft",
         scale=None,
         input_size=(96, 96),
@@ -292,14 +293,14 @@ def test_a_region_holds_its_window():
 @pytest.mark.parametrize(("aspect", "ratio"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.25)])
 def test_a_window_is_as_upright_as_it_is_told(aspect, ratio):
     """Its area is that of the square one: 2.8 x 2.8 targets of 20 x 80 pixels."""
-    width, height = hcft.CentredWindow(aspect=aspect).size(jnp.float32([20, 80]), jnp.asarray(SIZE))
+    width, height = CentredWindow(aspect=aspect).size(jnp.float32([20, 80]), jnp.asarray(SIZE))
     assert width / height == pytest.approx(ratio, rel=1e-6)
     assert width * height == pytest.approx(2.8**2 * 20 * 80, rel=1e-6)
 
 
 def test_a_window_is_no_wider_than_its_target():
     with pytest.raises(JtrackError, match=r"aspect of a search window is 1\.5: it must be from 0 to 1"):
-        hcft.CentredWindow(aspect=1.5)
+        CentredWindow(aspect=1.5)
 
 
 def test_as_many_components_as_channels_change_nothing():

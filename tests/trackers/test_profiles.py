@@ -10,6 +10,7 @@ import jtrack
 from jtrack import backbones, trackers
 from jtrack.backbones import box_feature
 from jtrack.components import features, motion, salience
+from jtrack.components.search_window import CentredWindow
 from jtrack.errors import JtrackError
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, as_arrays
@@ -109,7 +110,7 @@ def test_arrays_of_arrays_are_taken_as_they_are():
 
 def test_a_part_is_refused_like_a_config():
     with pytest.raises(JtrackError, match=r"padding of a search window is 0\.5: it must be above 1"):
-        hcft.CentredWindow(padding=0.5)
+        CentredWindow(padding=0.5)
     with pytest.raises(JtrackError, match=r"step between scales is 1\.0: it must be above 1"):
         hcft.ReleasedScales(step=1.0)
     with pytest.raises(JtrackError, match=r"cells of ProjectedRegion is 0: it must be a whole number"):
