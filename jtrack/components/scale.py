@@ -9,14 +9,14 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jtrack import checks
-from jtrack.components import update
+from jtrack.components.decisions import Hard, Soft
 from jtrack.errors import JtrackError
 from jtrack.learning import scale_filter
 from jtrack.learning.correlation_filter import blend
@@ -32,7 +32,16 @@ from jtrack.vision.windows import hann
 
 CONTEXT = 1.3  # sides of the patch of a `Pyramid`, over the target's
 CELL = 4  # pixels of a cell of HOG; `ReleasedScales` take as many around the target
+LEAST = 1e-6  # a response below it has no peak
 AREA = 512  # pixels of the largest patch of `ReleasedScales`
+
+
+class Rates(NamedTuple):
+    """Numbers of a scale filter that follows a target, () each."""
+
+    regularisation: Scalar
+    learning_rate: Scalar  # of a frame
+    damping: Scalar = 1.0  # how much of the change it finds is made, in the logarithm
 
 
 class Search(Protocol):
@@ -233,13 +242,19 @@ def learn(search: Search, frame: Frame, centre: Array, sides: Array) -> ScaleFil
 
 
 def estimate(
-    search: Search, model: ScaleFilter, frame: Frame, centre: Array, sides: Array, regularisation: Scalar
+    search: Search,
+    model: ScaleFilter,
+    frame: Frame,
+    centre: Array,
+    sides: Array,
+    regularisation: Scalar,
+    decisions: Hard | Soft = Hard(),
 ) -> tuple[Array, Array]:
     """How much larger the target is than `sides` say: the factor (), and the response [S] of all scales."""
     described = features(search, frame, centre, sides)
     response = scale_filter.respond(model, described, regularisation)
     factors = jnp.asarray(scale_filter.scale_factors(search.count, search.step), sides.dtype)
-    return factors[jnp.argmax(response)], response
+    return decisions.best(response, factors, jnp.maximum(response.max(), LEAST)), response
 
 
 def begin(search: Search, frame: Frame, box: Box) -> ScaleFilter:
@@ -253,10 +268,8 @@ def follow(
     frame: Frame,
     box: Box,
     allowed: Array,
-    *,
-    regularisation: Scalar,
-    learning_rate: Scalar,
-    damping: Scalar = 1.0,
+    rates: Rates,
+    decisions: Hard | Soft = Hard(),
 ) -> tuple[Box, ScaleFilter]:
     """The size of a target whose place is found, and the filter after this frame.
 
@@ -265,21 +278,20 @@ def follow(
       model: the filter.
       frame: the frame.
       box: [4] the last size at the new place.
-      allowed: () bool: where it is false, size and filter stay what they are.
-      regularisation: () of the filter.
-      learning_rate: () of this frame.
-      damping: () how much of the change it finds is made, in the logarithm.
+      allowed: () a decision: against it, size and filter stay what they are.
+      rates: numbers of the filter.
+      decisions: how it was decided, and how the best scale is found.
 
     Returns:
       The box [4] about the same centre, neither vanishing nor larger than the frame, and the filter.
     """
     centre, sides = boxes.centre(box), box[2:] * CONTEXT
-    factor, _ = estimate(search, model, frame, centre, sides, regularisation)
+    factor, _ = estimate(search, model, frame, centre, sides, rates.regularisation, decisions)
     smallest = jnp.max(2 / box[2:])
     largest = jnp.min(frame.size[::-1].astype(box.dtype) / box[2:])
     # A size that is beyond the limits already stays.
-    factor = jnp.clip(factor**damping, jnp.minimum(smallest, 1), jnp.maximum(largest, 1))
-    size = jnp.where(allowed, box[2:] * factor, box[2:])
+    factor = jnp.clip(factor**rates.damping, jnp.minimum(smallest, 1), jnp.maximum(largest, 1))
+    size = decisions.choose(allowed, box[2:] * factor, box[2:])
     box = boxes.from_centre(centre, size)
-    learnt = blend(model, begin(search, frame, box), learning_rate)
-    return box, update.where(allowed, learnt, model)
+    learnt = blend(model, begin(search, frame, box), rates.learning_rate)
+    return box, decisions.choose(allowed, learnt, model)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 
+from jtrack.components.decisions import Hard, Soft
 from jtrack.types import Array
 
 
@@ -12,9 +12,9 @@ from jtrack.types import Array
 class EveryFrame:
     """Every frame is learnt alike."""
 
-    def weight(self, score: Array, lost: Array) -> Array:
+    def weight(self, score: Array, found: Array, decisions: Hard | Soft) -> Array:
         """How much of a frame is learnt (): 1."""
-        del lost
+        del found, decisions
         return jnp.ones((), score.dtype)
 
 
@@ -22,25 +22,15 @@ class EveryFrame:
 class ByScore:
     """A frame is learnt in proportion to its score, and nothing of a lost target."""
 
-    def weight(self, score: Array, lost: Array) -> Array:
+    def weight(self, score: Array, found: Array, decisions: Hard | Soft) -> Array:
         """How much of a frame is learnt (), in [0, 1].
 
         Args:
           score: () in [0, 1].
-          lost: () bool.
+          found: () the decision whether the target is not lost.
+          decisions: how it was decided.
         """
-        return jnp.where(lost, 0.0, score)
-
-
-def allowed(score: Array, average: Array, threshold: Array | float) -> Array:
-    """Whether a frame may be learnt () bool: its score reaches a share of the average one.
-
-    Args:
-      score: () of the frame.
-      average: () of earlier frames, from `averaged`.
-      threshold: () the share; 0 allows every score that is not negative.
-    """
-    return score >= threshold * average
+        return decisions.choose(found, score, jnp.zeros_like(score))
 
 
 def averaged(average: Array, score: Array, rate: Array | float, *, most: float | None = None) -> Array:
@@ -53,9 +43,3 @@ def averaged(average: Array, score: Array, rate: Array | float, *, most: float |
       most: what a score counts as at most; None sets no limit.
     """
     return average + rate * (jnp.clip(score, 0, most) - average)
-
-
-def where[T](condition: Array, then: T, otherwise: T) -> T:
-    """One of two states of the same structure, leaf by leaf; `condition` is () bool."""
-    chosen: T = jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
-    return chosen

@@ -23,23 +23,20 @@ class Memory(NamedTuple):
     best: Sample  # the most confident since the last adaptation
     present: Sample
     best_confidence: Array  # () float32
-    adapt: Array  # () bool
-    discriminate: Array  # () bool
+    adapt: Array  # () a decision: whether to learn the first and the best frame
+    discriminate: Array  # () a decision: whether to learn the present one
 
 
-def remember(
-    memory: Memory, present: Sample, confidence: Array, *, learns: Array, may_be_best: Array
-) -> Memory:
+def remember(memory: Memory, present: Sample, confidence: Array, *, may_be_best: Array) -> Memory:
     """The frames the network learns from, after another.
 
     Args:
       memory: before it.
       present: the frame.
       confidence: () of its box.
-      learns: () bool: whether anything of it may be learnt.
       may_be_best: () bool: whether it may be the best one.
     """
-    better = learns & may_be_best & (confidence > memory.best_confidence)
+    better = may_be_best & (confidence > memory.best_confidence)
     return memory._replace(
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), present, memory.best),
         present=present,

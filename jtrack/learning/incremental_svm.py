@@ -9,7 +9,8 @@ backwards, with its a going to 0. Along the path the inverse of the margin's bor
 by rank one; at its end the margin is solved anew, so that nothing drifts.
 
 Everything has a fixed capacity: K slots, some of them free. The path is a `while_loop`: it can be jitted and
-vmapped, but has no reverse mode. float32 or float64, as the features are.
+vmapped, but has no reverse mode. What `implicit` is given to has the derivative of the optimum itself, by its
+conditions. float32 or float64, as the features are.
 """
 
 from typing import NamedTuple
@@ -72,7 +73,13 @@ def empty(capacity: int, size: int, dtype: jax.typing.DTypeLike = "float32") -> 
 
 
 def add(
-    model: Model, features: Array, labels: Array, bound: Array | float, valid: Array | None = None
+    model: Model,
+    features: Array,
+    labels: Array,
+    bound: Array | float,
+    valid: Array | None = None,
+    *,
+    implicit: bool = False,
 ) -> Model:
     """Learns samples.
 
@@ -82,6 +89,8 @@ def add(
       labels: [N] +1 or -1.
       bound: C, a number or one a sample [N], positive.
       valid: [N] bool, which of them to learn; all when not given.
+      implicit: whether the optimum has a derivative with respect to samples and bounds. Which samples are on
+        the margin, in error and in reserve are constants of it.
 
     Returns:
       The optimum over all samples. They go to the free slots in order; those without one are not learnt.
@@ -113,23 +122,25 @@ def add(
             alpha=put(model.alpha, jnp.zeros(count, dtype)),
             jitter=put(model.jitter, jnp.zeros(count, dtype)),
             role=put(model.role, jnp.full(count, WAITING, jnp.int32)),
-        )
+        ),
+        implicit,
     )
 
 
-def remove(model: Model, which: Array) -> Model:
+def remove(model: Model, which: Array, *, implicit: bool = False) -> Model:
     """Unlearns samples: the optimum over the others.
 
     Args:
       model: the machine.
       which: [K] bool, of the slots.
+      implicit: as of `add`.
     """
     stored = which & (model.role != FREE)
     role = jnp.where(stored, jnp.where(model.role == RESERVE, FREE, LEAVING), model.role)
-    return _solve(model._replace(role=role))
+    return _solve(model._replace(role=role), implicit)
 
 
-def shrink(model: Model, budget: int | Array, keep: Array | None = None) -> Model:
+def shrink(model: Model, budget: int | Array, keep: Array | None = None, *, implicit: bool = False) -> Model:
     """Unlearns what matters least until no more than `budget` samples are held.
 
     Samples in reserve go first, those farthest from the margin before others: the optimum does not change.
@@ -139,6 +150,7 @@ def shrink(model: Model, budget: int | Array, keep: Array | None = None) -> Mode
       model: the machine.
       budget: how many samples may stay.
       keep: [K] bool, slots that are never given up.
+      implicit: as of `add`. Which samples go is a constant of the derivative.
     """
     held = model.role != FREE
     spare = model.role == RESERVE
@@ -147,7 +159,7 @@ def shrink(model: Model, budget: int | Array, keep: Array | None = None) -> Mode
     ease = jnp.where(spare, 1 + far / (1 + far), 1 - model.alpha / jnp.maximum(model.bound, 1e-30))
     loose = held if keep is None else held & ~keep
     rank = jnp.argsort(jnp.argsort(jnp.where(loose, -ease, jnp.inf), stable=True))
-    return remove(model, loose & (rank < held.sum() - budget))
+    return remove(model, loose & (rank < held.sum() - budget), implicit=implicit)
 
 
 def weights(model: Model) -> Array:
@@ -185,8 +197,10 @@ class _Problem(NamedTuple):
     bound: Array  # [K] C
 
 
-def _solve(model: Model) -> Model:
+def _solve(model: Model, implicit: bool) -> Model:
     """Takes waiting samples in and leaving ones out."""
+    if implicit:
+        return _differentiated(model, _solve(lax.stop_gradient(model), False))
     labels = model.labels
     problem = _Problem(model.gram * labels[:, None] * labels[None, :], labels, model.bound)
     size = labels.shape[0]
@@ -215,6 +229,57 @@ def _solve(model: Model) -> Model:
     stands = jnp.where(path.alpha <= 0, RESERVE, jnp.where(path.alpha >= model.bound, ERROR, MARGIN))
     role = jnp.where(_open(path.role), stands, path.role)
     return model._replace(alpha=path.alpha, bias=path.bias, role=role, jitter=path.jitter)
+
+
+def _differentiated(model: Model, solved: Model) -> Model:
+    """The optimum, as a function of the samples and bounds of a machine before it was solved.
+
+    With the kinds of samples given, multipliers and bias solve the linear system of `_margin_system`: its
+    derivative is the optimum's, by the implicit function theorem. The values stay those of the path.
+    """
+    labels = model.labels
+    problem = _Problem(model.gram * labels[:, None] * labels[None, :], labels, model.bound)
+    margin = solved.role == MARGIN
+    alpha = jnp.where(solved.role == ERROR, model.bound, 0)
+    plain, right, used = _margin_system(problem, alpha, margin)
+    jitter = jnp.concatenate([jnp.zeros(1, alpha.dtype), solved.jitter])
+    solution = jnp.linalg.solve(plain + jnp.diag(jnp.where(used, jitter, 1)), right)
+    alpha = jnp.where(margin, solution[1:], alpha)
+    bias = jnp.where(margin.any(), solution[0], solved.bias)
+
+    def with_derivative(value: Array, function: Array) -> Array:
+        return lax.stop_gradient(value) + (function - lax.stop_gradient(function))
+
+    return solved._replace(
+        features=model.features,
+        labels=labels,
+        gram=model.gram,
+        bound=model.bound,
+        alpha=with_derivative(solved.alpha, alpha),
+        bias=with_derivative(solved.bias, bias),
+    )
+
+
+def _margin_system(problem: _Problem, alpha: Array, margin: Array) -> tuple[Array, Array, Array]:
+    """What the margin's multipliers and the bias solve: g = 0 on the margin and sum y a = 0.
+
+    Args:
+      problem: samples and bounds.
+      alpha: [K] of those outside the margin.
+      margin: [K] bool.
+
+    Returns:
+      The matrix [1 + K, 1 + K] and the right side [1 + K], both 0 outside the margin, and which rows count
+      [1 + K] bool. The first row is that of the bias.
+    """
+    used = jnp.concatenate([margin.any()[None], margin])
+    inside = margin.astype(problem.labels.dtype)
+    border = problem.labels * inside
+    block = problem.kernel * inside[:, None] * inside[None, :]
+    matrix = jnp.block([[jnp.zeros((1, 1), border.dtype), border[None]], [border[:, None], block]])
+    fixed = jnp.where(margin, 0, alpha)
+    right = jnp.concatenate([-_dot(problem.labels, fixed)[None], 1 - _dot(problem.kernel, fixed)])
+    return matrix, jnp.where(used, right, 0), used
 
 
 def _open(role: Array) -> Array:
@@ -254,14 +319,7 @@ def _solve_margin(problem: _Problem, path: _Path) -> _Path:
     on the margin gets jitter.
     """
     margin = path.role == MARGIN
-    used = jnp.concatenate([margin.any()[None], margin])
-    inside = margin.astype(problem.labels.dtype)
-    border = problem.labels * inside
-    block = problem.kernel * inside[:, None] * inside[None, :]
-    plain = jnp.block([[jnp.zeros((1, 1), border.dtype), border[None]], [border[:, None], block]])
-    fixed = jnp.where(margin, 0, path.alpha)
-    right = jnp.concatenate([-_dot(problem.labels, fixed)[None], 1 - _dot(problem.kernel, fixed)])
-    right = jnp.where(used, right, 0)
+    plain, right, used = _margin_system(problem, path.alpha, margin)
     least = _singular(jnp.diagonal(problem.kernel))
 
     def attempt(
@@ -269,7 +327,7 @@ def _solve_margin(problem: _Problem, path: _Path) -> _Path:
     ) -> tuple[Array, Array, Array, Array, Array]:
         _, _, _, jitter, count = tried
         jitter = jnp.where(margin & (count > 0), jnp.maximum(10 * jitter, least), jitter)
-        diagonal = jnp.concatenate([jnp.zeros(1, border.dtype), jitter])
+        diagonal = jnp.concatenate([jnp.zeros(1, jitter.dtype), jitter])
         matrix = plain + jnp.diag(jnp.where(used, diagonal, 1))
         inverse = jnp.where(used[:, None] & used[None], jnp.linalg.inv(matrix), 0)
         solution = _dot(inverse, right)
@@ -283,7 +341,7 @@ def _solve_margin(problem: _Problem, path: _Path) -> _Path:
     first = plain, right, jnp.zeros((), jnp.bool_), jitter, jnp.zeros((), jnp.int32)
     inverse, solution, _, jitter, _ = lax.while_loop(lambda tried: ~tried[2] & (tried[4] < 5), attempt, first)
     return path._replace(
-        alpha=jnp.where(margin, solution[1:], fixed),
+        alpha=jnp.where(margin, solution[1:], path.alpha),
         bias=jnp.where(margin.any(), solution[0], path.bias),
         inverse=inverse,
         jitter=jitter,

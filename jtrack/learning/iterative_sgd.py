@@ -2,8 +2,8 @@
 
 The paper's Algorithm 1 is a figure: this is rebuilt from the text. A cycle visits the cues in turn; each
 takes a step on its own loss, then the fusion layer takes one, on that cue's columns only. The
-loop is bounded and made of products alone (`cue_network`), so that it runs under vmap; there is no reverse
-mode.
+loop is bounded and made of products alone (`cue_network`), so that it runs under vmap. One that ends at a
+tolerance has no reverse mode; one of a fixed length has.
 """
 
 from collections.abc import Callable
@@ -127,18 +127,20 @@ def train(
     draw: Callable[[Key], Batch],
     rates: Rates,
     *,
-    tolerance: Array,
+    tolerance: Array | None,
     budget: int,
     schedule: str = "iterative",
 ) -> Progress:
     """Trains until the fused loss on the batch just learnt is at most `tolerance`, or the budget is spent.
+
+    Reverse mode goes through a training without a tolerance, and computes each cycle again.
 
     Args:
       key: a PRNG key.
       network: where to begin.
       draw: makes a batch from a key; each cycle has its own.
       rates: learning rates and the loss's numbers.
-      tolerance: () epsilon of the paper.
+      tolerance: () epsilon of the paper; None spends the whole budget.
       budget: cycles at most.
       schedule: one of `CYCLES`.
     """
@@ -156,7 +158,12 @@ def train(
 
     at_rest = jax.tree.map(jnp.zeros_like, network)
     start = key, network, at_rest, jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, network.fusion.dtype)
-    _, network, _, count, reached = lax.while_loop(unfinished, body, start)
+    if tolerance is None:
+        again = jax.checkpoint(body, prevent_cse=False)
+        end, _ = lax.scan(lambda carry, _: (again(carry), None), start, length=budget)
+    else:
+        end = lax.while_loop(unfinished, body, start)
+    _, network, _, count, reached = end
     return Progress(network, count, reached)
 
 

@@ -14,17 +14,19 @@ from jtrack.types import Array, Key
 class ReplayBuffer(NamedTuple):
     """C samples; the oldest make room for new ones."""
 
-    patches: Array  # [C, ...] float16: their pixels, whose range is that of the cues
+    patches: Array  # [C, ...] float16, or as the others: their pixels, whose range is that of the cues
     importance: Array  # [C] float32, 0 where there is no sample yet
     quality: Array  # [C] float32: of the sample's frame (`structural_loss.quality`)
     time: Array  # [C] int32: the frame it is from
     added: Array  # () int32: how many were ever added
 
 
-def empty(capacity: int, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> ReplayBuffer:
-    """A buffer without samples, for patches of a shape."""
+def empty(
+    capacity: int, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32, *, half: bool = True
+) -> ReplayBuffer:
+    """A buffer without samples, for patches of a shape, which are kept in half precision or in full."""
     nothing = jnp.zeros(capacity, dtype)
-    patches = jnp.zeros((capacity, *shape), jnp.float16)
+    patches = jnp.zeros((capacity, *shape), jnp.float16 if half else dtype)
     return ReplayBuffer(patches, nothing, nothing, jnp.zeros(capacity, jnp.int32), jnp.zeros((), jnp.int32))
 
 

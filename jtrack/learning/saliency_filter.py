@@ -86,10 +86,10 @@ def predict(model: SaliencyFilter, places: Array, weights: Array, deviation: Arr
     return bayes_filter.predict(model.posterior, shift - model.offset, covariance)
 
 
-def highest_cell(density: Array) -> Array:
-    """The maximum of a map, (row, column) [2]."""
-    row, column = jnp.unravel_index(jnp.argmax(density), density.shape)
-    return jnp.stack([row, column]).astype(density.dtype)
+def cells(density: Array) -> Array:
+    """The place (row, column) [G^2, 2] of each cell of a map [G, G], row by row."""
+    rows, columns = jnp.indices(density.shape, density.dtype)
+    return jnp.stack([rows.reshape(-1), columns.reshape(-1)], axis=1)
 
 
 def template(model: SaliencyFilter) -> Array:

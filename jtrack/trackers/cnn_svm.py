@@ -6,8 +6,9 @@ weights ask for is projected back through the network, for every positive candid
 The target is where a template of past saliency fits best, weighed by where it was expected. The box keeps its
 size, but in `default`. There is no released code; what the paper leaves open is a field here.
 
-Profiles (`PROFILES`): `default`; `paper`; `svm_only`, the paper's Ours_SVM, in which the best candidate is
-the target; and `no_prior`, the ablation in which the target is where the template fits best.
+Profiles (`PROFILES`): `default`; `differentiable`, which is `default` with soft decisions; `paper`;
+`svm_only`, the paper's Ours_SVM, in which the best candidate is the target; and `no_prior`, the ablation in
+which the target is where the template fits best.
 
 Bytes per target: 4 D a sample, by default 200 + 64 in the machine and 64 waiting to be learnt: with features
 of 4096 values 5.4 MB, and 0.9 MB of maps.
@@ -26,6 +27,7 @@ from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.checks import there
 from jtrack.components import calibration, motion, scale, update
+from jtrack.components.decisions import Hard, Soft
 from jtrack.components.salience import Extracted, ProjectedPatches, ProjectedRegion
 from jtrack.components.scale import Pyramid
 from jtrack.components.shapes import FixedShapes
@@ -34,6 +36,8 @@ from jtrack.learning.saliency_filter import SaliencyFilter, UniformPrior, Weight
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, variant
 from jtrack.vision import boxes
+
+DOUBTED = 1e-6  # cost of a sample of a frame that is not to be learnt, over that of others
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Config(FixedShapes):
     first_samples: int = 72  # of the first frame, drawn from farther away, beside as many as `candidates`
     samples: int = 64  # of a frame to learn at most: the target and the background most like it
     budget: int = 200  # samples that the machine keeps
+    implicit: bool = False  # whether the machine's optimum has a derivative, by its conditions
+    decisions: Hard | Soft = Hard()  # of the best place, and whether there is a target and a frame is learnt
     info: bool = False  # put saliency, prior, likelihood, posterior and candidates into `Output.info`
 
     def __post_init__(self) -> None:
@@ -104,6 +110,7 @@ class State(NamedTuple):
     feature_scale: Array  # () float32: 1 / mean norm of the first frame's features
     features: Array  # [samples, D] float32, to be learnt: the target, then what is most like the other kind
     labels: Array  # [samples] float32: 1 the target, -1 background, 0 not to be learnt
+    learns: Array  # () a decision: whether they are to be learnt
     saliency: SaliencyFilter | None
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
@@ -152,8 +159,20 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     return Profile(config, Hyper(threshold=-0.5, update_threshold=0.75))
 
 
+def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
+    """Of default, with soft decisions, and the derivative of the machine's optimum by its conditions.
+
+    The place is the mean of the posterior's softmax. Samples of a doubtful frame are learnt at a lower cost.
+    Constants of the derivative: the candidates that are drawn, which of them are background and which are
+    learnt, projected back or given up, the kind of each sample of the machine, and `Output.lost`.
+    """
+    changes = {"decisions": Soft(), "implicit": True, "saliency.localisation": "cell"}
+    return _default(backbone).replace(**changes)
+
+
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
+    "differentiable": _differentiable,
     "paper": _paper,
     "svm_only": variant(
         _paper,
@@ -190,7 +209,7 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
     return Tracker(
         init=functools.partial(_init, backbone, config),
         step=functools.partial(_step, backbone, config),
-        learn=functools.partial(_learn, config.budget),
+        learn=functools.partial(_learn, config),
     )
 
 
@@ -213,8 +232,8 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     first = jnp.arange(both.shape[0]) == 0
     labels = jnp.where(first, 1.0, background_labels(both, box, hyper.overlap))
     svm = incremental_svm.empty(config.budget + config.samples, described.shape[1], dtype)
-    svm = incremental_svm.add(svm, described, labels, hyper.cost, labels != 0)
-    svm = incremental_svm.shrink(svm, config.budget, first_slot(config.budget + config.samples))
+    svm = incremental_svm.add(svm, described, labels, hyper.cost, labels != 0, implicit=config.implicit)
+    svm = _shrunk(config, svm)
     model = None
     if config.saliency is not None:
         structure, cell = config.saliency, hyper.region * motion.side(size) / config.saliency.grid
@@ -237,6 +256,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         feature_scale=feature_scale,
         features=jnp.zeros((config.samples, described.shape[1]), dtype),
         labels=jnp.zeros(config.samples, dtype),
+        learns=config.decisions.never(dtype),
         saliency=model,
         key=key,
         due=jnp.zeros((), jnp.bool_),
@@ -246,7 +266,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
 def _step(
     backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    hyper = params["tracker"]
+    hyper, decisions = params["tracker"], config.decisions
     key, draw = jax.random.split(state.key)
     candidates = same_size_candidates(
         draw, state.box, config.candidates, hyper.position_deviation, frame.size
@@ -256,33 +276,28 @@ def _step(
     described = extracted.describe(candidates) * state.feature_scale
     scores = incremental_svm.decide(state.svm, described)
     highest = scores.max()
-    allowed = update.allowed(highest, state.average, hyper.update_threshold)
-    found = (scores > hyper.threshold).any()
+    found = decisions.above(highest, hyper.threshold)
+    allowed = decisions.reaches(highest, hyper.update_threshold * state.average)
     info: dict[str, Array] = {"candidates": candidates, "scores": scores}
     moved = state._replace(
         average=update.averaged(state.average, highest, hyper.average_rate, most=1),
     )
     if config.saliency is None:
-        best = jnp.argmax(scores)
-        box, target = candidates[best], described[best]
+        box, target = decisions.best(scores, (candidates, described))
     else:
         centre, following, window, cell, maps = _find(
-            config.saliency, extracted, hyper, state, candidates, scores
+            config.saliency, extracted, hyper, state, candidates, scores, decisions
         )
         box = boxes.from_centre(motion.keep_in_frame(centre, frame.size), state.box[2:])
         target = extracted.describe(box[None])[0] * state.feature_scale
         learnt = saliency_filter.remember(following, maps["saliency"], window, cell, box)
-        moved = moved._replace(saliency=update.where(allowed, learnt, following))
+        moved = moved._replace(saliency=decisions.choose(allowed, learnt, following))
         info |= maps | {"template": saliency_filter.template(there(state.saliency)), "window": window}
     # The target and the background most like it, for `learn` (equation 16).
     labels = background_labels(candidates, box, hyper.overlap)
     distance = jnp.where(labels == 0, jnp.inf, labels * scores)
     _, chosen = lax.top_k(-distance, config.samples - 1)
-    moved = moved._replace(
-        features=jnp.concatenate([target[None], described[chosen]]),
-        labels=jnp.concatenate([jnp.ones(1, labels.dtype), labels[chosen]]),
-    )
-    value = jnp.where(found, incremental_svm.decide(state.svm, target[None])[0], highest)
+    value = decisions.choose(found, incremental_svm.decide(state.svm, target[None])[0], highest)
     if config.scale is not None:
         box, scale_model = scale.follow(
             config.scale,
@@ -290,20 +305,33 @@ def _step(
             frame,
             box,
             allowed,
-            regularisation=hyper.scale_regularisation,
-            learning_rate=hyper.scale_learning_rate,
+            scale.Rates(hyper.scale_regularisation, hyper.scale_learning_rate),
+            decisions,
         )
         moved = moved._replace(scale=scale_model)
     # Without a positive candidate nothing is known of this frame: all stays as it was.
-    moved = update.where(found, moved._replace(box=box, key=key), state._replace(key=key))
-    confidence = calibration.logistic(value, hyper.confidence)
-    return moved._replace(due=allowed & found), Output(
-        moved.box, confidence, ~found, info if config.info else {}
+    moved = decisions.choose(found, moved._replace(box=box), state)
+    learns = decisions.both(allowed, found)
+    moved = moved._replace(
+        features=jnp.concatenate([target[None], described[chosen]]),
+        labels=jnp.concatenate([jnp.ones(1, labels.dtype), labels[chosen]]),
+        learns=learns,
+        key=key,
+        due=decisions.possible(learns),
     )
+    confidence = calibration.logistic(value, hyper.confidence)
+    lost = ~decisions.likely(found)
+    return moved, Output(moved.box, confidence, lost, info if config.info else {})
 
 
 def _find(
-    structure: Saliency, extracted: Extracted, hyper: Hyper, state: State, candidates: Box, scores: Array
+    structure: Saliency,
+    extracted: Extracted,
+    hyper: Hyper,
+    state: State,
+    candidates: Box,
+    scores: Array,
+    decisions: Hard | Soft,
 ) -> tuple[Array, SaliencyFilter, Box, Array, dict[str, Array]]:
     """Looks for the target on the saliency map.
 
@@ -322,7 +350,7 @@ def _find(
     likelihood = saliency_filter.likelihood(model, salient, size[::-1] / cell)
     posterior = bayes_filter.update(prior, likelihood)
     density = likelihood if structure.prior is None else posterior
-    at = saliency_filter.highest_cell(density)
+    at = decisions.best(density.reshape(-1), saliency_filter.cells(density), density.max())
     if structure.localisation == "subcell":
         at = peak.refine(density, at)
     offset = at - structure.grid // 2
@@ -331,17 +359,21 @@ def _find(
     return centre + offset[::-1] * cell, following, window, cell, maps
 
 
-def _learn(budget: int, params: PyTree, state: State) -> State:
+def _learn(config: Config, params: PyTree, state: State) -> State:
     """Adds the samples that `_step` left in the state, then removes those beyond the budget."""
     cost = params["tracker"].cost
-    svm = incremental_svm.add(state.svm, state.features, state.labels, cost, state.labels != 0)
-    svm = incremental_svm.shrink(svm, budget, first_slot(budget + state.labels.shape[0]))
-    return state._replace(svm=svm, due=jnp.zeros((), jnp.bool_))
+    # By degrees, samples are learnt that can push less.
+    bound = config.decisions.choose(state.learns, cost, DOUBTED * cost)
+    svm = incremental_svm.add(
+        state.svm, state.features, state.labels, bound, state.labels != 0, implicit=config.implicit
+    )
+    return state._replace(svm=_shrunk(config, svm), due=jnp.zeros((), jnp.bool_))
 
 
-def first_slot(count: int) -> Array:
-    """Which slots [count] of the machine are never removed: the target in the first frame."""
-    return jnp.arange(count) == 0
+def _shrunk(config: Config, svm: incremental_svm.Model) -> incremental_svm.Model:
+    """The machine without the samples beyond the budget; the target in the first frame always stays."""
+    first = jnp.arange(config.budget + config.samples) == 0
+    return incremental_svm.shrink(svm, config.budget, first, implicit=config.implicit)
 
 
 def same_size_candidates(key: Key, box: Box, count: int, deviation: Scalar, frame_size: Array) -> Box:

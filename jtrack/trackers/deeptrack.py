@@ -6,8 +6,8 @@ weighed by its overlap and by the quality of its frame, and only when the loss h
 update).
 There is no released code, and the paper's Algorithm 1 is a figure: what it leaves open is a field here.
 
-Profiles (`PROFILES`): `paper`; `default`, what measures best; and `ABLATIONS`, which are `default` without a
-part of the paper each.
+Profiles (`PROFILES`): `paper`; `default`, what measures best; `differentiable`; and `ABLATIONS`, which are
+`default` without a part of the paper each.
 
 Bytes per target: 3 KiB a stored patch and cue in float16, by default 1000 + 500 of three: 9.2 MB, and 159 KB
 of network.
@@ -25,6 +25,7 @@ from jax import lax
 from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.components import calibration, cue_patches, motion, samples
+from jtrack.components.decisions import Soft
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import cue_network, iterative_sgd, replay_buffer, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
@@ -65,6 +66,18 @@ class MeanOfBest:
 
 
 @dataclass(frozen=True)
+class MeanOfAll(Soft):
+    """The box is the mean of all candidates, weighed by the exponential of their scores."""
+
+    def box(self, candidates: Box, scores: Array, share: Scalar) -> Box:
+        """As of `BestCandidate`."""
+        del share
+        each = boxes.centre(candidates), jnp.log(candidates[:, 2:])
+        centre, log_size = self.best(scores, each, jnp.maximum(scores.max(), 1e-6))
+        return boxes.from_centre(centre, jnp.exp(log_size))
+
+
+@dataclass(frozen=True)
 class Config(FixedShapes):
     """What fixes shapes and control flow; static under jit."""
 
@@ -75,7 +88,7 @@ class Config(FixedShapes):
     region: float = 5.0  # sides of the region that candidates are cut from, over the target's
     context: float = 1.0  # sides of what the network sees of a candidate, over the candidate's
     candidates: int = 1500  # a multiple of CHUNK
-    localisation: BestCandidate | MeanOfBest = BestCandidate()
+    localisation: BestCandidate | MeanOfBest | MeanOfAll = BestCandidate()
     positives: int = 1000  # capacity of the target's replay buffer
     negatives: int = 500  # capacity of the background's
     negatives_per_frame: int = 150
@@ -86,6 +99,8 @@ class Config(FixedShapes):
     batch: int = 64  # half target, of which half is mirrored, half background
     first_budget: int = 1000  # cycles of training on the first frame at most
     budget: int = 100  # ... on a later frame
+    to_tolerance: bool = True  # training ends at `Hyper.tolerance`; else after its budget, differentiably
+    stored: Literal["half", "full"] = "half"  # precision of the patches in the buffers
     schedule: Literal["iterative", "joint"] = "iterative"
     importance: Structural | Uniform = Structural()
     label_noise: bool = True  # whether frames are drawn by their quality
@@ -203,6 +218,26 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     )
 
 
+def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
+    """Of default, without what has no derivative: trainings of fixed length in every frame, a soft peak.
+
+    Frames are drawn alike, whatever their quality, errors are not truncated, and patches are kept in full
+    precision. Constants of the derivative: the candidates and samples that are drawn, which of them count as
+    target, the batches, whether the video is in colour, and `Output.lost`.
+    """
+    changes: dict[str, Any] = {
+        "localisation": MeanOfAll(),
+        "label_noise": False,
+        "to_tolerance": False,
+        "stored": "full",
+        "first_budget": 100,
+        "budget": 3,
+        "beta": 0.0,
+        "retrain_above": -1.0,
+    }
+    return _default(backbone).replace(**changes)
+
+
 # `default` with something else in the place of a part of the paper.
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "one-cue": (
@@ -221,7 +256,11 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "eager": ("no lazy update, every frame trains", {"retrain_above": -1.0}),
     "joint": ("all cues are trained at once on the fused loss", {"schedule": "joint"}),
 }
-PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {"default": _default, "paper": _paper}
+PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
+    "default": _default,
+    "differentiable": _differentiable,
+    "paper": _paper,
+}
 for _name, (_about, _changes) in ABLATIONS.items():
     PROFILES[_name] = variant(_default, f"Ablation of default: {_about}.", **_changes)
 
@@ -252,8 +291,8 @@ def _init(config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> S
         network=cue_network.random_network(
             weights_key, shape[2], (config.cue_range.low, config.cue_range.high), dtype
         ),
-        positives=replay_buffer.empty(config.positives, shape, dtype),
-        negatives=replay_buffer.empty(config.negatives, shape, dtype),
+        positives=replay_buffer.empty(config.positives, shape, dtype, half=config.stored == "half"),
+        negatives=replay_buffer.empty(config.negatives, shape, dtype, half=config.stored == "half"),
         time=jnp.zeros((), jnp.int32),
         key=key,
         due=jnp.zeros((), jnp.bool_),
@@ -337,7 +376,7 @@ def _learn(config: Config, budget: int, params: PyTree, state: State) -> State:
         state.network,
         lambda key: draw_batch(key, *buffers, state.time, count=config.batch, decay=hyper.decay),
         rates(hyper),
-        tolerance=hyper.tolerance,
+        tolerance=hyper.tolerance if config.to_tolerance else None,
         budget=budget,
         schedule=config.schedule,
     )

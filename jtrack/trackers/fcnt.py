@@ -6,8 +6,8 @@ never changed, and SNet from a shallower one, which tells the target from its li
 around the last one are scored on GNet's map; where there is heat elsewhere too (a distractor), on SNet's.
 
 Profiles (`PROFILES`): `paper`, `release2015` and `release2016` (the authors' code at f2f5e03 and d2d9e72),
-`default`, and the paper's ablations of `default`: one network alone (`general`, `specific`) and other shares
-of the maps (`all`, `half`, `quarter`, `eighth`).
+`default`, `differentiable` (`default` with soft decisions), and the paper's ablations of `default`: one
+network alone (`general`, `specific`) and other shares of the maps (`all`, `half`, `quarter`, `eighth`).
 
 Bytes per target: with P cells and K maps, 4 P K for each of three remembered frames and 324 K M for GNet,
 SNet and its velocity each: 22 MB with 46 x 46 cells, 384 maps and M = 32; `default` on GoogLeNet 17 MB, of
@@ -27,7 +27,8 @@ import numpy as np
 from jtrack import checks
 from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
-from jtrack.components import calibration, features, motion, scale, update
+from jtrack.components import calibration, features, motion, scale
+from jtrack.components.decisions import Hard, Soft
 from jtrack.components.motion import (
     DiagonalRegion,
     GatedCandidates,
@@ -73,6 +74,7 @@ class Config(FixedShapes):
     candidates: int = 600
     candidate_scales: SameScale | ScaledCandidates | GatedCandidates = GatedCandidates()
     scale: Pyramid | None = None  # finds the size once the place is found
+    decisions: Hard | Soft = Hard()  # of the best candidate, of GNet or SNet, and whether a frame is learnt
     info: bool = False  # put maps, candidates and decisions into `Output.info`
 
     def __post_init__(self) -> None:
@@ -265,8 +267,19 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     return Profile(config, chosen)
 
 
+def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
+    """Of default, with soft decisions: a box between all candidates, both networks weighed, no sharp edges.
+
+    SNet is trained in every frame and moves as far as each rule asks for. Constants of the derivative: the
+    feature maps that are selected, the candidates that are drawn, which frame is the best one, the cells that
+    count as background, and `Output.lost`.
+    """
+    return _default(backbone).replace(decisions=Soft(), label_edge=math.inf)
+
+
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
+    "differentiable": _differentiable,
     "paper": _paper,
     "release2015": _release2015,
     "release2016": _release2016,
@@ -306,11 +319,11 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     maps = {name: heat_map.finite(resize(map_, config.grid, method="bicubic")) for name, map_ in maps.items()}
     target, background = heat_map.label(box, region, config.grid, edge=config.label_edge)
     specific = general = memory = None
+    never = config.decisions.never(dtype)
     if "specific" in maps:
         specific, chosen = _first_head(config, hyper, 0, specific_key, maps["specific"], target)
         sample = Sample(chosen, target, background)
-        no = jnp.zeros((), jnp.bool_)
-        memory = Memory(sample, sample, sample, jnp.zeros((), dtype), no, no)
+        memory = Memory(sample, sample, sample, jnp.zeros((), dtype), never, never)
     if "general" in maps:
         general, _ = _first_head(config, hyper, 1, general_key, maps["general"], target)
         general = general._replace(velocity=None)
@@ -367,7 +380,7 @@ def _first_head(
 def _step(
     backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    hyper = params["tracker"]
+    hyper, decisions = params["tracker"], config.decisions
     key, draw_key = jax.random.split(state.key)
     region = config.region.around(state.box, state.size)
     maps = _features(backbone, config, params["backbone"], frame, region)
@@ -382,7 +395,11 @@ def _step(
     (alone, *_) = heat.values()  # one network stands in for the other
     heat = {name: heat.get(name, alone) for name in ("specific", "general")}
     shown = {
-        name: heat_map.for_candidates(map_, region, frame.size, floor=hyper.floor, upsampling=UPSAMPLING)
+        name: _floored(
+            decisions,
+            heat_map.for_candidates(map_, region, frame.size, upsampling=UPSAMPLING),
+            hyper.floor,
+        )
         for name, map_ in heat.items()
     }
     diagonal = jnp.sqrt(jnp.sum(state.box[2:] ** 2))
@@ -396,28 +413,29 @@ def _step(
     )
     on_map = grid.to_cells(candidates, region, (config.grid[0] * UPSAMPLING, config.grid[1] * UPSAMPLING))
     found = {
-        name: heat_map.best_candidate(shown[name], on_map, hyper.area_exponent[which])
+        name: _best_candidate(decisions, shown[name], candidates, on_map, hyper.area_exponent[which])
         for which, name in enumerate(("specific", "general"))
     }
     # Both are asked at the box that GNet would choose.
-    at = on_map[found["general"][0]]
+    at = found["general"].on_map
     shares = {
-        name: heat_map.distractor_share(heat_map.above(shown[name], hyper.distractor_floor[which]), at)
+        name: heat_map.distractor_share(_floored(decisions, shown[name], hyper.distractor_floor[which]), at)
         for which, name in enumerate(("specific", "general"))
     }
     ratio = heat_map.heat_ratio(heat["specific"], heat["general"], hyper.heat_ratio)
-    switched = shares["general"] * ratio >= hyper.distractor_share
-    index, confidence = update.where(switched, found["specific"], found["general"])
-    refused = confidence <= hyper.accepted_above
-    index, confidence = update.where(refused, found["specific"], (index, confidence))
+    switched = decisions.reaches(shares["general"] * ratio, hyper.distractor_share)
+    best = decisions.choose(switched, found["specific"], found["general"])
+    refused = decisions.unless(decisions.above(best.confidence, hyper.accepted_above))
+    best = decisions.choose(refused, found["specific"], best)
     described = jnp.stack([jnp.isfinite(map_).all() for map_ in maps.values()]).all()
-    confidence = jnp.where(described, confidence, 0.0)
+    confidence = jnp.where(described, best.confidence, 0.0)
     # A doubtful box keeps the size, a hopeless one the place too.
-    box = candidates[index]
-    keeping = boxes.from_centre(boxes.centre(box), state.box[2:])
-    box = jnp.where(confidence < hyper.learnt_above, keeping, box)
-    box = jnp.where(confidence > hyper.accepted_above, box, state.box)
-    decided = jnp.where(switched | refused, heat["specific"], heat["general"])
+    keeping = boxes.from_centre(boxes.centre(best.box), state.box[2:])
+    sure = decisions.reaches(confidence, hyper.learnt_above)
+    box = decisions.choose(sure, best.box, keeping)
+    box = decisions.choose(decisions.above(confidence, hyper.accepted_above), box, state.box)
+    specific_decides = decisions.either(switched, refused)
+    decided = decisions.choose(specific_decides, heat["specific"], heat["general"])
     inside = heat_map.heat_in_box(decided, box, region)
     calibrated = calibration.logistic_of_ratio(inside / IDEAL, *hyper.confidence)
     calibrated = jnp.where(described, calibrated, 0.0)
@@ -427,10 +445,9 @@ def _step(
             there(state.scale),
             frame,
             box,
-            confidence >= hyper.learnt_above,
-            regularisation=hyper.scale_regularisation,
-            learning_rate=hyper.scale_learning_rate,
-            damping=hyper.scale_damping,
+            sure,
+            scale.Rates(hyper.scale_regularisation, hyper.scale_learning_rate, hyper.scale_damping),
+            decisions,
         )
         state = state._replace(scale=model)
     time, least = state.time + 1, jnp.minimum(state.least_confidence, confidence)
@@ -440,7 +457,8 @@ def _step(
     state = state._replace(box=box, scaling=scaling, time=time, least_confidence=least, key=key)
     if state.memory is not None:
         memory = _remembered(config, hyper, state, maps["specific"], region, confidence, shares)
-        state = state._replace(memory=memory, due=memory.adapt | memory.discriminate)
+        due = decisions.possible(decisions.either(memory.adapt, memory.discriminate))
+        state = state._replace(memory=memory, due=due)
     info = {}
     if config.info:
         info = {f"{name}_heat": heat[name] for name in maps} | {
@@ -449,7 +467,7 @@ def _step(
             "confidence": confidence,
             "distractor": shares["general"],
             "specific_distractor": shares["specific"],
-            "general_decided": ~(switched | refused),
+            "general_decided": ~decisions.likely(specific_decides),
             "due": state.due,
         }
         info |= {f"{name}_maps": head.channels for name, head in heads.items()}
@@ -467,20 +485,46 @@ def _remembered(
     shares: dict[str, Array],
 ) -> Memory:
     """What SNet may learn from after this frame, of maps [h, w, K], and whether it should."""
+    decisions = config.decisions
     target, background = heat_map.label(state.box, region, config.grid, edge=config.label_edge)
-    learns = confidence > hyper.learnt_above
+    learns = decisions.above(confidence, hyper.learnt_above)
     memory = heat_map_memory.remember(
         there(state.memory),
         Sample(heat_map.finite(maps), target, background),
         confidence,
-        learns=learns,
-        may_be_best=shares["general"] < hyper.best_below,
+        may_be_best=decisions.likely(learns) & (shares["general"] < hyper.best_below),
     )
-    distracted = jnp.stack([shares["specific"], shares["general"]]) >= hyper.discriminate_above
+    adapts = decisions.above(memory.best_confidence, hyper.learnt_above)
+    specific, general = (
+        decisions.reaches(shares[name], hyper.discriminate_above[which])
+        for which, name in enumerate(("specific", "general"))
+    )
     return memory._replace(
-        adapt=(state.time % config.interval == 0) & (memory.best_confidence > hyper.learnt_above),
-        discriminate=distracted.any() & learns,
+        adapt=jnp.where(state.time % config.interval == 0, adapts, decisions.never(confidence.dtype)),
+        discriminate=decisions.both(decisions.either(specific, general), learns),
     )
+
+
+class Candidate(NamedTuple):
+    """The best candidate on a heat map."""
+
+    box: Box  # [4] in the frame
+    on_map: Box  # [4] in the map's cells
+    confidence: Array  # ()
+
+
+def _best_candidate(
+    decisions: Hard | Soft, heat: Array, candidates: Box, on_map: Box, exponent: Array
+) -> Candidate:
+    """The best of candidates [N, 4], which lie `on_map` [N, 4] on a heat map [h, w]."""
+    confidences, scores = heat_map.candidate_scores(heat, on_map, exponent)
+    highest = jnp.maximum(scores.max(), 1e-6)
+    return decisions.best(scores, Candidate(candidates, on_map, confidences), highest)
+
+
+def _floored(decisions: Hard | Soft, heat: Array, floor: Array) -> Array:
+    """A heat map that is 0 where it is not above a floor."""
+    return decisions.choose(decisions.above(heat, floor), heat, jnp.zeros_like(heat))
 
 
 def _learn(config: Config, params: PyTree, state: State) -> State:
@@ -508,12 +552,15 @@ def _learn(config: Config, params: PyTree, state: State) -> State:
         weights = [jnp.full(config.grid, held), present * memory.present.background]
         return train(head, [anchor, memory.present], weights, config.discrimination_iterations)
 
-    head = jax.lax.cond(memory.adapt, adapt, lambda head: head, head)
-    head = jax.lax.cond(memory.discriminate, discriminate, lambda head: head, head)
-    confidence = jnp.where(memory.adapt, hyper.learnt_above, memory.best_confidence)
-    no = jnp.zeros((), jnp.bool_)
-    memory = memory._replace(best_confidence=confidence, adapt=no, discriminate=no)
-    return state._replace(specific=head, memory=memory, due=no)
+    decisions = config.decisions
+    head = decisions.apply(memory.adapt, adapt, head)
+    head = decisions.apply(memory.discriminate, discriminate, head)
+    confidence = decisions.choose(
+        memory.adapt, jnp.asarray(hyper.learnt_above, memory.best_confidence.dtype), memory.best_confidence
+    )
+    never = decisions.never(confidence.dtype)
+    memory = memory._replace(best_confidence=confidence, adapt=never, discriminate=never)
+    return state._replace(specific=head, memory=memory, due=jnp.zeros((), jnp.bool_))
 
 
 def _features(

@@ -15,10 +15,10 @@ begins with the network's own fc6 where it has one, else at random: the paper's 
 
 Profiles (`PROFILES`): `default`, which passes the search region through the network once a scale and crops
 candidates from its map, and learns the first frame's target rotated, too; `paper`, which passes every
-candidate and learns the first frame as it is; and Table 1's ablations of `default`: `no_obj_general` (phase 2
-alone), `obj_general_only` (phase 1 alone), `pretrained` (neither: the network's own fully connected layers,
-or its raw map where it has none), and each of the four with `_no_bp`, in which online the Gaussians alone are
-learnt.
+candidate and learns the first frame as it is; `differentiable`, `default` with soft decisions; and Table 1's
+ablations of `default`: `no_obj_general` (phase 2 alone), `obj_general_only` (phase 1 alone), `pretrained`
+(neither: the network's own fully connected layers, or its raw map where it has none), and each of the four
+with `_no_bp`, in which online the Gaussians alone are learnt.
 
 Bytes per target: the head, 4 (D H + H O + 3 O + H), and a batch of M features with one more, 4 D (M + 1): on
 GoogLeNet (D = 18 432, H = 256, O = 500, M = 64) 19 and 5 MB, on AlexNet with its own fc6 (D = 9216, H = 4096)
@@ -39,6 +39,7 @@ from jtrack import checks
 from jtrack.backbones import Backbone, Params, box_feature
 from jtrack.backbones.box_feature import Feature
 from jtrack.components import calibration, motion, samples, update
+from jtrack.components.decisions import Hard, Soft
 from jtrack.components.features import Patches, Region
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
@@ -72,6 +73,7 @@ class Config(FixedShapes):
     first_iterations: int = 100  # of phase 2, in the first frame; 0 leaves it out
     batch: int = 64  # of an iteration, a quarter of it target
     online_steps: int = 1  # of the head in a later frame; with 0 the Gaussians alone are learnt
+    decisions: Hard | Soft = Hard()  # of the best candidates, and whether a frame is learnt
     info: bool = False  # put candidates, their scores and the similarity into `Output.info`
 
     def __post_init__(self) -> None:
@@ -126,7 +128,8 @@ class State(NamedTuple):
     labels: Array | None  # [positives + negatives] float32: 1 target, -1 background, 0 unused
     # () float32: moving average of the best scores of all frames, negative ones counted as 0; begun at 0
     average: Array
-    doubtful: Array  # () bool: whether similarity was low in the last frame
+    doubtful: Array  # () a decision: whether similarity was low in the last frame
+    learns: Array  # () a decision: whether `learn` learns of the batch
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
 
@@ -170,6 +173,16 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     return Profile(config, Hyper(rotations=rotations, variance_floor=1.0, update_threshold=0.75))
 
 
+def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
+    """Of default, with soft decisions: the box is a mean of all candidates, every frame is learnt by degrees.
+
+    Constants of the derivative: the samples that are drawn, which of them count as target and as background,
+    the batches of the first frame, and `Output.lost`. The score has no forward mode (`jax.jvp`): its gradient
+    is written out, as the paper's equations have it.
+    """
+    return _default(backbone).replace(decisions=Soft(temperature=0.01))
+
+
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "no_obj_general": ("no head trained for objectness, phase 2 alone", {"start": "random"}),
     "obj_general_only": ("the head trained for objectness as it is, phase 1 alone", {"first_iterations": 0}),
@@ -182,6 +195,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "paper": _paper,
+    "differentiable": _differentiable,
     "no_bp": variant(_default, "Table 1, of default: online the Gaussians alone are learnt.", online_steps=0),
 }
 for _name, (_about, _changes) in ABLATIONS.items():
@@ -215,7 +229,7 @@ def gdt(backbone: Backbone, config: Config) -> Tracker:
     return Tracker(
         init=functools.partial(_init, backbone, config),
         step=functools.partial(_step, backbone, config),
-        learn=functools.partial(_learn, config.online_steps) if config.online_steps and has_head else None,
+        learn=functools.partial(_learn, config) if config.online_steps and has_head else None,
     )
 
 
@@ -267,7 +281,8 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         batch=jnp.zeros((count, features.shape[1]), features.dtype) if learns else None,
         labels=jnp.zeros(count, dtype) if learns else None,
         average=jnp.zeros((), dtype),
-        doubtful=jnp.zeros((), jnp.bool_),
+        doubtful=config.decisions.never(dtype),
+        learns=config.decisions.never(dtype),
         key=key,
         due=jnp.zeros((), jnp.bool_),
     )
@@ -276,10 +291,11 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
 def _step(
     backbone: Backbone, config: Config, params: PyTree, state: State, frame: Frame
 ) -> tuple[State, Output]:
-    hyper = params["tracker"]
+    hyper, decisions = params["tracker"], config.decisions
     key, draw = jax.random.split(state.key)
     scales = pyramid_scales(state.box, hyper.scale_step)
-    radius = search_radius(state.box[2:], hyper.radius) * jnp.where(state.doubtful, hyper.widening, 1.0)
+    widening = decisions.choose(state.doubtful, hyper.widening, jnp.ones_like(hyper.widening))
+    radius = search_radius(state.box[2:], hyper.radius) * widening
     limit = config.features.limit(state.box[2:])
     candidates = spiral_candidates(state.box, config.candidates, radius, scales, frame.size, limit)
     describe = config.features.describe(backbone, params["backbone"], frame, state.box, scales)
@@ -288,15 +304,16 @@ def _step(
     modelled = values(state.head, described)
     target = gaussian_layer.widened(state.target, state.background, hyper.variance_floor)
     scores = gaussian_layer.score(modelled, target, state.background)
-    highest, order = lax.top_k(scores, config.averaged)
-    best = order[0]
-    similarity = cosine(modelled[best], values(state.head, state.reference[None])[0])
-    similar = similarity > hyper.similarity
-    found = (highest[0] >= 0) & similar
-    allowed = found & update.allowed(highest[0], state.average, hyper.update_threshold)
-    box = candidates.reshape(-1, 4)[order].mean(axis=0)
+    unit = modelled.shape[1]  # a score is a sum over so many features
+    highest, best, its_values = decisions.best(scores, (scores, described, modelled), unit)
+    similarity = cosine(its_values, values(state.head, state.reference[None])[0])
+    similar = decisions.above(similarity, hyper.similarity)
+    found = decisions.both(decisions.reaches(highest, 0, unit), similar)
+    as_usual = decisions.reaches(highest, hyper.update_threshold * state.average, unit)
+    allowed = decisions.both(found, as_usual)
+    box = decisions.best(scores, candidates.reshape(-1, 4), unit, count=config.averaged)
     if config.resizing == "updated":
-        box = jnp.where(allowed, box, boxes.from_centre(boxes.centre(box), state.box[2:]))
+        box = decisions.choose(allowed, box, boxes.from_centre(boxes.centre(box), state.box[2:]))
 
     near_key, far_key = jax.random.split(draw)
     near = samples.around(near_key, box, config.positives, hyper.jitter, hyper.scale_jitter)
@@ -306,27 +323,28 @@ def _step(
     batch = describe(1, drawn)
     fresh = gaussian_layer.of_both(values(state.head, batch), labels, hyper.least_variance)
     learnt = [
-        update.where(allowed, gaussian_layer.update(old, new, hyper.retention), old)
+        decisions.choose(allowed, gaussian_layer.update(old, new, hyper.retention), old)
         for old, new in zip((state.target, state.background), fresh, strict=True)
     ]
     following = state._replace(
         box=box,
         target=learnt[0],
         background=learnt[1],
-        reference=jnp.where(allowed, described[best], state.reference),
-        average=update.averaged(state.average, highest[0], hyper.average_rate),
-        doubtful=~similar,
+        reference=decisions.choose(allowed, best, state.reference),
+        average=update.averaged(state.average, highest, hyper.average_rate),
+        doubtful=decisions.unless(similar),
+        learns=allowed,
         key=key,
     )
     if state.batch is not None:
-        following = following._replace(batch=batch, labels=labels, due=allowed)
+        following = following._replace(batch=batch, labels=labels, due=decisions.possible(allowed))
     slope, middle = hyper.confidence
-    confidence = calibration.logistic(highest[0] / modelled.shape[1], slope, middle)
+    confidence = calibration.logistic(highest / unit, slope, middle)
     info = {"candidates": candidates.reshape(-1, 4), "scores": scores, "similarity": similarity}
-    return following, Output(box, confidence, ~found, info if config.info else {})
+    return following, Output(box, confidence, ~decisions.likely(found), info if config.info else {})
 
 
-def _learn(steps: int, params: PyTree, state: State) -> State:
+def _learn(config: Config, params: PyTree, state: State) -> State:
     """Steps of the head up the difference between target and background, the Gaussians fixed (stage 2)."""
     hyper = params["tracker"]
     assert state.head is not None and state.batch is not None and state.labels is not None
@@ -339,9 +357,10 @@ def _learn(steps: int, params: PyTree, state: State) -> State:
     head = state.head
     rates = Rates(hyper.online_learning_rate, jnp.zeros_like(hyper.online_learning_rate), hyper.decay)
     multipliers = fc_head.Params(TRAINED, TRAINED, TRAINED)
-    for _ in range(steps):
+    for _ in range(config.online_steps):
         gradient = caffe_sgd.clipped(jax.grad(loss)(head), hyper.max_gradient_norm)
         head, _ = caffe_sgd.step(head, caffe_sgd.zero_velocity(head), gradient, rates, multipliers)
+    head = config.decisions.choose(state.learns, head, state.head)
     return state._replace(head=head, due=jnp.zeros((), jnp.bool_))
 
 

@@ -5,7 +5,8 @@ window around the target and moved a little towards every new frame. The respons
 combined, deep layers for robustness and shallow ones for accuracy, and the peak gives the displacement.
 
 Profiles (`PROFILES`): `paper`, `release2016` (commit 4b895b5 of the authors' repository, which reproduces the
-paper's numbers), `release2018` (its last version, with scale) and `default`, plus the ablations of Figure 7.
+paper's numbers), `release2018` (its last version, with scale), `default` and `differentiable`, which is
+`default` with soft decisions, plus the ablations of Figure 7.
 
 Bytes per target: a complex64 spectrum of C x M x (N // 2 + 1) per layer, 8 bytes each: with VGG-19's three
 layers 5.6 MB on a 32 x 32 grid. Where the grid follows the target, M x N is the target's own; in lanes that
@@ -27,6 +28,7 @@ from jtrack import checks
 from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale
+from jtrack.components.decisions import Hard, Soft
 from jtrack.components.fusion import CoarseToFine, NormalisedSum, WeightedSum, peak_height
 from jtrack.components.passes import OnePass, TwoPasses
 from jtrack.components.scale import Pyramid, ReleasedScales
@@ -56,6 +58,7 @@ class Config:
     localisation: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
     scale: ReleasedScales | Pyramid | None = None
     update: EveryFrame | ByScore = EveryFrame()
+    decisions: Hard | Soft = Hard()  # of the best scale, and whether a frame is good enough to learn
     info: bool = False  # put the responses and the search window into `Output.info`
 
     def __post_init__(self) -> None:
@@ -241,6 +244,17 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     )
 
 
+def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
+    """Of default, with a derivative of all it computes: soft peak, soft decisions, all of a layer's features.
+
+    The place is the mean of the response's softmax (`Hyper.temperature`), the scale likewise; a frame of low
+    score counts for little, by a smooth curve. There are no principal components, whose derivative knows no
+    bound. Constants of the derivative: which cells lie within a filter's support, and `Output.lost`.
+    """
+    changes = {"localisation": "soft", "decisions": Soft(), "channels": None}
+    return _default(backbone).replace(**changes)
+
+
 def _ablation(about: str, *groups: str) -> Callable[[Backbone], Profile[Config, Hyper]]:
     """A configuration of Figure 7: the released tracker of 2016 on other layers."""
 
@@ -256,6 +270,7 @@ PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "paper": _paper,
     "release2016": _release2016,
     "release2018": _release2018,
+    "differentiable": _differentiable,
     "c5": _ablation("with the filter on the deepest layer alone", "5"),
     "c4": _ablation("with the filter on the middle layer alone", "4"),
     "c3": _ablation("with the filter on the shallowest of the three layers alone", "3"),
@@ -361,22 +376,24 @@ def _step(
         displacement = grid.soft_argmax(response, hyper.temperature * top)
     height = peak_height(responses, displacement, hyper.layer_weights, grid.size)
     confidence = calibration.logistic_of_ratio(height, hyper.confidence[0], hyper.confidence[1])
-    lost = confidence < hyper.lost_below
     cells = jnp.asarray(grid.size, window.dtype)
     moved = state._replace(centre=config.window.moved(state.centre, window, displacement, cells, frame.size))
     # `ByScore` learns less from a frame of low score, and nothing from a lost target.
-    weight = config.update.weight(confidence, lost)
+    decisions = config.decisions
+    found = decisions.reaches(confidence, hyper.lost_below)
+    weight = config.update.weight(confidence, found, decisions)
     scale_response = None
     if config.scale is not None:
         search = config.scale.of(moved.size)
         sides = config.scale.sides(moved.size, moved.scale)
         model = there(moved.scale_filter)
         factor, scale_response = scale.estimate(
-            search, model, frame, moved.centre, sides, hyper.scale_regularisation
+            search, model, frame, moved.centre, sides, hyper.scale_regularisation, decisions
         )
         low, high = scale_bounds(config.scale.step, moved.window, moved.size, frame.size)
-        found = jnp.where(weight < 0.5, moved.scale, jnp.clip(moved.scale * factor, low, high))
-        moved = moved._replace(scale=found)
+        rescaled = jnp.clip(moved.scale * factor, low, high)
+        sure = decisions.reaches(weight, 0.5)
+        moved = moved._replace(scale=decisions.choose(sure, rescaled, moved.scale))
         sides = config.scale.sides(moved.size, moved.scale)
         fresh = scale.learn(search, frame, moved.centre, sides)
         moved = moved._replace(scale_filter=blend(model, fresh, weight * hyper.scale_learning_rate))
@@ -393,7 +410,7 @@ def _step(
         info = {"response": grid.centred(response), "responses": shifted, "window": window}
         if scale_response is not None:
             info["scale_response"] = scale_response
-    return moved, Output(box, confidence, lost, info)
+    return moved, Output(box, confidence, confidence < hyper.lost_below, info)
 
 
 def _window(config: Config, state: State) -> Box:

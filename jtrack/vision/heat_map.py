@@ -78,26 +78,18 @@ def inside_sums(heat: Array, boxes: Box) -> Array:
     return jnp.sum(jnp.matmul(rows, heat, precision="highest") * columns, axis=1)
 
 
-def above(heat: Array, floor: Array | float) -> Array:
-    """The heat map, 0 where it is not above a floor."""
-    return jnp.where(heat > floor, heat, 0)
-
-
-def for_candidates(
-    heat: Array, region: Box, frame_size: Array, *, floor: Array | float, upsampling: int
-) -> Array:
+def for_candidates(heat: Array, region: Box, frame_size: Array, *, upsampling: int) -> Array:
     """A heat map as candidates are scored on it: over its maximum, finer, and 0 where there is no frame.
 
     Args:
       heat: [h, w] of a region.
       region: [4] in the frame.
       frame_size: [2] int32.
-      floor: () share of the maximum up to which heat counts as none.
       upsampling: samples a cell in each direction.
     """
     fine = enlarge(heat / jnp.maximum(heat.max(), 1e-6), upsampling)
     inside = grid.in_frame(region, (fine.shape[0], fine.shape[1]), frame_size)
-    return jnp.where(inside, above(fine, floor), 0)
+    return jnp.where(inside, fine, 0)
 
 
 def candidate_scores(heat: Array, boxes: Box, exponent: Array | float) -> tuple[Array, Array]:
@@ -128,13 +120,6 @@ def distractor_share(heat: Array, box: Box) -> Array:
     # What rounding leaves of equal sums is not a distractor.
     outside = jnp.where(outside > 1e-5 * heat.sum(), outside, 0)
     return outside / jnp.maximum(inside, 1e-9)
-
-
-def best_candidate(heat: Array, candidates: Box, exponent: Array) -> tuple[Array, Array]:
-    """Index and confidence () of the best candidate on a map; see `candidate_scores`."""
-    confidences, scores = candidate_scores(heat, candidates, exponent)
-    best = jnp.argmax(scores)
-    return best, confidences[best]
 
 
 def heat_in_box(heat: Array, box: Box, region: Box) -> Array:

@@ -15,7 +15,7 @@ from jtrack.vision.crop import crop
 
 SIZE = (120, 150)
 BOX = jnp.asarray((50.0, 40.0, 30.0, 24.0))
-NUMBERS = {"regularisation": 0.01, "learning_rate": 0.025}
+RATES = scale.Rates(regularisation=0.01, learning_rate=0.025)
 
 
 def scene():
@@ -32,7 +32,7 @@ def zoomed(factor):
 
 @pytest.fixture(scope="module")
 def follow():
-    return jax.jit(lambda *args: scale.follow(Pyramid(), *args, **NUMBERS))
+    return jax.jit(lambda *args: scale.follow(Pyramid(), *args, RATES))
 
 
 @pytest.mark.slow
@@ -56,7 +56,9 @@ def test_a_target_that_stays_keeps_its_size(follow):
 def test_damping_makes_a_share_of_the_change():
     model = scale.begin(Pyramid(), scene(), BOX)
     whole, part = (
-        scale.follow(Pyramid(), model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)[0]
+        scale.follow(Pyramid(), model, zoomed(1.1), BOX, jnp.asarray(True), RATES._replace(damping=damping))[
+            0
+        ]
         for damping in (1.0, 0.3)
     )
     assert float(whole[2]) > 1.05 * float(BOX[2])
@@ -71,7 +73,9 @@ def test_sizes_neither_vanish_nor_outgrow_the_frame(box, damping):
     """However large a change is asked for: here the fiftieth power of what is found."""
     box = jnp.asarray(box)
     model = scale.begin(Pyramid(), scene(), jnp.asarray((50.0, 40.0, 30.0, 24.0)))
-    found, _ = scale.follow(Pyramid(), model, zoomed(1.1), box, jnp.asarray(True), damping=damping, **NUMBERS)
+    found, _ = scale.follow(
+        Pyramid(), model, zoomed(1.1), box, jnp.asarray(True), RATES._replace(damping=damping)
+    )
     assert (found[2:] >= jnp.minimum(2, box[2:]) - 1e-4).all()
     assert (found[2:] <= jnp.maximum(jnp.asarray((150.0, 120.0)), box[2:]) + 1e-3).all()
 
@@ -79,7 +83,9 @@ def test_sizes_neither_vanish_nor_outgrow_the_frame(box, damping):
 @pytest.mark.parametrize("damping", [50.0, -50.0])
 def test_an_absurd_change_ends_at_the_limits(damping):
     model = scale.begin(Pyramid(), scene(), BOX)
-    found, _ = scale.follow(Pyramid(), model, zoomed(1.1), BOX, jnp.asarray(True), damping=damping, **NUMBERS)
+    found, _ = scale.follow(
+        Pyramid(), model, zoomed(1.1), BOX, jnp.asarray(True), RATES._replace(damping=damping)
+    )
     # 30 x 24: up to the frame's 150 x 120, down to 2 pixels of the shorter side.
     wanted = (150.0, 120.0) if damping > 0 else (2.5, 2.0)
     np.testing.assert_allclose(found[2:], wanted, rtol=1e-4)

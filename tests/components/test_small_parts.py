@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jtrack.components import calibration, features, motion, update
+from jtrack.components.decisions import Hard
 from jtrack.vision import grid, heat_map
 
 
@@ -17,7 +18,7 @@ def test_a_frame_is_learnt_from_the_threshold_on():
         (-0.1, 0.0, 0.75, False),
         (0.1, 5.0, 0.0, True),
     ):
-        assert bool(update.allowed(jnp.float32(score), jnp.float32(average), threshold)) == allowed
+        assert bool(Hard().reaches(jnp.float32(score), threshold * jnp.float32(average))) == allowed
 
 
 def test_the_average_moves_towards_scores_that_are_cut_at_0_and_at_the_most():
@@ -28,9 +29,10 @@ def test_the_average_moves_towards_scores_that_are_cut_at_0_and_at_the_most():
 
 def test_what_is_learnt_of_a_frame_follows_its_score_or_not():
     score = jnp.float32(0.3)
-    assert float(update.EveryFrame().weight(score, jnp.asarray(True))) == 1
-    assert float(update.ByScore().weight(score, jnp.asarray(False))) == pytest.approx(0.3)
-    assert float(update.ByScore().weight(score, jnp.asarray(True))) == 0
+    found, lost = jnp.asarray(True), jnp.asarray(False)
+    assert float(update.EveryFrame().weight(score, lost, Hard())) == 1
+    assert float(update.ByScore().weight(score, found, Hard())) == pytest.approx(0.3)
+    assert float(update.ByScore().weight(score, lost, Hard())) == 0
 
 
 def test_scores_are_logistic_curves():
@@ -78,7 +80,7 @@ def test_cells_of_a_window_and_places_of_the_frame():
     )
 
 
-def test_heat_in_a_box_and_the_best_candidate():
+def test_heat_in_a_box_and_in_candidates():
     heat = np.zeros((6, 8), np.float32)
     heat[2:4, 2:6] = [[1, 2, 3, 4], [5, 6, 7, 8]]
     window = jnp.asarray((10.0, 20.0, 80.0, 60.0))
@@ -86,8 +88,8 @@ def test_heat_in_a_box_and_the_best_candidate():
     assert float(heat_map.heat_in_box(jnp.asarray(heat - 9.0), box, window)) == 0
     assert float(heat_map.heat_in_box(jnp.asarray(heat), box, window)) == pytest.approx(4.5)
     candidates = jnp.asarray([(0.0, 0.0, 2.0, 2.0), (4.0, 2.0, 2.0, 2.0), (2.0, 2.0, 2.0, 2.0)])
-    index, confidence = heat_map.best_candidate(jnp.asarray(heat), candidates, 0.7)
-    assert int(index) == 1 and float(confidence) == pytest.approx((3 + 4 + 7 + 8) / 4)
+    confidences, scores = heat_map.candidate_scores(jnp.asarray(heat), candidates, 0.7)
+    assert int(scores.argmax()) == 1 and float(confidences[1]) == pytest.approx((3 + 4 + 7 + 8) / 4)
 
 
 def test_directions_are_those_of_the_largest_second_moments():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jtrack.components import calibration, motion, scale, update
+from jtrack.components.decisions import Hard
 from jtrack.components.scale import Pyramid
 from jtrack.components.search_window import SquareWindow
 from jtrack.components.shapes import FixedShapes
@@ -83,19 +84,18 @@ def step(config, params, state, frame):
     moved = boxes.centre(state.box) + displacement[::-1] * window[2] / cells
     box = boxes.from_centre(motion.keep_in_frame(moved, frame.size), state.box[2:])
     highest = jnp.clip(response.max(), 0, 1)
-    allowed = update.allowed(highest, state.average, hyper.update_threshold)
+    allowed = Hard().reaches(highest, hyper.update_threshold * state.average)
     box, model = scale.follow(
         config.scale,
         state.scale,
         frame,
         box,
         allowed,
-        regularisation=hyper.scale_regularisation,
-        learning_rate=hyper.scale_learning_rate,
+        scale.Rates(hyper.scale_regularisation, hyper.scale_learning_rate),
     )
     _, seen = look(config, frame, box)
     learnt = state.template + hyper.learning_rate * (seen - state.template)
-    template = update.where(allowed, learnt, state.template)
+    template = Hard().choose(allowed, learnt, state.template)
     average = update.averaged(state.average, highest, hyper.average_rate)
     confidence = calibration.logistic(highest, *hyper.confidence)
     info = {"response": response} if config.info else {}

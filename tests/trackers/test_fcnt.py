@@ -206,9 +206,7 @@ def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best(
 
     def best(share):
         may_be_best = jnp.asarray(share < params["tracker"].best_below)
-        return heat_map_memory.remember(
-            memory, present, jnp.float32(0.6), learns=jnp.asarray(True), may_be_best=may_be_best
-        )
+        return heat_map_memory.remember(memory, present, jnp.float32(0.6), may_be_best=may_be_best)
 
     assert same(best(0.6).best, memory.best) and best(0.6).best_confidence == 0
     assert same(best(0.4).best, present) and best(0.4).best_confidence == pytest.approx(0.6)
