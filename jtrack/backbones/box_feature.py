@@ -35,8 +35,9 @@ def feature_of(backbone: str | Backbone) -> Feature:
       JtrackError: a network without stages.
     """
     name = backbone if isinstance(backbone, str) else backbone.name
-    whole = backbones.get(match("network for objectness", name, networks()))
-    net = whole if isinstance(backbone, str) else backbone
+    if isinstance(backbone, str) or backbone.stages is None:
+        name = match("network for objectness", name, networks())
+    net = backbones.get(name) if isinstance(backbone, str) else backbone
     stages = there(net.stages)
     return Feature(
         stages.box,

@@ -223,7 +223,7 @@ class AveragePool(nnx.Module):
         """[N, h, w, C] -> [N, h', w', C], h' = floor((h - window) / stride) + 1."""
         total = lax.reduce_window(
             x.astype(floating(x)),
-            jnp.zeros((), floating(x)),
+            np.zeros((), floating(x)),  # NumPy's: of a traced zero JAX knows no derivative
             lax.add,
             (1, self.window, self.window, 1),
             (1, self.stride, self.stride, 1),

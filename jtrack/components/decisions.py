@@ -146,7 +146,7 @@ class Soft:
             a, b = jnp.asarray(a), jnp.asarray(b)
             if not jnp.issubdtype(a.dtype, jnp.inexact):
                 return a
-            return b + decision.astype(a.real.dtype) * (a - b)
+            return b + decision.astype(a.dtype) * (a - b)
 
         chosen: T = jax.tree.map(blend, then, otherwise)
         return chosen

@@ -47,7 +47,12 @@ class CoarseToFine:
 
 
 def peak_height(
-    responses: Array, displacement: Array, weights: Array, size: tuple[int, int] | Array
+    responses: Array,
+    displacement: Array,
+    weights: Array,
+    size: tuple[int, int] | Array,
+    *,
+    between: bool = False,
 ) -> Array:
     """How high the layers' responses are at the peak (), before any normalisation: their weighted mean.
 
@@ -59,6 +64,17 @@ def peak_height(
       displacement: [2] (rows, columns) in cells.
       weights: [L].
       size: (M, N) of the grid, of which the responses may be the top-left part.
+      between: whether to interpolate between the four nearest cells instead of taking the nearest.
     """
-    row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray(size)).T
-    return jnp.sum(weights * responses[:, row, column]) / jnp.sum(weights)
+    if between:
+        corner = jnp.floor(displacement)
+        cells = corner.astype(jnp.int32)[:, None] + jnp.arange(2, dtype=jnp.int32)[None]
+        rows, columns = cells % jnp.asarray(size)[:, None]
+        nearest = responses[:, rows[:, None], columns[None, :]]
+        (up, left) = displacement - corner
+        shares = jnp.stack([1 - up, up])[:, None] * jnp.stack([1 - left, left])[None, :]
+        heights = jnp.sum(nearest * shares[None], axis=(1, 2))
+    else:
+        row, column = (jnp.round(displacement).astype(jnp.int32) % jnp.asarray(size)).T
+        heights = responses[:, row, column]
+    return jnp.sum(weights * heights) / jnp.sum(weights)

@@ -56,6 +56,10 @@ class Search(Protocol):
         """The ratio of one scale to the next."""
 
     @property
+    def shared(self) -> bool:
+        """Whether gradients are shared between directions (`vision.hog`), so that features never jump."""
+
+    @property
     def inner(self) -> Array | None:
         """The top-left part (h, w) [2] int32 of a patch that counts; None for all of it."""
 
@@ -70,6 +74,7 @@ class Pyramid:
     count: int = 33
     step: float = 1.02
     size: tuple[int, int] = (24, 24)  # (h, w) of a patch
+    shared: bool = False  # whether gradients are shared between directions, so that features never jump
     inner = None
 
     def __post_init__(self) -> None:
@@ -108,6 +113,7 @@ class ReleasedScales:
     step: float = 1.02
     # (h, w) of a patch; None follows the target (`for_target`), and so does `UpTo`, by itself (`of`)
     size: tuple[int, int] | UpTo | None = None
+    shared = False
     inner = None
 
     def __post_init__(self) -> None:
@@ -160,6 +166,7 @@ class TracedScales:
     step: float
     most: tuple[int, int]  # (h, w) of the larger ones
     inner: Array  # [2] int32 (h, w) of a patch
+    shared = False
 
     def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
         """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
@@ -230,7 +237,9 @@ def features(search: Search, frame: Frame, centre: Array, sides: Array) -> Array
     """
     factors = jnp.asarray(scale_filter.scale_factors(search.count, search.step), sides.dtype)
     patches = search.patches(frame, centre, sides, factors)
-    histograms = fhog(grey(patches)[..., None], inner=search.inner).reshape(search.count, -1)
+    histograms = fhog(grey(patches)[..., None], shared=search.shared, inner=search.inner).reshape(
+        search.count, -1
+    )
     return histograms * hann(search.count, histograms.dtype)[:, None]
 
 

@@ -17,7 +17,7 @@ of 4096 values 5.4 MB, and 0.9 MB of maps.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -166,8 +166,8 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     Constants of the derivative: the candidates that are drawn, which of them are background and which are
     learnt, projected back or given up, the kind of each sample of the machine, and `Output.lost`.
     """
-    changes = {"decisions": Soft(), "implicit": True, "saliency.localisation": "cell"}
-    return _default(backbone).replace(**changes)
+    changes: dict[str, Any] = {"saliency.localisation": "cell", "scale.shared": True}
+    return _default(backbone).replace(decisions=Soft(), implicit=True, **changes)
 
 
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {

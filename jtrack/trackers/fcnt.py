@@ -18,7 +18,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -274,7 +274,8 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     feature maps that are selected, the candidates that are drawn, which frame is the best one, the cells that
     count as background, and `Output.lost`.
     """
-    return _default(backbone).replace(decisions=Soft(), label_edge=math.inf)
+    changes: dict[str, Any] = {"scale.shared": True}
+    return _default(backbone).replace(decisions=Soft(), label_edge=math.inf, **changes)
 
 
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {

@@ -251,7 +251,7 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     score counts for little, by a smooth curve. There are no principal components, whose derivative knows no
     bound. Constants of the derivative: which cells lie within a filter's support, and `Output.lost`.
     """
-    changes = {"localisation": "soft", "decisions": Soft(), "channels": None}
+    changes = {"localisation": "soft", "decisions": Soft(), "channels": None, "scale.shared": True}
     return _default(backbone).replace(**changes)
 
 
@@ -374,7 +374,8 @@ def _step(
     elif config.localisation == "soft":
         top = jnp.maximum(response.max(), 1e-6)
         displacement = grid.soft_argmax(response, hyper.temperature * top)
-    height = peak_height(responses, displacement, hyper.layer_weights, grid.size)
+    between = config.localisation == "soft"
+    height = peak_height(responses, displacement, hyper.layer_weights, grid.size, between=between)
     confidence = calibration.logistic_of_ratio(height, hyper.confidence[0], hyper.confidence[1])
     cells = jnp.asarray(grid.size, window.dtype)
     moved = state._replace(centre=config.window.moved(state.centre, window, displacement, cells, frame.size))

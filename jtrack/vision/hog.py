@@ -16,7 +16,13 @@ TEXTURE_GAIN = 0.2357
 
 
 def fhog(
-    image: Array, *, cell: int = 4, orientations: int = 9, clip: float = 0.2, inner: Array | None = None
+    image: Array,
+    *,
+    cell: int = 4,
+    orientations: int = 9,
+    clip: float = 0.2,
+    shared: bool = False,
+    inner: Array | None = None,
 ) -> Array:
     """Felzenszwalb's HOG: 31 channels for 9 orientations.
 
@@ -33,6 +39,8 @@ def fhog(
       cell: width of a cell in pixels.
       orientations: number of unsigned orientations o.
       clip: the largest normalised value.
+      shared: whether a gradient is shared linearly between its two nearest directions (as Dalal and Triggs
+        do, CVPR 2005) instead of going to the nearest: then the features never jump.
       inner: [2] int32 (h, w), traced: the top-left part of the image that counts, at least two cells in each
         direction; by default all of it. The features are those of this part, and zero beyond.
 
@@ -58,7 +66,8 @@ def fhog(
     image = part.continued(image.astype(floating(image)))
     dx, dy = (g[..., : rows * cell, : columns * cell] for g in _gradient(image))
     # Channels lead while pixels are counted: every operation then runs along contiguous rows.
-    energy = part.only(_directions(dx, dy, orientations), cell)
+    directions = _shared_directions if shared else _directions
+    energy = part.only(directions(dx, dy, orientations), cell)
     sensitive = _pool(energy, cell, part.border_gain(energy.dtype))  # [..., 2 o, rows, columns]
     insensitive = sensitive[..., :orientations, :, :] + sensitive[..., orientations:, :, :]
 
@@ -180,12 +189,28 @@ def _directions(dx: Array, dy: Array, orientations: int) -> Array:
         nearer = jnp.abs(other) >= jnp.abs(along)
         along, nearest = jnp.where(nearer, other, along), jnp.where(nearer, k, nearest)
     nearest = jnp.where(along < 0, nearest + orientations, nearest)
-    square = dx**2 + dy**2
-    magnitude = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    magnitude = _magnitude(dx, dy)
     # Without the barrier XLA fuses all of the above into the next line and repeats it for every channel.
     magnitude, nearest = lax.optimization_barrier((magnitude, nearest))
     channel = jnp.arange(2 * orientations, dtype=jnp.int32).reshape((1,) * (dx.ndim - 2) + (-1, 1, 1))
     return jnp.where(nearest[..., None, :, :] == channel, magnitude[..., None, :, :], 0)
+
+
+def _shared_directions(dx: Array, dy: Array, orientations: int) -> Array:
+    """As `_directions`, but shared between the two nearest."""
+    magnitude = _magnitude(dx, dy)
+    angle = jnp.arctan2(dy, jnp.where(magnitude > 0, dx, 1))
+    count = 2 * orientations
+    channel = jnp.arange(count, dtype=dx.dtype).reshape((1,) * (dx.ndim - 2) + (-1, 1, 1))
+    apart = (angle * (orientations / math.pi))[..., None, :, :] - channel
+    apart = jnp.abs(apart - count * jnp.round(lax.stop_gradient(apart) / count))
+    return jnp.maximum(1 - apart, 0) * magnitude[..., None, :, :]
+
+
+def _magnitude(dx: Array, dy: Array) -> Array:
+    """The length of a gradient, whose derivative is 0 where it is 0."""
+    square = dx**2 + dy**2
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def _shares(cells: int, cell: int, dtype: np.dtype) -> np.ndarray:

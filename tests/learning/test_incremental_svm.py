@@ -166,6 +166,48 @@ def test_any_order_of_additions_removals_and_evictions():
         check(model, 2.0, 1e-9)
 
 
+def test_the_derivative_of_the_optimum_is_that_of_its_conditions():
+    """Against central differences, through additions and evictions, with samples of every kind."""
+    features, labels = data(6, 40, 6)
+    probe = np.random.default_rng(7).normal(size=(5, 6))
+
+    def decided(features, cost):
+        model = svm.empty(40, 6, "float64")
+        for part in (slice(0, 24), slice(24, 40)):
+            model = svm.add(model, features[part], jnp.asarray(labels[part]), cost, implicit=True)
+            model = svm.shrink(model, 30, implicit=True)
+        return jnp.sum(svm.decide(model, jnp.asarray(probe)) ** 2), model
+
+    with jax.enable_x64(True):
+        where = jnp.asarray(features), jnp.asarray(1.5)
+        (value, model), slopes = jax.jit(jax.value_and_grad(decided, argnums=(0, 1), has_aux=True))(*where)
+        kinds = np.bincount(np.asarray(model.role), minlength=4)
+        assert kinds[svm.MARGIN] and kinds[svm.ERROR] and kinds[svm.RESERVE] and kinds[svm.FREE]
+        assert residual(model) < 1e-9
+        run = jax.jit(lambda *args: decided(*args)[0])
+        assert float(run(*where)) == pytest.approx(float(value))
+        rng, step = np.random.default_rng(8), 1e-6
+        for along in (
+            *((rng.normal(size=features.shape), 0.0) for _ in range(5)),
+            (np.zeros_like(features), 1.0),
+        ):
+            ends = [run(where[0] + s * step * along[0], where[1] + s * step * along[1]) for s in (1, -1)]
+            derivative = float(jnp.vdot(slopes[0], along[0]) + slopes[1] * along[1])
+            assert derivative == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-7)
+
+
+def test_the_implicit_optimum_is_the_same_number():
+    features, labels = data(9, 60, 10)
+    empty = svm.empty(60, 10)
+    one, other = (
+        jax.jit(functools.partial(svm.add, implicit=implicit))(
+            empty, jnp.float32(features), jnp.float32(labels), 1.0
+        )
+        for implicit in (True, False)
+    )
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
 def test_the_order_of_additions_does_not_matter():
     features, labels = data(5, 60, 10)
     one = learnt(features, labels, 1.0)

@@ -8,11 +8,11 @@ import pytest
 from jtrack.errors import JtrackError
 from jtrack.vision.hog import fhog
 
-features = jax.jit(fhog, static_argnames=("cell", "orientations", "clip"))
+features = jax.jit(fhog, static_argnames=("cell", "orientations", "clip", "shared"))
 RNG = np.random.default_rng(4)
 
 
-def loop_fhog(image, cell=4, orientations=9, clip=0.2):
+def loop_fhog(image, cell=4, orientations=9, clip=0.2, shared=False):
     """Felzenszwalb's features pixel by pixel and cell by cell, in float64."""
     image = image.astype(np.float64)
     height, width, channels = image.shape
@@ -29,13 +29,18 @@ def loop_fhog(image, cell=4, orientations=9, clip=0.2):
                 if dx * dx + dy * dy > best[0]:
                     best = (dx * dx + dy * dy, dx, dy)
             magnitude, angle = math.sqrt(best[0]), math.atan2(best[2], best[1]) % (2 * math.pi)
-            direction = math.floor(angle * orientations / math.pi + 0.5 + 1e-9) % (2 * orientations)
+            place = angle * orientations / math.pi
+            directions = {math.floor(place + 0.5 + 1e-9) % (2 * orientations): 1.0}
+            if shared:
+                before, part = math.floor(place), place - math.floor(place)
+                directions = {before % (2 * orientations): 1 - part, (before + 1) % (2 * orientations): part}
             cy, cx = (y + 0.5) / cell - 0.5, (x + 0.5) / cell - 0.5
             for i in (math.floor(cy), math.floor(cy) + 1):
                 for j in (math.floor(cx), math.floor(cx) + 1):
                     if 0 <= i < rows and 0 <= j < columns:
                         share = (1 - abs(cy - i)) * (1 - abs(cx - j))
-                        histogram[i, j, direction] += magnitude * share / cell**2
+                        for direction, of_it in directions.items():
+                            histogram[i, j, direction] += of_it * magnitude * share / cell**2
     histogram[[0, -1]] *= 8 / 7
     histogram[:, [0, -1]] *= 8 / 7
 
@@ -65,6 +70,7 @@ def loop_fhog(image, cell=4, orientations=9, clip=0.2):
         ((8, 9, 1), {}),
         ((40, 33, 3), {"cell": 8, "orientations": 6, "clip": 0.3}),
         ((15, 14, 1), {"cell": 2, "orientations": 4}),
+        ((24, 31, 3), {"shared": True}),
     ],
 )
 def test_fhog_is_the_loop_over_pixels(shape, options):
@@ -95,6 +101,21 @@ def test_straight_edges_fall_into_the_loops_directions(turns):
         np.float32
     )
     np.testing.assert_allclose(features(jnp.asarray(image)), loop_fhog(image), atol=1e-6)
+
+
+def test_shared_directions_never_jump():
+    """A slope half way between two directions is rotated a little to either side."""
+    y, x = np.mgrid[:16, :16].astype(np.float32)
+    halfway = np.radians(np.arange(10, 360, 20))
+    angles = np.stack([halfway - 1e-4, halfway + 1e-4])[..., None, None]
+    images = (100 + 4 * (np.cos(angles) * x + np.sin(angles) * y))[..., None]
+
+    def largest_change(shared):
+        before, after = features(jnp.asarray(images, jnp.float32), shared=shared)
+        return float(jnp.abs(after - before).max())
+
+    assert largest_change(True) < 2e-3
+    assert largest_change(False) > 0.1
 
 
 def test_a_flat_image_has_no_features():
