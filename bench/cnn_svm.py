@@ -45,7 +45,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     assert tracker.learn is not None
     learn = tracker.learn
     state = jax.jit(tracker.init)(params, key, frame, box)
-    candidates = cnn_svm.same_size_candidates(
+    candidates = motion.same_size_candidates(
         key, state.box, config.candidates, hyper.position_deviation, frame.size
     )
     # Random weights may find no positive candidate; the cost is that of a frame in which all are.

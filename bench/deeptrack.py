@@ -21,7 +21,7 @@ import numpy as np
 from bench.timing import timed
 from jtrack import backbones, data, run, trackers
 from jtrack.cli.track import prepare
-from jtrack.components import cue_patches
+from jtrack.components import cue_patches, motion
 from jtrack.data import synthetic
 from jtrack.learning import cue_network, iterative_sgd, structural_loss
 from jtrack.run.inputs import canvas_of, to_frame
@@ -59,7 +59,7 @@ def parts(profile: str) -> None:
 
     cues = jax.jit(cues_of)(frame)
     position = jnp.clip(hyper.position_share * box[3], *hyper.position_limit)
-    candidates = deeptrack.clipped_candidates(
+    candidates = motion.clipped_candidates(
         key, box, config.candidates, position, hyper.scale_deviation, frame.size
     )
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from bench import timing
 from jtrack import backbones, devices, trackers
 from jtrack.cli.track import prepare
+from jtrack.components import motion
 from jtrack.data import synthetic
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import gdt
@@ -44,7 +45,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     warm = time.perf_counter() - start
     scales = gdt.pyramid_scales(box, hyper.scale_step)
     radius, limit = gdt.search_radius(box[2:], hyper.radius), config.features.limit(box[2:])
-    candidates = gdt.spiral_candidates(box, config.candidates, radius, scales, frame.size, limit)
+    candidates = motion.spiral_candidates(box, config.candidates, radius, scales, frame.size, limit)
 
     def describe(params: dict, frame: Any, wanted: Any) -> Any:
         look = config.features.describe(net, params["backbone"], frame, box, scales)

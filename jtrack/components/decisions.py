@@ -22,6 +22,9 @@ from jtrack.types import Array, Scalar
 class Hard:
     """One way or the other; a decision is () bool."""
 
+    width = 0.0
+    differentiable = False  # whether loops have to have a derivative, too
+
     def above(self, value: Array, threshold: Scalar, unit: Scalar = 1.0) -> Array:
         """Whether a value is above a threshold.
 
@@ -99,6 +102,7 @@ class Soft:
 
     width: float = 0.05  # of a threshold: a value so far above it decides by .73, in its unit
     temperature: float = 0.05  # of the best, in units of the scores
+    differentiable = True
 
     def __post_init__(self) -> None:
         checks.require(self.width > 0, f"width of a decision is {self.width}: it must be above 0")

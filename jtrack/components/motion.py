@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtrack.errors import unknown_name
-from jtrack.types import Array, Box, Key
+from jtrack.types import Array, Box, Key, Scalar
 from jtrack.vision import boxes
 from jtrack.vision.crop import BORDERS
 
@@ -168,6 +168,39 @@ def candidates_around(
     return boxes.from_centre(keep_in_frame(boxes.centre(drawn), frame_size), sizes)
 
 
+def same_size_candidates(key: Key, box: Box, count: int, deviation: Scalar, frame_size: Array) -> Box:
+    """The last box and candidates of its size around it, [1 + count, 4]; their centres stay in the frame.
+
+    Args:
+      key: a PRNG key.
+      box: [4] the last one.
+      count: how many are drawn.
+      deviation: () of their places, over the target's side.
+      frame_size: [2] int32.
+    """
+    centre, size = boxes.centre(box), box[2:]
+    noise = jax.random.normal(key, (count, 2), box.dtype)
+    offsets = jnp.concatenate([jnp.zeros((1, 2), noise.dtype), noise]) * deviation * side(size)
+    places = keep_in_frame(centre[None] + offsets, frame_size)
+    return boxes.from_centre(places, jnp.broadcast_to(size, places.shape))
+
+
+def clipped_candidates(
+    key: Key, box: Box, count: int, position: Array, scale: Array, frame_size: Array
+) -> Box:
+    """Candidates [count, 4] around the last box, itself the first; their centres stay in the frame.
+
+    A target of less than two pixels, or larger than the frame, could never grow or shrink back: such a size
+    is brought to the limit, the proportions kept. Arguments as of `candidates_around`.
+    """
+    drawn = gaussian_candidates(key, box, count, position=position, scale=scale).at[0].set(box)
+    limits = extent(frame_size, box.dtype)
+    factor = jnp.clip(drawn[:, 2:], 2.0, jnp.maximum(limits, 2.0)[None]) / drawn[:, 2:]
+    smallest, largest = factor.max(axis=-1, keepdims=True), factor.min(axis=-1, keepdims=True)
+    size = drawn[:, 2:] * jnp.where(smallest > 1, smallest, largest)
+    return boxes.from_centre(keep_in_frame(boxes.centre(drawn), frame_size), size)
+
+
 def spiral(count: int) -> np.ndarray:
     """Places (x, y) [count, 2] in the unit circle on a spiral of golden angles, denser in the middle.
 
@@ -178,3 +211,28 @@ def spiral(count: int) -> np.ndarray:
     directions = np.stack([np.cos(GOLDEN_ANGLE * order), np.sin(GOLDEN_ANGLE * order)], axis=1)
     places: np.ndarray = distance[:, None] * directions
     return places
+
+
+def spiral_candidates(
+    box: Box, count: int, radius: Array, scales: Array, frame_size: Array, limit: Array | None = None
+) -> Box:
+    """Boxes [S, count, 4]: the same places at each scale, on a spiral that is denser in the middle.
+
+    Places stay in the frame and within the limit; sizes neither vanish nor outgrow the frame.
+
+    Args:
+      box: [4] the last one.
+      count: places.
+      radius: () pixels of the spiral.
+      scales: [S].
+      frame_size: [2] int32.
+      limit: [2] how far from the middle (x, y); None sets no limit.
+    """
+    size, centre = box[2:], boxes.centre(box)
+    offsets = radius * jnp.asarray(spiral(count), box.dtype)
+    if limit is not None:
+        offsets = jnp.clip(offsets, -limit[None], limit[None])
+    places = keep_in_frame(centre[None] + offsets, frame_size)
+    sizes = sensible_sizes(scales[:, None] * size[None], size, frame_size)  # [S, 2]
+    shape = (len(scales), count, 2)
+    return boxes.from_centre(jnp.broadcast_to(places[None], shape), jnp.broadcast_to(sizes[:, None], shape))

@@ -74,7 +74,7 @@ class Pyramid:
     count: int = 33
     step: float = 1.02
     size: tuple[int, int] = (24, 24)  # (h, w) of a patch
-    shared: bool = False  # whether gradients are shared between directions, so that features never jump
+    shared = False
     inner = None
 
     def __post_init__(self) -> None:
@@ -103,6 +103,13 @@ class Pyramid:
     def patches(self, frame: Frame, centre: Array, sides: Array, factors: Array) -> Array:
         """Patches [S, h, w, 3] around a place (x, y), of sides (w, h) times each factor."""
         return pyramid(frame, centre, sides, factors, self.size)
+
+
+@dataclass(frozen=True)
+class SmoothPyramid(Pyramid):
+    """A `Pyramid` whose gradients are shared between directions, so that its features never jump."""
+
+    shared = True
 
 
 @dataclass(frozen=True)

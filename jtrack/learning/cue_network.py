@@ -79,16 +79,22 @@ def random_network(
     return Network(nets, normal((HIDDEN * cues, 2), 0.5), jnp.zeros(2, dtype))
 
 
-def hidden(net: CueNet, patches: Array, precision: lax.Precision = lax.Precision.HIGHEST) -> Array:
+def hidden(
+    net: CueNet, patches: Array, precision: lax.Precision = lax.Precision.HIGHEST, *, corner: float = 0.0
+) -> Array:
     """The last hidden layer [N, 8] of one cue's patches [N, 32, 32]; each layer in its kernel's dtype.
 
-    `precision` is that of the convolutions' products.
+    Args:
+      net: the cue's.
+      patches: [N, 32, 32].
+      precision: of the convolutions' products.
+      corner: how far the corners of ReLUs and maxima are rounded (`rectified`).
     """
     maps = patches[..., None].astype(net.kernel1.dtype)
-    maps = _convolve(maps, net.kernel1, net.bias1, precision)
-    maps = _convolve(maps, net.kernel2, net.bias2, precision)
+    maps = _convolve(maps, net.kernel1, net.bias1, precision, corner)
+    maps = _convolve(maps, net.kernel2, net.bias2, precision, corner)
     flat = maps.reshape(len(maps), -1).astype(net.dense.dtype)
-    return jax.nn.relu(_times(flat, net.dense) + net.dense_bias[None])
+    return rectified(_times(flat, net.dense) + net.dense_bias[None], corner)
 
 
 def with_convolutions_in(net: Network, dtype: str) -> Network:
@@ -112,12 +118,11 @@ def fuse(net: Network, features: Array) -> Array:
     return _times(features, net.fusion) + net.fusion_bias[None]
 
 
-def output(net: Network, patches: Array, precision: lax.Precision = lax.Precision.HIGHEST) -> Array:
-    """The network's output [N, 2] for patches [N, 32, 32, K], in [0, 10].
-
-    `precision` is that of the convolutions' products.
-    """
-    features = [hidden(cue, patches[..., k], precision) for k, cue in enumerate(net.cues)]
+def output(
+    net: Network, patches: Array, precision: lax.Precision = lax.Precision.HIGHEST, *, corner: float = 0.0
+) -> Array:
+    """The network's output [N, 2] for patches [N, 32, 32, K], in [0, 10]; arguments as of `hidden`."""
+    features = [hidden(cue, patches[..., k], precision, corner=corner) for k, cue in enumerate(net.cues)]
     return fuse(net, jnp.concatenate(features, axis=-1)).astype(floating(net.fusion))
 
 
@@ -125,8 +130,22 @@ def _times(features: Array, weights: Array) -> Array:
     return jnp.matmul(features, weights, precision=lax.Precision.HIGHEST)
 
 
+def rectified(values: Array, corner: float) -> Array:
+    """ReLU, or with a corner of a width above 0 the softplus curve that is .7 of that width above it at 0."""
+    return jax.nn.relu(values) if corner == 0 else corner * jax.nn.softplus(values / corner)
+
+
+def _larger(a: Array, b: Array, corner: float) -> Array:
+    """The larger of two, elementwise, by `rectified`."""
+    return jnp.maximum(a, b) if corner == 0 else b + rectified(a - b, corner)
+
+
 def _convolve(
-    maps: Array, kernel: Array, bias: Array, precision: lax.Precision = lax.Precision.HIGHEST
+    maps: Array,
+    kernel: Array,
+    bias: Array,
+    precision: lax.Precision = lax.Precision.HIGHEST,
+    corner: float = 0.0,
 ) -> Array:
     """A valid convolution, 2 x 2 maximum and ReLU: [N, h, w, c] -> [N, h', w', c'], h' = (h - k + 1) / 2.
 
@@ -148,6 +167,7 @@ def _convolve(
     )
     half = columns * outputs
     product = product.reshape(count, rows // 2, 2 * half)
-    product = jnp.maximum(product[..., :half], product[..., half:])
-    product = jnp.maximum(product[..., : half // 2], product[..., half // 2 :])
-    return jax.nn.relu(product.reshape(count, rows // 2, columns // 2, outputs) + bias.reshape(1, 1, 1, -1))
+    product = _larger(product[..., :half], product[..., half:], corner)
+    product = _larger(product[..., : half // 2], product[..., half // 2 :], corner)
+    product = product.reshape(count, rows // 2, columns // 2, outputs)
+    return rectified(product + bias.reshape(1, 1, 1, -1), corner)

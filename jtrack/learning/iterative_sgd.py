@@ -6,6 +6,7 @@ loop is bounded and made of products alone (`cue_network`), so that it runs unde
 tolerance has no reverse mode; one of a fixed length has.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def loss(output: Array, batch: Batch, rates: Rates) -> Array:
 
 
 def iterative_cycle(
-    network: Network, velocity: Network, batch: Batch, rates: Rates
+    network: Network, velocity: Network, batch: Batch, rates: Rates, corner: float = 0.0
 ) -> tuple[Network, Network, Array]:
     """One cycle over the cues.
 
@@ -63,7 +64,8 @@ def iterative_cycle(
     """
     # A cue's own loss depends on nothing but its own layers: all gradients are there before the first step.
     parts = [(cue, batch.patches[..., k]) for k, cue in enumerate(network.cues)]
-    graded = [jax.grad(_own_loss, has_aux=True)(cue, patches, batch, rates) for cue, patches in parts]
+    own_loss = functools.partial(_own_loss, batch=batch, rates=rates, corner=corner)
+    graded = [jax.grad(own_loss, has_aux=True)(cue, patches) for cue, patches in parts]
     features = [features for _, features in graded]
     gradient = tuple(gradient for gradient, _ in graded)
     descended = [
@@ -78,7 +80,7 @@ def iterative_cycle(
         return loss(cue_network.fuse(whole, jnp.concatenate(features, axis=-1)), batch, rates)
 
     for k, (cue, (_, patches)) in enumerate(zip(cues, parts, strict=True)):
-        features[k] = cue_network.hidden(cue, patches)
+        features[k] = cue_network.hidden(cue, patches, corner=corner)
         # Coordinate descent: what belongs to other cues gets no gradient and keeps its place and velocity.
         columns = slice(k * HIDDEN, (k + 1) * HIDDEN)
         kernel, bias = jax.grad(fused_loss)(fused)
@@ -94,14 +96,14 @@ def iterative_cycle(
     return Network(cues, *fused), Network(speeds, *drift), fused_loss(fused)
 
 
-def _own_loss(cue: CueNet, patches: Array, batch: Batch, rates: Rates) -> tuple[Array, Array]:
+def _own_loss(cue: CueNet, patches: Array, batch: Batch, rates: Rates, corner: float) -> tuple[Array, Array]:
     """The loss () of one cue by itself, and its hidden layer [N, 8]."""
-    features = cue_network.hidden(cue, patches)
+    features = cue_network.hidden(cue, patches, corner=corner)
     return loss(cue_network.own_output(cue, features), batch, rates), features
 
 
 def joint_cycle(
-    network: Network, velocity: Network, batch: Batch, rates: Rates
+    network: Network, velocity: Network, batch: Batch, rates: Rates, corner: float = 0.0
 ) -> tuple[Network, Network, Array]:
     """One step of all layers on the fused loss: what the paper's iterative scheme is compared with.
 
@@ -109,7 +111,7 @@ def joint_cycle(
     """
 
     def fused_loss(network: Network) -> Array:
-        return loss(cue_network.output(network, batch.patches), batch, rates)
+        return loss(cue_network.output(network, batch.patches, corner=corner), batch, rates)
 
     gradient = jax.grad(fused_loss)(network)
     cues, speeds = _descend(network.cues, velocity.cues, gradient.cues, rates.cue, rates)
@@ -130,6 +132,7 @@ def train(
     tolerance: Array | None,
     budget: int,
     schedule: str = "iterative",
+    corner: float = 0.0,
 ) -> Progress:
     """Trains until the fused loss on the batch just learnt is at most `tolerance`, or the budget is spent.
 
@@ -143,6 +146,7 @@ def train(
       tolerance: () epsilon of the paper; None spends the whole budget.
       budget: cycles at most.
       schedule: one of `CYCLES`.
+      corner: how far the network's corners are rounded (`cue_network.rectified`).
     """
     cycle = CYCLES[schedule]
 
@@ -153,7 +157,7 @@ def train(
     def body(carry: PyTree) -> PyTree:
         key, network, velocity, count, _ = carry
         key, drawn = jax.random.split(key)
-        network, velocity, loss = cycle(network, velocity, draw(drawn), rates)
+        network, velocity, loss = cycle(network, velocity, draw(drawn), rates, corner)
         return key, network, velocity, count + 1, loss
 
     at_rest = jax.tree.map(jnp.zeros_like, network)

@@ -22,15 +22,15 @@ def rollout(
     Pure. Under `jax.jit` frames are a `Frame`, of which `jtrack.to_frames` makes one; T is a shape, so that
     another T compiles anew. Under `jax.vmap` every lane computes `learn` in every frame, as with `advance`.
 
-    `jax.grad` differentiates through it. The derivative is that of what was computed, and holds only as long
-    as nothing that is chosen there is chosen otherwise: in profile `default` of HCFT the cell of the highest
-    response (between cells, the top of a parabola is differentiated), the best scale, and the gates that
-    decide by the score what is learnt; elsewhere also the best candidate, the maps and samples selected, and
-    the frames in which `learn` is due. A choice itself has no derivative. So the gradient says nothing of
-    what a larger change does, and a finite difference across a change of choice does not agree with it.
-    HCFT with `localisation="soft"`, `scale=None` and `update=EveryFrame()` has none of these choices; the
-    principal components that its `init` takes features along (`channels`) are constants of the derivative.
-    Where a tracker loops until something holds (DeepTrack, CNN-SVM), JAX refuses reverse mode.
+    `jax.grad` differentiates through it. Take the profile `differentiable`, which every tracker has: its
+    decisions are soft (`components.decisions`) and its trainings of a fixed length, so that the derivative
+    agrees with finite differences (`bench/gradients.py`). Its docstring names what stays a constant of it,
+    such as the samples that are drawn.
+
+    Other profiles decide: the cell of the highest response, the best scale or candidate, and by gates on the
+    score what is learnt. A decision has no derivative. Their gradient is that of the numbers between
+    decisions, holds only as long as none is made otherwise, and says nothing of what a larger change does.
+    Where they loop until something holds (DeepTrack, CNN-SVM), JAX refuses reverse mode.
 
     Args:
       tracker: the functions.
@@ -52,11 +52,12 @@ def rollout(
 
     Example:
       >>> import functools, jax, jtrack
-      >>> from jtrack.components.update import EveryFrame
       >>> from jtrack.data import synthetic
       >>> clip = synthetic.clip(frames=4, size=(96, 128))
-      >>> smooth = {"localisation": "soft", "scale": None, "update": EveryFrame(), "input_size": (64, 64)}
-      >>> bound = jtrack.trackers.create("hcft", backbone="tiny", changes=smooth)
+      >>> small = {"input_size": (64, 64), "scale.count": 9}
+      >>> bound = jtrack.trackers.create(
+      ...     "hcft", profile="differentiable", backbone="tiny", changes=small
+      ... )
       >>> tracker = bound.functions(clip.boxes[0], clip.frames.size)
       >>> first, *rest = clip.frames
       >>> box = jax.numpy.float32(clip.boxes[0])

@@ -29,7 +29,7 @@ from jtrack.checks import there
 from jtrack.components import calibration, motion, scale, update
 from jtrack.components.decisions import Hard, Soft
 from jtrack.components.salience import Extracted, ProjectedPatches, ProjectedRegion
-from jtrack.components.scale import Pyramid
+from jtrack.components.scale import Pyramid, SmoothPyramid
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency_filter
 from jtrack.learning.saliency_filter import SaliencyFilter, UniformPrior, WeightedPrior
@@ -63,12 +63,11 @@ class Config(FixedShapes):
 
     features: ProjectedPatches | ProjectedRegion
     saliency: Saliency | None = Saliency()  # None: the best candidate is the target
-    scale: Pyramid | None = None  # None: the box keeps its size
+    scale: Pyramid | SmoothPyramid | None = None  # None: the box keeps its size
     candidates: int = 120  # drawn around the last place, which is one more
     first_samples: int = 72  # of the first frame, drawn from farther away, beside as many as `candidates`
     samples: int = 64  # of a frame to learn at most: the target and the background most like it
     budget: int = 200  # samples that the machine keeps
-    implicit: bool = False  # whether the machine's optimum has a derivative, by its conditions
     decisions: Hard | Soft = Hard()  # of the best place, and whether there is a target and a frame is learnt
     info: bool = False  # put saliency, prior, likelihood, posterior and candidates into `Output.info`
 
@@ -166,8 +165,8 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     Constants of the derivative: the candidates that are drawn, which of them are background and which are
     learnt, projected back or given up, the kind of each sample of the machine, and `Output.lost`.
     """
-    changes: dict[str, Any] = {"saliency.localisation": "cell", "scale.shared": True}
-    return _default(backbone).replace(decisions=Soft(), implicit=True, **changes)
+    changes: dict[str, Any] = {"saliency.localisation": "cell", "scale": SmoothPyramid()}
+    return _default(backbone).replace(decisions=Soft(), **changes)
 
 
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
@@ -217,7 +216,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     hyper, dtype = params["tracker"], box.dtype
     key, near_key, far_key = jax.random.split(key, 3)
     centre, size = boxes.centre(box), box[2:]
-    near = same_size_candidates(near_key, box, config.candidates, hyper.position_deviation, frame.size)
+    near = motion.same_size_candidates(near_key, box, config.candidates, hyper.position_deviation, frame.size)
     offsets = jax.random.uniform(far_key, (config.first_samples, 2), dtype, minval=-1.5, maxval=1.5)
     far = boxes.from_centre(
         motion.keep_in_frame(centre[None] + offsets * motion.side(size), frame.size),
@@ -232,8 +231,10 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
     first = jnp.arange(both.shape[0]) == 0
     labels = jnp.where(first, 1.0, background_labels(both, box, hyper.overlap))
     svm = incremental_svm.empty(config.budget + config.samples, described.shape[1], dtype)
-    svm = incremental_svm.add(svm, described, labels, hyper.cost, labels != 0, implicit=config.implicit)
-    svm = _shrunk(config, svm)
+    implicit = config.decisions.differentiable
+    svm = incremental_svm.add(svm, described, labels, hyper.cost, labels != 0, implicit=implicit)
+    first_stays = first_slot(config.budget + config.samples)
+    svm = incremental_svm.shrink(svm, config.budget, first_stays, implicit=implicit)
     model = None
     if config.saliency is not None:
         structure, cell = config.saliency, hyper.region * motion.side(size) / config.saliency.grid
@@ -268,7 +269,7 @@ def _step(
 ) -> tuple[State, Output]:
     hyper, decisions = params["tracker"], config.decisions
     key, draw = jax.random.split(state.key)
-    candidates = same_size_candidates(
+    candidates = motion.same_size_candidates(
         draw, state.box, config.candidates, hyper.position_deviation, frame.size
     )
     region = region_around(state.box, hyper.margin)
@@ -361,36 +362,20 @@ def _find(
 
 def _learn(config: Config, params: PyTree, state: State) -> State:
     """Adds the samples that `_step` left in the state, then removes those beyond the budget."""
-    cost = params["tracker"].cost
+    cost, implicit = params["tracker"].cost, config.decisions.differentiable
     # By degrees, samples are learnt that can push less.
     bound = config.decisions.choose(state.learns, cost, DOUBTED * cost)
-    svm = incremental_svm.add(
-        state.svm, state.features, state.labels, bound, state.labels != 0, implicit=config.implicit
+    valid = state.labels != 0
+    svm = incremental_svm.add(state.svm, state.features, state.labels, bound, valid, implicit=implicit)
+    svm = incremental_svm.shrink(
+        svm, config.budget, first_slot(config.budget + config.samples), implicit=implicit
     )
-    return state._replace(svm=_shrunk(config, svm), due=jnp.zeros((), jnp.bool_))
+    return state._replace(svm=svm, due=jnp.zeros((), jnp.bool_))
 
 
-def _shrunk(config: Config, svm: incremental_svm.Model) -> incremental_svm.Model:
-    """The machine without the samples beyond the budget; the target in the first frame always stays."""
-    first = jnp.arange(config.budget + config.samples) == 0
-    return incremental_svm.shrink(svm, config.budget, first, implicit=config.implicit)
-
-
-def same_size_candidates(key: Key, box: Box, count: int, deviation: Scalar, frame_size: Array) -> Box:
-    """The last box and candidates of its size around it, [1 + count, 4]; their centres stay in the frame.
-
-    Args:
-      key: a PRNG key.
-      box: [4] the last one.
-      count: how many are drawn.
-      deviation: () of their places, over the target's side.
-      frame_size: [2] int32.
-    """
-    centre, size = boxes.centre(box), box[2:]
-    noise = jax.random.normal(key, (count, 2), box.dtype)
-    offsets = jnp.concatenate([jnp.zeros((1, 2), noise.dtype), noise]) * deviation * motion.side(size)
-    places = motion.keep_in_frame(centre[None] + offsets, frame_size)
-    return boxes.from_centre(places, jnp.broadcast_to(size, places.shape))
+def first_slot(count: int) -> Array:
+    """Which slots [count] of the machine are never removed: the target in the first frame."""
+    return jnp.arange(count) == 0
 
 
 def region_around(box: Box, margin: Scalar) -> Box:

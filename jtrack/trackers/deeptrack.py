@@ -25,7 +25,8 @@ from jax import lax
 from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.components import calibration, cue_patches, motion, samples
-from jtrack.components.decisions import Soft
+from jtrack.components.decisions import Hard, Soft
+from jtrack.components.localisation import BestCandidate, MeanOfBest
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import cue_network, iterative_sgd, replay_buffer, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
@@ -41,43 +42,6 @@ CHUNK = 100  # candidates scored together: what the processor's cache holds
 
 
 @dataclass(frozen=True)
-class BestCandidate:
-    """The box is the candidate with the highest score."""
-
-    def box(self, candidates: Box, scores: Array, share: Scalar) -> Box:
-        """The box [4], of candidates [N, 4] and scores [N]."""
-        del share
-        return candidates[jnp.argmax(scores)]
-
-
-@dataclass(frozen=True)
-class MeanOfBest:
-    """The box is the mean of the candidates that score nearly as high as the best."""
-
-    def box(self, candidates: Box, scores: Array, share: Scalar) -> Box:
-        """As of `BestCandidate`; candidates count by how far they are above a share of the best score."""
-        best = scores.max()
-        weights = jnp.maximum(scores - share * jnp.abs(best), 0)
-        weights = jnp.where(weights.sum() > 0, weights, (scores == best).astype(scores.dtype))
-        weights = weights / weights.sum()
-        mean = functools.partial(jnp.matmul, weights, precision="highest")
-        size = jnp.exp(mean(jnp.log(candidates[:, 2:])))
-        return boxes.from_centre(mean(boxes.centre(candidates)), size)
-
-
-@dataclass(frozen=True)
-class MeanOfAll(Soft):
-    """The box is the mean of all candidates, weighed by the exponential of their scores."""
-
-    def box(self, candidates: Box, scores: Array, share: Scalar) -> Box:
-        """As of `BestCandidate`."""
-        del share
-        each = boxes.centre(candidates), jnp.log(candidates[:, 2:])
-        centre, log_size = self.best(scores, each, jnp.maximum(scores.max(), 1e-6))
-        return boxes.from_centre(centre, jnp.exp(log_size))
-
-
-@dataclass(frozen=True)
 class Config(FixedShapes):
     """What fixes shapes and control flow; static under jit."""
 
@@ -88,7 +52,7 @@ class Config(FixedShapes):
     region: float = 5.0  # sides of the region that candidates are cut from, over the target's
     context: float = 1.0  # sides of what the network sees of a candidate, over the candidate's
     candidates: int = 1500  # a multiple of CHUNK
-    localisation: BestCandidate | MeanOfBest | MeanOfAll = BestCandidate()
+    localisation: BestCandidate | MeanOfBest = BestCandidate()
     positives: int = 1000  # capacity of the target's replay buffer
     negatives: int = 500  # capacity of the background's
     negatives_per_frame: int = 150
@@ -99,8 +63,7 @@ class Config(FixedShapes):
     batch: int = 64  # half target, of which half is mirrored, half background
     first_budget: int = 1000  # cycles of training on the first frame at most
     budget: int = 100  # ... on a later frame
-    to_tolerance: bool = True  # training ends at `Hyper.tolerance`; else after its budget, differentiably
-    stored: Literal["half", "full"] = "half"  # precision of the patches in the buffers
+    decisions: Hard | Soft = Hard()  # of the best candidate; soft, trainings have a fixed length, too
     schedule: Literal["iterative", "joint"] = "iterative"
     importance: Structural | Uniform = Structural()
     label_noise: bool = True  # whether frames are drawn by their quality
@@ -221,15 +184,15 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
 def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     """Of default, without what has no derivative: trainings of fixed length in every frame, a soft peak.
 
-    Frames are drawn alike, whatever their quality, errors are not truncated, and patches are kept in full
-    precision. Constants of the derivative: the candidates and samples that are drawn, which of them count as
-    target, the batches, whether the video is in colour, and `Output.lost`.
+    The network's corners are rounded: the steps of a training jump where a ReLU turns over. Frames are drawn
+    alike, whatever their quality, errors are not truncated, and patches are kept in full precision. Constants
+    of the derivative: the candidates and samples that are drawn, which of them count as target, the batches,
+    whether the video is in colour, and `Output.lost`.
     """
     changes: dict[str, Any] = {
-        "localisation": MeanOfAll(),
+        "decisions": Soft(),
+        "localisation": BestCandidate(),
         "label_noise": False,
-        "to_tolerance": False,
-        "stored": "full",
         "first_budget": 100,
         "budget": 3,
         "beta": 0.0,
@@ -285,14 +248,15 @@ def deeptrack(backbone: Backbone, config: Config) -> Tracker:
 def _init(config: Config, params: PyTree, key: Key, frame: Frame, box: Box) -> State:
     key, weights_key, near_key, far_key = jax.random.split(key, 4)
     shape, dtype = (SIDE, SIDE, len(config.grey_cues)), box.dtype
+    empty = functools.partial(replay_buffer.empty, half=not config.decisions.differentiable)
     state = State(
         box=box,
         colour=cue_patches.in_colour(frame, box),
         network=cue_network.random_network(
             weights_key, shape[2], (config.cue_range.low, config.cue_range.high), dtype
         ),
-        positives=replay_buffer.empty(config.positives, shape, dtype, half=config.stored == "half"),
-        negatives=replay_buffer.empty(config.negatives, shape, dtype, half=config.stored == "half"),
+        positives=empty(config.positives, shape, dtype),
+        negatives=empty(config.negatives, shape, dtype),
         time=jnp.zeros((), jnp.int32),
         key=key,
         due=jnp.zeros((), jnp.bool_),
@@ -309,7 +273,7 @@ def _step(config: Config, precision: str, params: PyTree, state: State, frame: F
     hyper = params["tracker"]
     key, search_key, near_key, far_key, draw_key = jax.random.split(state.key, 5)
     image = _cues(config, frame, state.box, state.colour)
-    candidates = clipped_candidates(
+    candidates = motion.clipped_candidates(
         search_key,
         state.box,
         config.candidates,
@@ -320,18 +284,19 @@ def _step(config: Config, precision: str, params: PyTree, state: State, frame: F
     network = state.network
     if precision == "bfloat16":
         network = cue_network.with_convolutions_in(network, "bfloat16")
-    outputs = lax.map(
-        lambda windows: cue_network.output(
-            network, _patches(config, image, windows, state.box), PRECISIONS[precision]
-        ),
-        candidates.reshape(-1, CHUNK, 4),
-    ).reshape(-1, 2)
+    corner = config.decisions.width
+
+    def classify(windows: Box) -> Array:
+        patches = _patches(config, image, windows, state.box)
+        return cue_network.output(network, patches, PRECISIONS[precision], corner=corner)
+
+    outputs = lax.map(classify, candidates.reshape(-1, CHUNK, 4)).reshape(-1, 2)
     scores = structural_loss.score(outputs)
     step = (boxes.centre(candidates) - boxes.centre(state.box)[None]) / jnp.sqrt(state.box[2:].prod())
     likely = jnp.exp(-jnp.sum(step**2, axis=-1) / (2 * hyper.motion_deviation**2))
     scores = scores * jnp.where(scores > 0, likely, 1)
     highest = scores[jnp.argmax(scores)]
-    box = config.localisation.box(candidates, scores, hyper.near_best)
+    box = config.localisation.box(candidates, scores, hyper.near_best, config.decisions)
     quality = jnp.ones((), scores.dtype)
     if config.label_noise:
         overlap = boxes.iou(candidates, box[None])
@@ -353,7 +318,8 @@ def _step(config: Config, precision: str, params: PyTree, state: State, frame: F
     batch = draw_batch(
         draw_key, state.positives, state.negatives, state.time, count=config.batch, decay=hyper.decay
     )
-    loss = iterative_sgd.loss(cue_network.output(state.network, batch.patches), batch, rates(hyper))
+    predicted = cue_network.output(state.network, batch.patches, corner=corner)
+    loss = iterative_sgd.loss(predicted, batch, rates(hyper))
     due = loss > hyper.retrain_above * hyper.tolerance
 
     slope, middle = hyper.confidence
@@ -376,7 +342,8 @@ def _learn(config: Config, budget: int, params: PyTree, state: State) -> State:
         state.network,
         lambda key: draw_batch(key, *buffers, state.time, count=config.batch, decay=hyper.decay),
         rates(hyper),
-        tolerance=hyper.tolerance if config.to_tolerance else None,
+        tolerance=None if config.decisions.differentiable else hyper.tolerance,
+        corner=config.decisions.width,
         budget=budget,
         schedule=config.schedule,
     )
@@ -411,22 +378,6 @@ def _cues(config: Config, frame: Frame, box: Box, colour: Array) -> Array:
 def _patches(config: Config, image: Array, windows: Box, box: Box) -> Array:
     """Cuts windows [N, 4] of the frame, with their context, out of the cues [R, R, K] around a box."""
     return cue_patches.patches_of(image, windows, box, region=config.region, context=config.context)
-
-
-def clipped_candidates(
-    key: Key, box: Box, count: int, position: Array, scale: Array, frame_size: Array
-) -> Box:
-    """Candidates [count, 4] around the last box, itself the first; their centres stay in the frame.
-
-    A target of less than two pixels, or larger than the frame, could never grow or shrink back: such a size
-    is brought to the limit, the proportions kept. Arguments as of `motion.clipped_candidates`.
-    """
-    drawn = motion.gaussian_candidates(key, box, count, position=position, scale=scale).at[0].set(box)
-    extent = motion.extent(frame_size, box.dtype)
-    factor = jnp.clip(drawn[:, 2:], 2.0, jnp.maximum(extent, 2.0)[None]) / drawn[:, 2:]
-    smallest, largest = factor.max(axis=-1, keepdims=True), factor.min(axis=-1, keepdims=True)
-    size = drawn[:, 2:] * jnp.where(smallest > 1, smallest, largest)
-    return boxes.from_centre(motion.keep_in_frame(boxes.centre(drawn), frame_size), size)
 
 
 def _remember(

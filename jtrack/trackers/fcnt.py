@@ -18,7 +18,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from jtrack.backbones import Backbone, Params
 from jtrack.checks import there
 from jtrack.components import calibration, features, motion, scale
 from jtrack.components.decisions import Hard, Soft
+from jtrack.components.localisation import best_candidate, floored
 from jtrack.components.motion import (
     DiagonalRegion,
     GatedCandidates,
@@ -36,7 +37,7 @@ from jtrack.components.motion import (
     SameScale,
     ScaledCandidates,
 )
-from jtrack.components.scale import Pyramid
+from jtrack.components.scale import Pyramid, SmoothPyramid
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import caffe_sgd, heat_map_memory, heat_map_net, map_selection
 from jtrack.learning.caffe_sgd import Rates
@@ -73,7 +74,7 @@ class Config(FixedShapes):
     label_edge: float = 0.5  # sides from the target's middle at which its Gaussian ends; 0.5: at its box
     candidates: int = 600
     candidate_scales: SameScale | ScaledCandidates | GatedCandidates = GatedCandidates()
-    scale: Pyramid | None = None  # finds the size once the place is found
+    scale: Pyramid | SmoothPyramid | None = None  # finds the size once the place is found
     decisions: Hard | Soft = Hard()  # of the best candidate, of GNet or SNet, and whether a frame is learnt
     info: bool = False  # put maps, candidates and decisions into `Output.info`
 
@@ -274,8 +275,7 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     feature maps that are selected, the candidates that are drawn, which frame is the best one, the cells that
     count as background, and `Output.lost`.
     """
-    changes: dict[str, Any] = {"scale.shared": True}
-    return _default(backbone).replace(decisions=Soft(), label_edge=math.inf, **changes)
+    return _default(backbone).replace(decisions=Soft(), label_edge=math.inf, scale=SmoothPyramid())
 
 
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
@@ -396,7 +396,7 @@ def _step(
     (alone, *_) = heat.values()  # one network stands in for the other
     heat = {name: heat.get(name, alone) for name in ("specific", "general")}
     shown = {
-        name: _floored(
+        name: floored(
             decisions,
             heat_map.for_candidates(map_, region, frame.size, upsampling=UPSAMPLING),
             hyper.floor,
@@ -414,13 +414,13 @@ def _step(
     )
     on_map = grid.to_cells(candidates, region, (config.grid[0] * UPSAMPLING, config.grid[1] * UPSAMPLING))
     found = {
-        name: _best_candidate(decisions, shown[name], candidates, on_map, hyper.area_exponent[which])
+        name: best_candidate(decisions, shown[name], candidates, on_map, hyper.area_exponent[which])
         for which, name in enumerate(("specific", "general"))
     }
     # Both are asked at the box that GNet would choose.
     at = found["general"].on_map
     shares = {
-        name: heat_map.distractor_share(_floored(decisions, shown[name], hyper.distractor_floor[which]), at)
+        name: heat_map.distractor_share(floored(decisions, shown[name], hyper.distractor_floor[which]), at)
         for which, name in enumerate(("specific", "general"))
     }
     ratio = heat_map.heat_ratio(heat["specific"], heat["general"], hyper.heat_ratio)
@@ -504,28 +504,6 @@ def _remembered(
         adapt=jnp.where(state.time % config.interval == 0, adapts, decisions.never(confidence.dtype)),
         discriminate=decisions.both(decisions.either(specific, general), learns),
     )
-
-
-class Candidate(NamedTuple):
-    """The best candidate on a heat map."""
-
-    box: Box  # [4] in the frame
-    on_map: Box  # [4] in the map's cells
-    confidence: Array  # ()
-
-
-def _best_candidate(
-    decisions: Hard | Soft, heat: Array, candidates: Box, on_map: Box, exponent: Array
-) -> Candidate:
-    """The best of candidates [N, 4], which lie `on_map` [N, 4] on a heat map [h, w]."""
-    confidences, scores = heat_map.candidate_scores(heat, on_map, exponent)
-    highest = jnp.maximum(scores.max(), 1e-6)
-    return decisions.best(scores, Candidate(candidates, on_map, confidences), highest)
-
-
-def _floored(decisions: Hard | Soft, heat: Array, floor: Array) -> Array:
-    """A heat map that is 0 where it is not above a floor."""
-    return decisions.choose(decisions.above(heat, floor), heat, jnp.zeros_like(heat))
 
 
 def _learn(config: Config, params: PyTree, state: State) -> State:

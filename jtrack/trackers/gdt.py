@@ -297,7 +297,7 @@ def _step(
     widening = decisions.choose(state.doubtful, hyper.widening, jnp.ones_like(hyper.widening))
     radius = search_radius(state.box[2:], hyper.radius) * widening
     limit = config.features.limit(state.box[2:])
-    candidates = spiral_candidates(state.box, config.candidates, radius, scales, frame.size, limit)
+    candidates = motion.spiral_candidates(state.box, config.candidates, radius, scales, frame.size, limit)
     describe = config.features.describe(backbone, params["backbone"], frame, state.box, scales)
     described = jax.vmap(describe)(jnp.arange(3), candidates)  # [3, P, D]
     described = described.reshape(-1, described.shape[-1])
@@ -415,28 +415,3 @@ def pyramid_scales(box: Box, step: Array) -> Array:
 def search_radius(size: Array, radius: Array) -> Array:
     """How far () pixels candidates are from a target of this size (w, h): `Hyper.radius`."""
     return jnp.maximum(radius[0], radius[1] * motion.side(size))
-
-
-def spiral_candidates(
-    box: Box, count: int, radius: Array, scales: Array, frame_size: Array, limit: Array | None = None
-) -> Box:
-    """Boxes [S, count, 4]: the same places at each scale, on a spiral that is denser in the middle.
-
-    Places stay in the frame and within the limit; sizes neither vanish nor outgrow the frame.
-
-    Args:
-      box: [4] the last one.
-      count: places.
-      radius: () pixels of the spiral.
-      scales: [S].
-      frame_size: [2] int32.
-      limit: [2] how far from the middle (x, y); None sets no limit.
-    """
-    size, centre = box[2:], boxes.centre(box)
-    offsets = radius * jnp.asarray(motion.spiral(count), box.dtype)
-    if limit is not None:
-        offsets = jnp.clip(offsets, -limit[None], limit[None])
-    places = motion.keep_in_frame(centre[None] + offsets, frame_size)
-    sizes = motion.sensible_sizes(scales[:, None] * size[None], size, frame_size)  # [S, 2]
-    shape = (len(scales), count, 2)
-    return boxes.from_centre(jnp.broadcast_to(places[None], shape), jnp.broadcast_to(sizes[:, None], shape))

@@ -31,7 +31,7 @@ from jtrack.components import calibration, features, motion, scale
 from jtrack.components.decisions import Hard, Soft
 from jtrack.components.fusion import CoarseToFine, NormalisedSum, WeightedSum, peak_height
 from jtrack.components.passes import OnePass, TwoPasses
-from jtrack.components.scale import Pyramid, ReleasedScales
+from jtrack.components.scale import Pyramid, ReleasedScales, SmoothPyramid
 from jtrack.components.search_window import CentredWindow, ReleasedWindow, grid_size
 from jtrack.components.update import ByScore, EveryFrame
 from jtrack.errors import JtrackError
@@ -56,7 +56,7 @@ class Config:
     filters: Dual | Primal | Bounded = Dual()
     combination: WeightedSum | NormalisedSum | CoarseToFine = WeightedSum()
     localisation: Literal["cell", "subcell", "soft"] = "cell"  # of the peak; `soft` is differentiable
-    scale: ReleasedScales | Pyramid | None = None
+    scale: ReleasedScales | Pyramid | SmoothPyramid | None = None
     update: EveryFrame | ByScore = EveryFrame()
     decisions: Hard | Soft = Hard()  # of the best scale, and whether a frame is good enough to learn
     info: bool = False  # put the responses and the search window into `Output.info`
@@ -251,7 +251,7 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     score counts for little, by a smooth curve. There are no principal components, whose derivative knows no
     bound. Constants of the derivative: which cells lie within a filter's support, and `Output.lost`.
     """
-    changes = {"localisation": "soft", "decisions": Soft(), "channels": None, "scale.shared": True}
+    changes = {"localisation": "soft", "decisions": Soft(), "channels": None, "scale": SmoothPyramid()}
     return _default(backbone).replace(**changes)
 
 

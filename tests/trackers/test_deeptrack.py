@@ -10,12 +10,13 @@ import pytest
 from scipy import stats
 
 from jtrack import trackers
-from jtrack.components import cue_patches, samples
+from jtrack.components import cue_patches, motion, samples
+from jtrack.components.decisions import Hard
+from jtrack.components.localisation import BestCandidate, MeanOfBest
 from jtrack.errors import JtrackError
 from jtrack.learning import cue_network, replay_buffer, structural_loss
 from jtrack.run.advance import learn_where_due
 from jtrack.run.stream import executable
-from jtrack.trackers import deeptrack
 from jtrack.types import Frame
 from jtrack.vision import boxes
 from jtrack.vision.cues import Stretched
@@ -99,7 +100,7 @@ def test_the_paper_s_numbers():
     assert (config.positives_per_frame, config.negatives_per_frame) == (1, 150)
     assert config.grey_cues == ("contrast", "contrast_wide", "gradient")
     assert config.colour_cues == ("hue", "value", "gradient")
-    assert (config.cue_range, config.localisation) == (Stretched(0, 10), deeptrack.BestCandidate())
+    assert (config.cue_range, config.localisation) == (Stretched(0, 10), BestCandidate())
     assert config.schedule == "iterative" and hyper.retrain_above == 2
     told = {"beta": 0.0025, "tightening": 3, "decay": 10, "near_best": 0.75, "tolerance": 0.005}
     told |= {"learning_rate": 0.05, "fusion_learning_rate": 0.005, "slope": 1}
@@ -126,7 +127,7 @@ def test_a_moving_target_is_followed():
 def candidates(hyper, count, box=BOX):
     position = jnp.clip(hyper.position_share * box[3], *hyper.position_limit)
     scale = hyper.scale_deviation
-    return deeptrack.clipped_candidates(KEY, jnp.asarray(box), count, position, scale, frame().size)
+    return motion.clipped_candidates(KEY, jnp.asarray(box), count, position, scale, frame().size)
 
 
 def cues_of(config, image, box, colour=True):
@@ -236,7 +237,7 @@ def test_half_precision_ranks_the_best_candidates_alike():
     assert np.argmax(half) in order[:3]
     assert len({*order[:20].tolist()} & {*np.argsort(-half)[:20].tolist()}) >= 17
     assert stats.spearmanr(half, full).statistic > 0.999
-    found = [deeptrack.MeanOfBest().box(drawn, scores, hyper.near_best) for scores in (full, half)]
+    found = [MeanOfBest().box(drawn, scores, hyper.near_best, Hard()) for scores in (full, half)]
     np.testing.assert_allclose(found[1], found[0], atol=0.1)
 
 
