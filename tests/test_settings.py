@@ -119,7 +119,9 @@ def test_the_difference_of_two_profiles_changes_one_into_the_other(tracker):
 
 
 # A part takes over what it has no default for, and patches without cells are not what a region can have.
-IMPOSSIBLE = {(name, "default") for name in ("paper", "svm_only", "no_prior")}
+IMPOSSIBLE = {
+    (name, other) for name in ("paper", "svm_only", "no_prior") for other in ("default", "differentiable")
+}
 
 
 def digest_without_changes(bound):
