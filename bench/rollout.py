@@ -92,6 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     if len(options.frames) < 2:
         parser.error("--frames: what a frame takes is the difference of two lengths")
+    jtrack.keep_memory()
     tracker, params = build(options.network)
     frames = video(options.timed)
     first = Frame(frames.pixels[0], frames.size[0])

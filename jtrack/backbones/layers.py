@@ -6,82 +6,16 @@ products of a layer are computed in is its `precision`, which the network sets.
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 
+from jtrack.backbones.convolution import convolve
 from jtrack.errors import JtrackError
 from jtrack.types import Array, floating
-
-
-def convolve(
-    x: Array, kernel: Array, stride: int, padding: int, precision: lax.Precision = lax.Precision.HIGHEST
-) -> Array:
-    """A convolution of maps [N, h, w, inputs] with a kernel [k, k, inputs, outputs]; zeros lie beyond."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        ((padding, padding), (padding, padding)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=precision,
-    )
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
-def convolve_strided(
-    x: Array, kernel: Array, stride: int, padding: int, precision: lax.Precision = lax.Precision.HIGHEST
-) -> Array:
-    """`convolve`, with a quicker gradient to the maps.
-
-    Left to itself, that gradient convolves maps that are spread with zeros: stride^2 times as many
-    multiplications. This one is that of a convolution over blocks of pixels, which needs no stride.
-    """
-    return convolve(x, kernel, stride, padding, precision)
-
-
-@functools.partial(convolve_strided.defjvp, symbolic_zeros=True)
-def _convolve_strided_jvp(
-    stride: int,
-    padding: int,
-    precision: lax.Precision,
-    primals: tuple[Array, Array],
-    tangents: tuple[Any, Any],
-) -> tuple[Array, Array]:
-    (x, kernel), (of_x, of_kernel) = primals, tangents
-    y = convolve_strided(x, kernel, stride, padding, precision)
-    tangent = jnp.zeros_like(y)
-    if not isinstance(of_x, SymbolicZero):
-        tangent += convolve_blocks(of_x, kernel, stride, padding, precision)
-    if not isinstance(of_kernel, SymbolicZero):
-        tangent += convolve_strided(x, of_kernel, stride, padding, precision)
-    return y, tangent
-
-
-def convolve_blocks(
-    x: Array, kernel: Array, stride: int, padding: int, precision: lax.Precision = lax.Precision.HIGHEST
-) -> Array:
-    """`convolve`, computed with every block of `stride` by `stride` pixels as one pixel of more channels."""
-    count, *sides, channels = x.shape
-    size = kernel.shape[0]
-    span = -(-size // stride)  # blocks that the kernel covers
-    blocks = [(side + 2 * padding - size) // stride + span for side in sides]
-    # What no window covers is cut off, by a negative padding.
-    after = [each * stride - side - padding for each, side in zip(blocks, sides, strict=True)]
-    zero = jnp.zeros((), x.dtype)
-    x = lax.pad(x, zero, [(0, 0, 0), *((padding, each, 0) for each in after), (0, 0, 0)])
-    x = x.reshape(count, blocks[0], stride, blocks[1], stride, channels).swapaxes(2, 3)
-    beyond = (0, span * stride - size)
-    kernel = jnp.pad(kernel, (beyond, beyond, (0, 0), (0, 0)))
-    kernel = kernel.reshape(span, stride, span, stride, channels, -1).swapaxes(1, 2)
-    depth = stride * stride * channels
-    x, kernel = x.reshape(count, *blocks, depth), kernel.reshape(span, span, depth, -1)
-    return convolve(x, kernel, 1, 0, precision)
 
 
 class Conv(nnx.Module):
@@ -114,9 +48,8 @@ class Conv(nnx.Module):
         if self.reflect:
             x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="reflect")
             padding = 0
-        work = convolve if self.stride == 1 else convolve_strided
         pieces = [
-            work(part, weights, self.stride, padding, self.precision)
+            convolve(part, weights, self.stride, padding, self.precision)
             for part, weights in zip(
                 jnp.split(x, self.groups, axis=-1), jnp.split(kernel, self.groups, axis=-1), strict=True
             )

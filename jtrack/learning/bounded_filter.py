@@ -178,7 +178,8 @@ def spectrum(taps: Array, grid: tuple[int, int]) -> Array:
     rows, columns = (jnp.asarray(waves, taps.dtype) for waves in _waves(grid))
     across = jnp.einsum("cst,zqt->cszq", taps, columns, precision="highest")
     both = jnp.einsum("yms,cszq->yzcmq", rows, across, precision="highest")
-    return jax.lax.complex(both[0, 0] - both[1, 1], both[0, 1] + both[1, 0])
+    # Without the barrier XLA on CPU computes the gradient that comes here anew for each of the products.
+    return jax.lax.optimization_barrier(jax.lax.complex(both[0, 0] - both[1, 1], both[0, 1] + both[1, 0]))
 
 
 def within_support(spectra: Array, grid: tuple[int, int]) -> Array:

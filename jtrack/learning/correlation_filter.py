@@ -169,9 +169,11 @@ def transform_sides(maps: Array, rows: Array | np.ndarray, columns: Array | np.n
     real, imaginary = jnp.split(across, 2, axis=-1)
     down = functools.partial(jnp.einsum, "ph,chq->cpq", precision="highest")
     cosine, sine = rows[0].astype(maps.dtype), rows[1].astype(maps.dtype)
-    return jax.lax.complex(
+    spectra = jax.lax.complex(
         down(cosine, real) - down(sine, imaginary), down(cosine, imaginary) + down(sine, real)
     )
+    # Without the barrier XLA on CPU computes the gradient that comes here anew for each of the products.
+    return jax.lax.optimization_barrier(spectra)
 
 
 @functools.cache
