@@ -202,7 +202,7 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
     Returns:
       A `Tracker`. Its score is a logistic curve of the target's value of the decision function
       (`Hyper.confidence`): 1/2 on the plane that parts it from the background. The target is lost while no
-      candidate is on its side of `Hyper.threshold`: then nothing but the key changes. A target may be
+      candidate is on its side of `Hyper.threshold`: then the box stays and nothing is learnt. A target may be
       followed and yet not learnt (`Hyper.update_threshold`).
     """
     return Tracker(
