@@ -51,6 +51,7 @@ class Start(NamedTuple):
     auc: float
     precision: float  # at 20 pixels
     gone: float  # 1 where nothing of the target is in the box 30 frames later; NaN where it ends before
+    of: tuple[str, int]  # the protocol, and the number of the start there
 
 
 type Outcomes = dict[str, list[Start]]  # of a setting: by target, in the order of the protocols
@@ -159,23 +160,22 @@ def outcomes(name: str, search: Mapping[str, Any], results: Path, root: Path) ->
             of_kind = {each.protocol: each for each in load(results / run)}
             for target in dataset.names:
                 truth = dataset.annotation(target).boxes
-                tries = [
-                    trial
+                found.setdefault(title, {})[target] = [
+                    measured(trial, truth, (kind, number))
                     for kind in STARTS
                     if kind in of_kind
-                    for trial in of_kind[kind].trajectories.get(target, [])
+                    for number, trial in enumerate(of_kind[kind].trajectories.get(target, []))
                 ]
-                found.setdefault(title, {})[target] = [measured(trial, truth) for trial in tries]
     return found
 
 
-def measured(trial: Trajectory, truth: np.ndarray) -> Start:
+def measured(trial: Trajectory, truth: np.ndarray, of: tuple[str, int]) -> Start:
     """What came of a start."""
     agreement = metrics.measure(trial.boxes, truth[trial.start : trial.start + len(trial.boxes)])
     rates = metrics.rates(metrics.count(agreement))
     overlap = agreement.overlap
     gone = float(overlap[LOST_AT] == 0) if len(overlap) > LOST_AT else np.nan
-    return Start(rates.auc, rates.precision20, gone)
+    return Start(rates.auc, rates.precision20, gone, of)
 
 
 def video_of(target: str) -> str:
@@ -188,7 +188,7 @@ def by_video(found: Outcomes) -> dict[str, np.ndarray]:
     videos: dict[str, list[Start]] = {}
     for target, starts in found.items():
         videos.setdefault(video_of(target), []).extend(starts)
-    return {video: np.array(starts, np.float64) for video, starts in videos.items()}
+    return {video: np.array([start[:3] for start in starts], np.float64) for video, starts in videos.items()}
 
 
 def means(found: Outcomes) -> np.ndarray:
@@ -230,15 +230,18 @@ def share(gone: np.ndarray) -> str:
     return f"{known.mean():.3f}" if len(known) else "–"
 
 
+def shared(found: Outcomes, other: Outcomes) -> Outcomes:
+    """The starts that another setting has run from, too."""
+    of = {target: {start.of for start in starts} for target, starts in other.items()}
+    return {target: [start for start in starts if start.of in of[target]] for target, starts in found.items()}
+
+
 def table(found: Mapping[str, Outcomes]) -> str:
-    """Markdown: a row a setting that has run from all starts, and the choice by leaving out."""
-    base = found[BASE]
-    whole = {
-        title: each
-        for title, each in found.items()
-        if {target: len(starts) for target, starts in each.items()}
-        == {target: len(starts) for target, starts in base.items()}
-    }
+    """Markdown: a row a setting, and the choice by leaving out between those that ran from all starts.
+
+    A setting that ran from a few starts is compared with the profile from the same ones.
+    """
+    whole = {title: each for title, each in found.items() if shared(found[BASE], each) == found[BASE]}
     columns = (
         "",
         "AUC",
@@ -250,18 +253,22 @@ def table(found: Mapping[str, Outcomes]) -> str:
         "take",
     )
     lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
-    for title, each in whole.items():
+    for title, each in found.items():
+        base = shared(found[BASE], each)
         starts = np.concatenate(list(by_video(each).values()))
         figures = [f"{value:.3f}" for value in means(each).mean(axis=0)] + [share(starts[:, 2])]
         if title == BASE:
             lines.append(f"| {title} | {' | '.join(figures)} | | | | |")
             continue
+        told_of = title
+        if title not in whole:
+            count, every = (sum(map(len, starts.values())) for starts in (each, found[BASE]))
+            told_of += f", from {count} of {every} starts"
         gain = bootstrap.difference_interval(means(each), means(base))
         told = [f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" for mean, low, high in zip(*gain, strict=True)]
         video, loss = worst_loss(each, base)
         take = "yes" if gain.low[0] > 0 and loss <= LOSS else "no"
-        lines.append(f"| {title} | {' | '.join(figures + told)} | {video} {loss:+.3f} | {take} |")
-    dropped = [title for title in found if title not in whole]
+        lines.append(f"| {told_of} | {' | '.join(figures + told)} | {video} {loss:+.3f} | {take} |")
     gains, chosen = left_out(whole)
     gain = bootstrap.mean_interval(gains)
     words = ", ".join(f"{title} {chosen.count(title)} times" for title in dict.fromkeys(chosen))
@@ -271,8 +278,6 @@ def table(found: Mapping[str, Outcomes]) -> str:
         f"({gain.low[0]:+.3f} to {gain.high[0]:+.3f}), precision {gain.mean[1]:+.3f} "
         f"({gain.low[1]:+.3f} to {gain.high[1]:+.3f}); chosen: {words}.",
     ]
-    if dropped:
-        lines.append(f"Given up after the first starts: {', '.join(dropped)}.")
     return "\n".join(lines)
 
 

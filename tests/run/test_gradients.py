@@ -1,4 +1,4 @@
-"""The derivative of whole trackers against finite differences, in float64: begun and followed three frames."""
+"""The derivative of whole trackers against finite differences, in float64, through init and three steps."""
 
 import os
 import subprocess
