@@ -86,6 +86,28 @@ def test_calibration_by_hand():
     assert "precision 0.50 (1 of 2), recall 0.50 (1 of 2)" in text
 
 
+def test_a_score_that_is_too_sure_is_recalibrated():
+    """Scores whose log odds are twice those of the truth, and one more."""
+    rng = np.random.default_rng(0)
+    truth = np.tile([0.0, 0.0, 10.0, 10.0], (4000, 1))
+    trajectories, annotations = {}, {}
+    for name in ("A-1", "A-2", "B", "C"):
+        odds = rng.normal(size=len(truth))
+        hit = rng.random(len(truth)) < 1 / (1 + np.exp(-odds))
+        boxes = truth + np.where(hit, 0, 20)[:, None] * np.array([1, 0, 0, 0])
+        status = np.full(len(truth), TRACKED, np.uint8)
+        scores = 1 / (1 + np.exp(-(2 * odds + 1)))
+        trajectories[name] = [Trajectory(boxes, status, scores=scores, lost=~hit)]
+        annotations[name] = Annotation(name, truth)
+    text = calibration(Results("one", "ope", trajectories), annotations)
+    found = re.search(
+        r"Each of 3 videos .* is ([\d.]+) .* ([\d.]+) \(.* a = ([-\d.]+) and b = (-?[0-9]+[.][0-9]+)", text
+    )
+    before, after, a, b = map(float, found.groups())
+    assert before > 0.1 and after < 0.02
+    assert (a, b) == (pytest.approx(0.5, abs=0.03), pytest.approx(-0.5, abs=0.05))
+
+
 @pytest.mark.slow
 def test_trackers_prints_its_table(data, tmp_path):
     choice = ("--rounds", 1, "--frames", 4, "--contestants", "tiny:float32")
