@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jtrack.components import scale
-from jtrack.components.scale import Pyramid, ReleasedScales, released_size
+from jtrack.components.scale import Pyramid, ReleasedScales, SmoothPyramid, released_size
 from jtrack.learning.filter_grid import UpTo
 from jtrack.types import Frame
 from jtrack.vision.crop import crop
@@ -30,15 +30,17 @@ def zoomed(factor):
     return Frame(crop(scene(), jnp.asarray(window), SIZE), jnp.asarray(SIZE, jnp.int32))
 
 
-@pytest.fixture(scope="module")
-def follow():
-    return jax.jit(lambda *args: scale.follow(Pyramid(), *args, RATES))
+@pytest.fixture(scope="module", params=[Pyramid(), SmoothPyramid()], ids=["nearest", "shared"])
+def begun(request):
+    """A filter on the scene, and the function that follows."""
+    search = request.param
+    return scale.begin(search, scene(), BOX), jax.jit(lambda *args: scale.follow(search, *args, RATES))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1.02, 1 / 1.02])
-def test_it_follows_a_target_that_grows_or_shrinks(follow, step):
-    model, box = scale.begin(Pyramid(), scene(), BOX), BOX
+def test_it_follows_a_target_that_grows_or_shrinks(begun, step):
+    (model, follow), box = begun, BOX
     yes, no = jnp.asarray(True), jnp.asarray(False)
     for t in range(1, 9):
         box, model = follow(model, zoomed(step**t), box, yes)
@@ -48,8 +50,9 @@ def test_it_follows_a_target_that_grows_or_shrinks(follow, step):
     np.testing.assert_allclose(box[:2] + box[2:] / 2, BOX[:2] + BOX[2:] / 2, atol=1e-4)
 
 
-def test_a_target_that_stays_keeps_its_size(follow):
-    box, _ = follow(scale.begin(Pyramid(), scene(), BOX), scene(), BOX, jnp.asarray(True))
+def test_a_target_that_stays_keeps_its_size(begun):
+    model, follow = begun
+    box, _ = follow(model, scene(), BOX, jnp.asarray(True))
     np.testing.assert_allclose(box, BOX, rtol=1e-5)
 
 

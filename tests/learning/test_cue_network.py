@@ -149,3 +149,16 @@ def test_first_outputs_are_alike_for_any_range_of_patches():
     small = cue_network.output(cue_network.random_network(key, 1, (0, 1)), noise)
     large = cue_network.output(cue_network.random_network(key, 1, (0, 10)), 10 * noise)
     np.testing.assert_allclose(small, large, atol=1e-5)
+
+
+def test_rounded_corners_are_sharp_in_the_limit(network, patches):
+    plain = cue_network.output(network, patches)
+    apart = [
+        jnp.abs(cue_network.output(network, patches, corner=c) - plain).max() for c in (1e-3, 1e-2, 1e-1)
+    ]
+    assert 0 < apart[0] < apart[1] < apart[2]
+    assert apart[0] < 0.02 * jnp.abs(plain).max()
+    values = jnp.linspace(-1, 1, 9)
+    np.testing.assert_allclose(
+        cue_network.rectified(values, 0.1), 0.1 * np.log1p(np.exp(np.linspace(-1, 1, 9) / 0.1)), rtol=1e-5
+    )

@@ -159,3 +159,32 @@ def test_what_is_cut_by_the_norm_teaches_nothing(network):
     """If all errors lie under the threshold the loss is 0 and the network stays bitwise."""
     done = train(jax.random.key(2), network, RATES._replace(beta=jnp.float32(1e6)), jnp.float32(0), 9)
     assert done.cycles == 1 and done.loss == 0 and same(done.network, network)
+
+
+@pytest.mark.parametrize("schedule", iterative_sgd.CYCLES)
+def test_a_training_of_fixed_length_is_that_without_a_tolerance_to_reach(network, schedule):
+    key = jax.random.key(3)
+    ended = train(key, network, RATES, jnp.float32(0), 5, schedule)
+    fixed = jax.jit(
+        lambda network: iterative_sgd.train(
+            key, network, draw, RATES, tolerance=None, budget=5, schedule=schedule
+        )
+    )(network)
+    assert int(fixed.cycles) == int(ended.cycles) == 5
+    close(fixed.network, ended.network, rtol=1e-5, atol=1e-6)
+
+
+def test_a_training_of_fixed_length_has_a_derivative(network):
+    """With respect to the learning rate, against a central difference, on a network of rounded corners."""
+
+    def reached(rate):
+        rates = RATES._replace(cue=rate)
+        done = iterative_sgd.train(
+            jax.random.key(3), network, draw, rates, tolerance=None, budget=3, corner=0.05
+        )
+        return done.loss
+
+    slope = float(jax.jit(jax.grad(reached))(RATES.cue))
+    run, step = jax.jit(reached), 0.05 * RATES.cue
+    difference = float((run(RATES.cue + step) - run(RATES.cue - step)) / (2 * step))
+    assert slope == pytest.approx(difference, rel=0.02)
