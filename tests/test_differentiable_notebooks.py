@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def executed(tmp_path, monkeypatch):
-    """Executes a notebook, some of its constants changed, and gives its pictures' number and what a probe says."""
+    """Executes a notebook, its constants changed; gives the number of its pictures and what a probe says."""
     monkeypatch.delenv("MPLBACKEND", raising=False)  # another than the kernel's own would show no pictures
     folders = ("JTRACK_DATA", "JTRACK_WEIGHTS", "XDG_DATA_HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR")
     for name in folders:
@@ -56,7 +56,8 @@ def test_features_are_learnt_that_follow_another_clip(executed):
 
 
 def test_hyper_parameters_are_learnt_and_judged_on_other_clips(executed):
-    probe = """{"losses": losses, "aucs": aucs.tolist(), "others": list(other.names), "of": list(learnt_from.names),
+    probe = """{"losses": losses, "aucs": aucs.tolist(), "others": list(other.names),
+    "of": list(learnt_from.names),
     "judged": {name: each.scored.measures["auc"] for name, each in judged["differentiable"].items()}}"""
     pictures, said = executed("learn_hyperparameters", probe, [("DRAWS = 24", "DRAWS = 8"), ("17)", "8)")])
     assert pictures == 2
@@ -93,7 +94,8 @@ def test_the_jacobian_says_where_tracks_from_shifted_boxes_go(executed):
 
 
 def test_a_module_learns_from_boxes(executed):
-    probe = """{"losses": losses, "mix": model.adaptor.mix[...].tolist(), "count": sum(leaf.size for leaf in learnt),
+    probe = """{"losses": losses, "mix": model.adaptor.mix[...].tolist(),
+    "count": sum(leaf.size for leaf in learnt),
     "overlap": [float(overlaps[which].mean()) for which in ("before", "after")]}"""
     pictures, said = executed("tracker_layer", probe)
     assert pictures == 1
