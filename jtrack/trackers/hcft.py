@@ -132,7 +132,9 @@ class Hyper(NamedTuple):
     scale_learning_rate: Scalar = 0.01  # ()
     # [2] slope and middle of the logistic curve from the peak's log height to score
     confidence: Vector = (4.6, 0.11)
-    lost_below: Scalar = 0.1  # () score under which the target counts as lost
+    update_confidence: Vector = (4.6, 0.11)  # [2] the same to how much of the frame is learnt (`ByScore`)
+    # () score under which the target counts as lost; where the other curve is below it, nothing is learnt
+    lost_below: Scalar = 0.1
 
 
 class State(NamedTuple):
@@ -186,7 +188,8 @@ def _profile(
     layers = tuple(tuple(dict.fromkeys(named[digit] for digit in group)) for group in groups)
     hyper = Hyper(layer_weights=layer_weights[: len(layers)], learning_rate=learning_rate)
     if backbone.name in CONFIDENCE:
-        hyper = hyper._replace(confidence=CONFIDENCE[backbone.name])
+        curve = CONFIDENCE[backbone.name]
+        hyper = hyper._replace(confidence=curve, update_confidence=curve)
     return Profile(Config(layers=layers, **structure), hyper)
 
 
@@ -218,29 +221,32 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     that are zero around the target (`learning.bounded_filter`), of 64 principal components of a layer's
     features; samples cut from the maps that located the target; a square window of 2.8 times the target's
     side that follows the scale, on a fixed grid (one compilation for all targets); a peak found between
-    cells; and an update in proportion to the score, so that what hides a target is not learnt: the score is
-    calibrated (`Hyper.confidence`), and while it is below one half the scale is kept, while the target is
-    lost the model is. There is no other re-detection than the window, which stays open. On HOG, where bounded
+    cells; and an update in proportion to how high the peak is (`Hyper.update_confidence`), so that what hides
+    a target is not learnt: while that is below one half the scale is kept, while it is next to nothing the
+    model is. There is no other re-detection than the window, which stays open. On HOG, where bounded
     filters did worse, they are as large as the window, and learnt by a pass of their own.
     """
-    learnt: dict[str, Any] = {
-        "learning_rate": 1 / 60,
-        "input_size": (256, 256),
-        "passes": OnePass(),
-        "channels": 64,
-        "filters": Bounded(),
-    }
-    return _profile(
+    profile = _profile(
         backbone,
         *("5", "4", "3"),
         layer_weights=(1.0, 0.5, 0.25),
-        **({} if backbone.name == "hog" else learnt),
         window=CentredWindow(),
         grid=(32, 32),
         combination=NormalisedSum(),
         localisation="subcell",
         scale=Pyramid(),
         update=ByScore(),
+    )
+    if backbone.name == "hog":
+        return profile
+    return profile.replace(
+        learning_rate=1 / 60,
+        input_size=(256, 256),
+        passes=OnePass(),
+        channels=64,
+        filters=Bounded(),
+        # The chance of an overlap above one half, fitted on GoogLeNet (docs/choosing.md).
+        confidence=(3.2, 0.18),
     )
 
 
@@ -376,13 +382,16 @@ def _step(
         displacement = grid.soft_argmax(response, hyper.temperature * top)
     between = config.localisation == "soft"
     height = peak_height(responses, displacement, hyper.layer_weights, grid.size, between=between)
-    confidence = calibration.logistic_of_ratio(height, hyper.confidence[0], hyper.confidence[1])
+    confidence, learnable = (
+        calibration.logistic_of_ratio(height, curve[0], curve[1])
+        for curve in (hyper.confidence, hyper.update_confidence)
+    )
     cells = jnp.asarray(grid.size, window.dtype)
     moved = state._replace(centre=config.window.moved(state.centre, window, displacement, cells, frame.size))
     # `ByScore` learns less from a frame of low score, and nothing from a lost target.
     decisions = config.decisions
-    found = decisions.reaches(confidence, hyper.lost_below)
-    weight = config.update.weight(confidence, found, decisions)
+    found = decisions.reaches(learnable, hyper.lost_below)
+    weight = config.update.weight(learnable, found, decisions)
     scale_response = None
     if config.scale is not None:
         search = config.scale.of(moved.size)
