@@ -32,6 +32,7 @@ from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
 from jtrack.benchmark.protocol import Protocol, Trial, begun_with, noisy, shown, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
+from jtrack.benchmark.shards import Shard
 from jtrack.benchmark.trials_in_lanes import Parcel, Task, run_in_lanes
 from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
@@ -63,6 +64,7 @@ class Evaluation:
     kept: int  # trials that were there before
     failures: Mapping[str, Path]  # sequence -> the file that says why
     lanes: int = 1  # how many trials ran at once
+    missing: tuple[str, ...] = ()  # sequences of other shards that lack trials
     frames: int = field(default=0, compare=False)  # that were tracked now
     # That it took, with compilation, reading and writing.
     seconds: float = field(default=0.0, compare=False)
@@ -94,6 +96,7 @@ def evaluate(
     limit: int | None = None,
     starts: int | None = None,
     lanes: int | Literal["auto"] = 1,
+    shard: Shard | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
     """Runs a tracker on what is not there yet of a dataset.
@@ -115,6 +118,7 @@ def evaluate(
       lanes: how many trials run at once, in one compiled step, shared out over all local devices: for
         accelerators and trackers of jtrack. They are not timed. Each is kept as it ends. "auto" takes as many
         as fit the devices' memory; on a CPU, one.
+      shard: only this part of the sequences; None for all. The run is the same one, whichever part is run.
       on_progress: called after every frame; with lanes, after every few.
 
     Raises:
@@ -131,6 +135,7 @@ def evaluate(
         limit=limit,
         starts=starts,
         lanes=lanes,
+        shard=shard,
         on_progress=on_progress,
     )
     return only
@@ -147,6 +152,7 @@ def evaluate_all(
     limit: int | None = None,
     starts: int | None = None,
     lanes: int | Literal["auto"] = 1,
+    shard: Shard | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> list[Evaluation]:
     """Runs several trackers, or settings of one; each comes to what `evaluate` makes of it alone.
@@ -164,6 +170,7 @@ def evaluate_all(
       limit: as of `evaluate`.
       starts: as of `evaluate`.
       lanes: as of `evaluate`; of all trackers together.
+      shard: as of `evaluate`.
       on_progress: as of `evaluate`; counts the frames of all trackers.
 
     Returns:
@@ -192,29 +199,37 @@ def evaluate_all(
         own = dict(evaluated.label) | label, dict(evaluated.about) | about
         return _Run(evaluated, protocol, open_store(results, *own, contents, here))
 
-    work = _Work(dataset, protocol, lanes)
+    work = _Work(dataset, protocol, lanes, repeats, seed, limit, starts)
     runs = [begin(evaluated) for evaluated in trackers]
-    plans = [plan for name in dataset.names for plan in work.plans(name, runs, repeats, seed, limit, starts)]
+    names = dataset.names if shard is None else shard.of(dataset.names)
+    plans = [plan for name in names for plan in work.plans(name, runs)]
     meter = _Meter(on_progress, sum(plan.frames for plan in plans))
     began = time.perf_counter()
     due = [plan for plan in plans if plan.missing]
     in_lanes = [plan for plan in due if lanes != 1 and not plan.outsized]
     due = [plan for plan in due if lanes == 1 or plan.outsized]
-    others = [plan for group in _grouped(in_lanes) for plan in work.run_in_lanes(group, meter, wait=False)]
+    waiting = [plan for group in _grouped(in_lanes) for plan in work.run_in_lanes(group, meter, wait=False)]
     due = [plan for plan in due if not work.run(plan, meter, wait=False)]
     # Then what another process had in work: one at a time, so that none is held while another is waited for.
-    for plan in others:
+    for plan in waiting:
         work.run_in_lanes([[plan]], meter, wait=True)
     for plan in due:
         work.run(plan, meter, wait=True)
     seconds = time.perf_counter() - began
-    used = work.used
-    return [_made(run, [plan for plan in plans if plan.run is run], used, seconds) for run in runs]
-
-
-def _made(run: "_Run", plans: Several["_Plan"], lanes: int, seconds: float) -> Evaluation:
-    kept = sum(plan.trials - len(plan.missing) for plan in plans)
-    return Evaluation(run.store.folder, run.made, kept, run.failures, lanes, run.frames, seconds)
+    others = sorted({*dataset.names} - {*names})
+    return [
+        Evaluation(
+            run.store.folder,
+            run.made,
+            sum(plan.trials - len(plan.missing) for plan in plans if plan.run is run),
+            run.failures,
+            work.used,
+            tuple(name for name in others if not work.is_done(name, run)),
+            run.frames,
+            seconds,
+        )
+        for run in runs
+    ]
 
 
 def run_trial(
@@ -399,33 +414,43 @@ class _Work:
     dataset: Dataset
     protocol: Protocol
     lanes: int | Literal["auto"]
+    repeats: int | None
+    seed: int
+    limit: int | None
+    starts: int | None
     used: int = 1  # lanes, at most
 
-    def plans(
-        self,
-        name: str,
-        runs: Several[_Run],
-        repeats: int | None,
-        seed: int,
-        limit: int | None,
-        starts: int | None,
-    ) -> Iterator[_Plan]:
+    def plans(self, name: str, runs: Several[_Run]) -> Iterator[_Plan]:
         """What is to do of a sequence in each run, where that can be known."""
         annotation = functools.cache(self._annotation)
-        away = omitted(name) if self.dataset.kind in ("otb", "tfds") else ()  # packed or not
         for run in runs:
-            once = repeats is None and run.evaluated.deterministic and not self.protocol.noise
-            count = 1 if once else repeats
             try:
-                found = trials(
-                    self.protocol, annotation(name), repeats=count, seed=seed, limit=limit, omitted=away
-                )[:starts]
+                found = self._trials(annotation(name), run)
                 missing = run.missing(found)
             except Exception:
                 run.fail(name)
                 continue
             boxes = begun_with(self.protocol, annotation(name), missing)
             yield _Plan(run, name, len(found), missing, boxes, annotation(name).size or (0, 0))
+
+    def is_done(self, name: str, run: _Run) -> bool:
+        """Whether all trials of a sequence are kept, as far as that can be known; keeps no failure."""
+        try:
+            return not run.missing(self._trials(self._annotation(name), run))
+        except Exception:  # the process that runs it says why
+            return False
+
+    def _trials(self, annotation: Annotation, run: _Run) -> list[Trial]:
+        once = self.repeats is None and run.evaluated.deterministic and not self.protocol.noise
+        packed = self.dataset.kind in ("otb", "tfds")
+        return trials(
+            self.protocol,
+            annotation,
+            repeats=1 if once else self.repeats,
+            seed=self.seed,
+            limit=self.limit,
+            omitted=omitted(annotation.name) if packed else (),
+        )[: self.starts]
 
     def run(self, plan: _Plan, meter: _Meter, *, wait: bool) -> bool:
         """Runs a sequence in one lane, timed; says whether no other process has it in work."""

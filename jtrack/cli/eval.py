@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
-from jtrack.benchmark import scoring
+from jtrack.benchmark import scoring, shards
 from jtrack.benchmark.adapters import OPENCV, evaluated
 from jtrack.benchmark.evaluate import Evaluation, evaluate
 from jtrack.benchmark.evaluate import Progress as Done
@@ -30,6 +30,7 @@ from jtrack.cli.options import (
     Repeats,
     Sequences,
     Settings,
+    Shard,
     Subset,
     Weights,
     changes,
@@ -41,6 +42,7 @@ from jtrack.cli.progress import Bar, Rate
 from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
+from jtrack.errors import LONGEST_LIST, LONGEST_MESSAGE, printable
 
 # The protocol of a dataset's own benchmark; of all others it is OTB's one pass.
 DEFAULTS = {"vot": "baseline", "got": "got10k"}
@@ -85,12 +87,14 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the first trial; the next ones count up.")] = 0,
     limit_frames: LimitFrames = None,
     lanes: Lanes = "1",
+    shard: Shard = None,
 ) -> None:
     """Runs a tracker over the sequences of a benchmark, and keeps what it does.
 
     What is there already is not run again: after an interruption the same command goes on. A sequence that
     fails is kept as such, the others go on, and the exit code is 1.
     """
+    part = None if shard is None else shards.parse(shard)
     opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
     prepare(precision)
@@ -115,14 +119,17 @@ def run(
             seed=seed,
             limit=limit_frames,
             lanes=number_of_lanes(lanes),
+            shard=part,
             on_progress=on_progress,
         )
     say(done, opened, rules)
+    say_missing(part, done.missing, opened)
     for name, path in done.failures.items():
         tell(f"{name} failed: {reason(path)}")
     if done.failures:
         folder = next(iter(done.failures.values())).parent
-        tell(f"{len(done.failures)} of {len(opened.names)} sequences failed")
+        names = opened.names if part is None else part.of(opened.names)
+        tell(f"{len(done.failures)} of {len(names)} sequences failed")
         typer.echo(f"        tracebacks are in {folder}/*.error; run again for what is missing", err=True)
         raise typer.Exit(1)
 
@@ -137,7 +144,7 @@ def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:
     """Prints what came of it, and what to do next."""
     there = f", {done.kept} were there" if done.kept else ""
     typer.echo(f"{protocol.title}: {done.made} trial{'s' * (done.made != 1)} run{there}")
-    if figures := headline(done, dataset, protocol):
+    if not done.missing and (figures := headline(done, dataset, protocol)):
         typer.echo(figures)
     if done.lanes > 1 and done.rate is not None:
         typer.echo(f"{done.rate:.1f} frames a second in {done.lanes} lanes, compilation and reading included")
@@ -146,6 +153,17 @@ def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:
         run = shlex.join([str(done.folder), *([] if dataset.subset is None else ["--list", dataset.subset])])
         typer.echo(f"next: jtrack score {run}")
         typer.echo(f"      jtrack report {run} --out report")
+
+
+def say_missing(part: shards.Shard | None, missing: Sequence[str], dataset: Dataset) -> None:
+    """Prints what other shards have still to do; nothing where there are no shards."""
+    if part is None:
+        return
+    own = len(part.of(dataset.names))
+    typer.echo(f"shard {part} is {own} of {len(dataset.names)} sequences")
+    more = ", ..." if len(missing) > LONGEST_LIST else ""
+    some = f"{len(missing)}: {', '.join(missing[:LONGEST_LIST])}{more}" if missing else "nothing"
+    typer.echo(printable(f"other shards lack {some}", LONGEST_MESSAGE))
 
 
 def headline(done: Evaluation, dataset: Dataset, protocol: Protocol) -> str | None:

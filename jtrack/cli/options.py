@@ -117,6 +117,16 @@ Lanes = Annotated[
     ),
 ]
 
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Only every Nth sequence by name, from the Ith on, counted from 0. 0/3, 1/3 and 2/3 make the "
+        "whole, in any order and on any machines.",
+        show_default="all",
+    ),
+]
+
 
 def number_of_lanes(text: str) -> int | Literal["auto"]:
     """Reads `--lanes`.

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
-from jtrack.benchmark import scoring, search_space, sensitivity
+from jtrack.benchmark import scoring, search_space, sensitivity, shards
 from jtrack.benchmark.adapters import EvaluatedTracker, in_settings
 from jtrack.benchmark.evaluate import Evaluation, evaluate_all
 from jtrack.benchmark.protocol import Protocol
@@ -20,7 +20,7 @@ from jtrack.benchmark.report.sections import measure
 from jtrack.benchmark.sensitivity import Outcome
 from jtrack.checks import there
 from jtrack.cli import outputs
-from jtrack.cli.eval import DEFAULTS, heeding_interrupts, progress, reason
+from jtrack.cli.eval import DEFAULTS, heeding_interrupts, progress, reason, say_missing
 from jtrack.cli.options import (
     Backbone,
     Kind,
@@ -30,6 +30,7 @@ from jtrack.cli.options import (
     ProtocolToRun,
     Repeats,
     Sequences,
+    Shard,
     Subset,
     Tracker,
     Weights,
@@ -94,6 +95,7 @@ def sweep(
             f"{LANES_OF_CPU} on a CPU. 1: one after another, and timed.",
         ),
     ] = "auto",
+    shard: Shard = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -111,6 +113,7 @@ def sweep(
     """
     if out is not None:
         check_out(out)
+    part = None if shard is None else shards.parse(shard)
     opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
     prepare(precision)
@@ -130,6 +133,7 @@ def sweep(
             seed=seed,
             limit=limit_frames,
             lanes=trials_at_once,
+            shard=part,
             on_progress=on_progress,
         )
     say_done(done, rules)
@@ -137,7 +141,10 @@ def sweep(
         Outcome(there(each.bound).changes, sensitivity.values_of(there(each.bound), names), ran.folder)
         for each, ran in zip(chosen, done, strict=True)
     ]
-    if compared := compare(outcomes, opened, rules):
+    missing = sorted({name for each in done for name in each.missing})
+    say_missing(part, missing, opened)
+    # Settings are compared once the last shard has ended.
+    if not missing and (compared := compare(outcomes, opened, rules)):
         say(compared, rules)
         if out is not None:
             write(compared, out)
