@@ -97,6 +97,7 @@ def evaluate(
     starts: int | None = None,
     lanes: int | Literal["auto"] = 1,
     shard: Shard | None = None,
+    claims: str = "lock",
     on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
     """Runs a tracker on what is not there yet of a dataset.
@@ -119,6 +120,8 @@ def evaluate(
         accelerators and trackers of jtrack. They are not timed. Each is kept as it ends. "auto" takes as many
         as fit the devices' memory; on a CPU, one.
       shard: only this part of the sequences; None for all. The run is the same one, whichever part is run.
+      claims: how processes that share the results agree who runs what: "lock", or "lease" where the locks of
+        a network disk do not hold between machines (`results.Store`).
       on_progress: called after every frame; with lanes, after every few.
 
     Raises:
@@ -136,6 +139,7 @@ def evaluate(
         starts=starts,
         lanes=lanes,
         shard=shard,
+        claims=claims,
         on_progress=on_progress,
     )
     return only
@@ -153,6 +157,7 @@ def evaluate_all(
     starts: int | None = None,
     lanes: int | Literal["auto"] = 1,
     shard: Shard | None = None,
+    claims: str = "lock",
     on_progress: OnProgress = lambda _: None,
 ) -> list[Evaluation]:
     """Runs several trackers, or settings of one; each comes to what `evaluate` makes of it alone.
@@ -171,6 +176,7 @@ def evaluate_all(
       starts: as of `evaluate`.
       lanes: as of `evaluate`; of all trackers together.
       shard: as of `evaluate`.
+      claims: as of `evaluate`.
       on_progress: as of `evaluate`; counts the frames of all trackers.
 
     Returns:
@@ -197,7 +203,7 @@ def evaluate_all(
     def begin(evaluated: EvaluatedTracker) -> _Run:
         here = machine.describe(lanes=lanes, jax_device=evaluated.bound is not None)
         own = dict(evaluated.label) | label, dict(evaluated.about) | about
-        return _Run(evaluated, protocol, open_store(results, *own, contents, here))
+        return _Run(evaluated, protocol, open_store(results, *own, contents, here, claims=claims))
 
     work = _Work(dataset, protocol, lanes, repeats, seed, limit, starts)
     runs = [begin(evaluated) for evaluated in trackers]

@@ -21,6 +21,7 @@ from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.options import (
     Backbone,
+    Claims,
     Kind,
     Lanes,
     LimitFrames,
@@ -88,6 +89,7 @@ def run(
     limit_frames: LimitFrames = None,
     lanes: Lanes = "1",
     shard: Shard = None,
+    claims: Claims = "lock",
 ) -> None:
     """Runs a tracker over the sequences of a benchmark, and keeps what it does.
 
@@ -120,6 +122,7 @@ def run(
             limit=limit_frames,
             lanes=number_of_lanes(lanes),
             shard=part,
+            claims=claims,
             on_progress=on_progress,
         )
     say(done, opened, rules)

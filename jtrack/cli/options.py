@@ -127,6 +127,15 @@ Shard = Annotated[
     ),
 ]
 
+Claims = Annotated[
+    str,
+    typer.Option(
+        metavar="lock|lease",
+        help="How processes that share --results agree who runs what: by the system's locks, or by files "
+        "that they touch, for a network disk whose locks do not hold between machines. All say the same.",
+    ),
+]
+
 
 def number_of_lanes(text: str) -> int | Literal["auto"]:
     """Reads `--lanes`.

@@ -23,6 +23,7 @@ from jtrack.cli import outputs
 from jtrack.cli.eval import DEFAULTS, heeding_interrupts, progress, reason, say_missing
 from jtrack.cli.options import (
     Backbone,
+    Claims,
     Kind,
     LimitFrames,
     Precision,
@@ -96,6 +97,7 @@ def sweep(
         ),
     ] = "auto",
     shard: Shard = None,
+    claims: Claims = "lock",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -134,6 +136,7 @@ def sweep(
             limit=limit_frames,
             lanes=trials_at_once,
             shard=part,
+            claims=claims,
             on_progress=on_progress,
         )
     say_done(done, rules)

@@ -110,6 +110,7 @@ def test_shards_of_one_number_have_every_name_once():
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@pytest.mark.slow
 def test_settings_of_a_sweep_are_compared_by_the_last_shard(jtrack, tmp_path):
     sweep = ["sweep", "--dataset", "synthetic", "--sequences", "ladybird-4,ladybird-1", "--limit-frames", 3]
     sweep += ["--backbone", "tiny", "--set", "learning_rate=0.02", "--results", tmp_path / "out"]
