@@ -197,9 +197,8 @@ def open_store(
                 content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
             content["digest"] = folder.name.rpartition("-")[2]
             content["sequences"] = content.get("sequences", {}) | sequences
-            machines = content["machines"] = content.get("machines", [])
-            if machine is not None and machine not in machines:
-                machines.append(dict(machine))
+            content.setdefault("machines", [])
+            number = None if machine is None else _noted(content, machine)
             (folder / ".locks").mkdir(parents=True, exist_ok=True)
             write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
         protocols = _children(folder)
@@ -207,7 +206,15 @@ def open_store(
             remove_dead_parts(place)
         with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
-    return Store(folder, None if machine is None else machines.index(machine), claims)
+    return Store(folder, number, claims)
+
+
+def _noted(content: dict[str, Any], machine: Mapping[str, Any]) -> int:
+    """The place of a machine among those of a run, which it is given if it has none."""
+    machines = content.setdefault("machines", [])
+    if machine not in machines:
+        machines.append(dict(machine))
+    return machines.index(machine)
 
 
 def _begun(
@@ -249,11 +256,11 @@ class Store:
 
     A lock is the operating system's and ends with its process, at once. Whether it holds between machines
     that share a network disk depends on the disk. A lease is a file beside the results, which its holder
-    touches every `LEASE / 3` seconds. Whoever waits for it takes it over when its process is known to be gone,
-    which can be known on the same machine, or when it has not changed for `LEASE` seconds. These are counted
-    by the clock of whoever waits: no two machines' clocks are ever compared. A process that was stopped for
-    longer and then goes on repeats what another has taken over. Nothing is lost by that: files are replaced
-    whole.
+    touches every `LEASE / 3` seconds. Whoever waits for it takes it over when its process is known to be
+    gone, which can be known on the same machine, or when it has not changed for `LEASE` seconds. These are
+    counted by the clock of whoever waits: no two machines' clocks are ever compared. A process that was
+    stopped for longer and then goes on repeats what another has taken over. Nothing is lost by that: files
+    are replaced whole.
     """
 
     folder: Path
@@ -284,6 +291,19 @@ class Store:
             yield claim.is_locked
         finally:
             claim.release()
+
+    def note(self, machine: Mapping[str, Any]) -> int:
+        """Notes a machine that makes trials of this run; returns its place, for `Trajectory.machine`.
+
+        Raises:
+          JtrackError: it cannot be written.
+        """
+        self._check_there(self.folder)
+        with _writing(self.folder), _claim(self.folder.parent / ".runs", self.claims):
+            content = read_label(self.folder)
+            number = _noted(content, machine)
+            write_whole(self.folder / "run.json", json.dumps(content, indent=1) + "\n")
+        return number
 
     def read(self, protocol: Protocol, trial: Trial) -> Trajectory | None:
         """What is kept of a trial; None where there is nothing.
@@ -318,6 +338,8 @@ class Store:
     def write(self, protocol: Protocol, trial: Trial, done: Trajectory) -> None:
         """Keeps a trial, whole or not at all; its failure before, if there was one, is forgotten.
 
+        It is of this store's machine, unless the trajectory says of which.
+
         Raises:
           JtrackError: it cannot be written.
         """
@@ -328,7 +350,8 @@ class Store:
             for suffix, text in _official(protocol, done).items():
                 write_whole(self._file(protocol, trial, suffix), text)
             self._write_times(protocol, trial, done)
-            write_whole(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=self.machine))))
+            machine = self.machine if done.machine is None else done.machine
+            write_whole(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=machine))))
             self._error(protocol, trial.sequence).unlink(missing_ok=True)
 
     def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
