@@ -4,8 +4,9 @@ import shlex
 import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -15,8 +16,8 @@ from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
 from jtrack.benchmark import scoring, shards
-from jtrack.benchmark.adapters import OPENCV, evaluated
-from jtrack.benchmark.evaluate import Evaluation, evaluate
+from jtrack.benchmark.adapters import OPENCV, EvaluatedTracker, evaluated
+from jtrack.benchmark.evaluate import Evaluation, Executor, evaluate_all
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.options import (
@@ -25,6 +26,9 @@ from jtrack.cli.options import (
     Kind,
     Lanes,
     LimitFrames,
+    NumCpus,
+    NumGpus,
+    On,
     Precision,
     Profile,
     ProtocolToRun,
@@ -43,7 +47,7 @@ from jtrack.cli.progress import Bar, Rate
 from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
-from jtrack.errors import LONGEST_LIST, LONGEST_MESSAGE, printable
+from jtrack.errors import LONGEST_LIST, LONGEST_MESSAGE, JtrackError, printable
 
 # The protocol of a dataset's own benchmark; of all others it is OTB's one pass.
 DEFAULTS = {"vot": "baseline", "got": "got10k"}
@@ -90,6 +94,9 @@ def run(
     lanes: Lanes = "1",
     shard: Shard = None,
     claims: Claims = "lock",
+    on: On = None,
+    num_cpus: NumCpus = None,
+    num_gpus: NumGpus = None,
 ) -> None:
     """Runs a tracker over the sequences of a benchmark, and keeps what it does.
 
@@ -97,22 +104,31 @@ def run(
     fails is kept as such, the others go on, and the exit code is 1.
     """
     part = None if shard is None else shards.parse(shard)
-    opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
+    open_videos = partial(
+        open_dataset, dataset, absolute(root), subset=subset, sequences=split_names(sequences)
+    )
+    opened = open_videos()
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
-    prepare(precision)
-    chosen = evaluated(
-        tracker,
+    make = partial(
+        ready,
+        precision,
+        absolute(tracker),
         profile=profile,
         backbone=backbone,
-        precision=precision,
-        weights=weights,
+        weights=absolute(weights),
         changes=changes(settings),
-        models=model or [],
+        models=[absolute(each) for each in model or []],
     )
-    if chosen.bound and backbone is None and weights is None and chosen.bound.backbone.name == "hog":
-        tell(NO_NETWORK)
-    with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
-        done = evaluate(
+    with (
+        progress() as on_progress,
+        heeding_interrupts(on_progress) as on_progress,
+        executor_of(
+            on, make, open_videos, rules, lanes=number_of_lanes(lanes), num_cpus=num_cpus, num_gpus=num_gpus
+        ) as (chosen, executor),
+    ):
+        if chosen[0].label.get("backbone") == "hog" and backbone is None and weights is None:
+            tell(NO_NETWORK)
+        [done] = evaluate_all(
             chosen,
             opened,
             rules,
@@ -124,6 +140,7 @@ def run(
             shard=part,
             claims=claims,
             on_progress=on_progress,
+            executor=executor,
         )
     say(done, opened, rules)
     say_missing(part, done.missing, opened)
@@ -135,6 +152,46 @@ def run(
         tell(f"{len(done.failures)} of {len(names)} sequences failed")
         typer.echo(f"        tracebacks are in {folder}/*.error; run again for what is missing", err=True)
         raise typer.Exit(1)
+
+
+def ready(precision: str, tracker: str, **options: Any) -> list[EvaluatedTracker]:
+    """Makes the tracker, in the process that runs it."""
+    prepare(precision)
+    return [evaluated(tracker, precision=precision, **options)]
+
+
+def absolute[Given: (str, Path, str | None, Path | None)](given: Given) -> Given:
+    """A path as other processes find it, whatever folder they work in; any other text as it is."""
+    if isinstance(given, Path):
+        return given.absolute()
+    if given is not None and Path(given.rpartition(":")[0] or given).is_file():
+        return str(Path(given).absolute())
+    return given
+
+
+@contextmanager
+def executor_of(
+    on: str | None,
+    make: Callable[[], list[EvaluatedTracker]],
+    open_videos: Callable[[], Dataset],
+    rules: Protocol,
+    *,
+    lanes: int | Literal["auto"],
+    num_cpus: float | None,
+    num_gpus: float | None,
+) -> Generator[tuple[list[EvaluatedTracker], Executor | None]]:
+    """The trackers, and what runs them: this process or, with `--on`, the workers of a cluster."""
+    if on is None:
+        if num_cpus is not None or num_gpus is not None:
+            raise JtrackError("--num-cpus and --num-gpus are for workers: give --on ray as well")
+        yield make(), None
+        return
+    from jtrack.benchmark import cluster
+
+    cpus = 1 if num_cpus is None else num_cpus
+    with cluster.workers(on, make, open_videos, rules, lanes=lanes, num_cpus=cpus, num_gpus=num_gpus) as crew:
+        tell(f"{len(crew.hired)} workers")
+        yield crew.trackers, crew
 
 
 def reason(path: Path) -> str:

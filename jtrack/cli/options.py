@@ -136,6 +136,25 @@ Claims = Annotated[
     ),
 ]
 
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ray|ray://HOST:PORT",
+        help="Run on workers of a Ray cluster: of the one at an address, or of the one that this machine is "
+        "part of, or else on as many as this machine has room for (extra cluster). Workers read the dataset "
+        "themselves and send what they do here.",
+        show_default="in this process",
+    ),
+]
+NumCpus = Annotated[float | None, typer.Option(help="With --on: processors for a worker.", show_default="1")]
+NumGpus = Annotated[
+    float | None,
+    typer.Option(
+        help="With --on: GPUs for a worker, such as 0.5 for two workers a GPU.",
+        show_default="1, where there are GPUs",
+    ),
+]
+
 
 def number_of_lanes(text: str) -> int | Literal["auto"]:
     """Reads `--lanes`.
