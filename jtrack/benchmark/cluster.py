@@ -15,6 +15,7 @@ import functools
 import logging
 import os
 import queue
+import textwrap
 import traceback
 import warnings
 from collections import deque
@@ -452,6 +453,7 @@ def _answer(worker: _Hired) -> Any:
     """What a worker has answered.
 
     Raises:
+      JtrackError: it lacks something.
       _DeathError: it is dead, or cannot be reached.
     """
     import ray
@@ -459,9 +461,12 @@ def _answer(worker: _Hired) -> Any:
     try:
         return ray.get(worker.asked)
     except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
+        if isinstance(error.cause, JtrackError):
+            raise error.cause from None
+        raise JtrackError(f"a worker cannot begin: {error.cause}".partition("\n")[0]) from error
     except ray.exceptions.RayError as error:
-        raise _DeathError(printable(str(error).strip().rpartition("\n")[2], 400)) from None
+        reason = str(error).strip().rpartition("\n")[2]
+        raise _DeathError(textwrap.shorten(reason, 240, placeholder=" ...")) from None
 
 
 def _noted(worker: _Hired, run: Run, place: int) -> int:

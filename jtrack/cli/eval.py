@@ -2,8 +2,9 @@
 
 import shlex
 import signal
+import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -189,8 +190,11 @@ def executor_of(
     from jtrack.benchmark import cluster
 
     cpus = 1 if num_cpus is None else num_cpus
-    with cluster.workers(on, make, open_videos, rules, lanes=lanes, num_cpus=cpus, num_gpus=num_gpus) as crew:
-        tell(f"{len(crew.hired)} workers")
+    with (
+        redirect_stdout(sys.stderr),  # where Ray prints what it has to say of workers that die
+        cluster.workers(on, make, open_videos, rules, lanes=lanes, num_cpus=cpus, num_gpus=num_gpus) as crew,
+    ):
+        tell(f"{len(crew.hired)} worker{'s' * (len(crew.hired) != 1)}")
         yield crew.trackers, crew
 
 

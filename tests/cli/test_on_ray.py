@@ -14,6 +14,7 @@ import pytest
 from jtrack.benchmark import adapters, cluster, protocol, results
 from jtrack.benchmark.cluster import Equipment
 from jtrack.benchmark.evaluate import evaluate, evaluate_all
+from jtrack.cli.eval import ready
 from jtrack.data import open_dataset
 from jtrack.errors import JtrackError
 
@@ -100,11 +101,16 @@ def whole(jtrack, command, tmp_path):
 
 @pytest.fixture(scope="module")
 def two_cpus():
-    """Ray with room for two workers, in which commands of this process then run."""
+    """Two nodes with room for a worker each, on which commands of this process then run."""
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes.add_node(num_cpus=1)
+    ray.init(address=nodes.address, log_to_driver=False)
+    yield nodes
     ray.shutdown()
+    nodes.shutdown()
 
 
 @pytest.mark.slow
@@ -200,6 +206,21 @@ def test_there_must_be_room(jtrack, command, tmp_path):
     assert "the cluster has 2 CPUs and 0 GPUs: there is no room for a worker of --num-cpus 3" in done.stderr
 
 
+class Unknown:
+    """What a worker cannot import: it has no module of tests."""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_cpus")
+def test_a_module_that_workers_lack_is_named(videos):
+    videos = functools.partial(open_dataset, "folder", videos)
+    with (
+        pytest.raises(JtrackError, match=r"a worker cannot begin: .*No module named 'test_on_ray'"),
+        cluster.workers("ray", Unknown, videos, OPE),
+    ):
+        raise AssertionError("it was begun")
+
+
 def reannotated(dataset, name):
     """A dataset that has another annotation of a sequence than its files say."""
 
@@ -211,50 +232,26 @@ def reannotated(dataset, name):
 
 
 @pytest.mark.slow
-def test_a_node_that_leaves_takes_nothing_with_it(videos, drunkard, tmp_path):
-    pytest.importorskip("ray")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    tracker = f"{drunkard}:Drunkard"
-    make = functools.partial(_made, tracker)
+def test_a_node_that_leaves_takes_nothing_with_it(two_cpus, videos, drunkard, tmp_path):
+    make = functools.partial(ready, "float32", f"{drunkard}:Drunkard")
     opened = functools.partial(open_dataset, "folder", videos)
-    whole = evaluate(make()[0], opened(), OPE, tmp_path / "whole", repeats=3)
-    assert whole.made == 18
-    drunkard.with_name("pace").write_text("0.1")
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    leaving = nodes.add_node(num_cpus=1)
-    ray.init(address=nodes.address, log_to_driver=False)
-    try:
-        with cluster.workers("ray", make, opened, OPE) as crew, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            assert len(crew.hired) == 2
-            leave = threading.Thread(target=nodes.remove_node, args=(leaving,))
+    evaluate(make()[0], opened(), OPE, tmp_path / "whole", repeats=3)
+    drunkard.with_name("pace").write_text("0.2")
+    leaving = two_cpus.add_node(num_cpus=1)
+    leave = threading.Thread(target=two_cpus.remove_node, args=(leaving,))
 
-            def on_progress(done):
-                if done.frames > 10 and not leave.ident:
-                    leave.start()
+    def on_progress(done):
+        if done.frames > 20 and not leave.ident:
+            leave.start()
 
-            [done] = evaluate_all(
-                crew.trackers,
-                opened(),
-                OPE,
-                tmp_path / "out",
-                repeats=3,
-                executor=crew,
-                on_progress=on_progress,
-            )
-            assert len(crew.hired) == 1
+    with cluster.workers("ray", make, opened, OPE) as crew, pytest.warns(UserWarning, match="a worker died"):
+        assert len(crew.hired) == 3
+        options = {"repeats": 3, "executor": crew, "on_progress": on_progress}
+        [done] = evaluate_all(crew.trackers, opened(), OPE, tmp_path / "out", **options)
         leave.join()
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
+        assert len(crew.hired) == 2
     assert done.made == 18 and not done.failures
     assert bits(tmp_path / "out") == bits(tmp_path / "whole")
-
-
-def _made(tracker):
-    return [adapters.evaluated(tracker)]
 
 
 @pytest.mark.slow
@@ -264,10 +261,11 @@ def test_an_interruption_ends_cleanly_and_can_go_on(process, command, whole, dru
     pace = drunkard.with_name("pace")
     pace.write_text("0.3")
     line = [*command, "--results", out, "--on", "ray"]
-    started = process(*line)
+    started = process(*line, RAY_ADDRESS="local")
     begun = time.monotonic()
     while not [*out.rglob("walk*.csv")]:
-        assert started.poll() is None and time.monotonic() - begun < 120
+        assert started.poll() is None, started.communicate()
+        assert time.monotonic() - begun < 120
         time.sleep(0.1)
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=60)
@@ -276,7 +274,7 @@ def test_an_interruption_ends_cleanly_and_can_go_on(process, command, whole, dru
     kept = len([*out.rglob("walk*.csv")])
     assert 0 < kept < 18
     pace.unlink()
-    resumed = process(*line)
+    resumed = process(*line, RAY_ADDRESS="local")
     said, errors = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, errors
     assert f"{18 - kept} trials run, {kept} were there" in said
