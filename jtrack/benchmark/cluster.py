@@ -16,6 +16,7 @@ import logging
 import os
 import queue
 import textwrap
+import time
 import traceback
 import warnings
 from collections import deque
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
+import jax
 import numpy as np
 
 from jtrack import trackers
@@ -41,6 +43,7 @@ from jtrack.errors import JtrackError, missing_extra, printable
 
 TRIES = 3  # workers that a video is given to while they die of it
 WAIT = 1.0  # seconds that news are waited for
+GATHERING = 120.0  # seconds that all workers are waited for, once there is one
 MEMORY = 0.9  # of a GPU, that the workers on it take together
 
 type Make = Callable[[], list[EvaluatedTracker]]
@@ -89,9 +92,9 @@ class Worker:
     """What runs in a worker's process. Ray calls `news` while `run` is at work."""
 
     def __init__(self, num_gpus: float) -> None:
-        # JAX reads these when it makes its first array.
+        # JAX asks for both when it makes its first array.
         if not num_gpus:
-            os.environ["JAX_PLATFORMS"] = "cpu"
+            jax.config.update("jax_platforms", "cpu")
         elif num_gpus < 1:
             os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", f"{MEMORY * num_gpus:.3f}")
         self._news: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
@@ -266,6 +269,7 @@ class Crew:
     hire: Callable[[], _Hired]
     shares: Mapping[str, float]  # of a machine, for a worker
     hired: list[_Hired] = field(default_factory=list)
+    stillborn: int = 0  # workers that died before they were equipped, one after another
     hiring: bool = True  # no more once a machine that has joined lacks something
     trackers: list[EvaluatedTracker] = field(default_factory=list)  # what all have made; none runs here
     first: Equipment | None = None  # that all others agree with
@@ -280,7 +284,7 @@ class Crew:
         del evaluated, lanes
 
     def gather(self) -> None:
-        """Hires workers, and waits until all are equipped.
+        """Hires workers, and waits until all are equipped; not for ever where others take their room.
 
         Raises:
           JtrackError: there is no room for one, or one lacks something.
@@ -292,17 +296,14 @@ class Crew:
                 f"the cluster has {cpus} and {gpus}: there is no room for a worker of --num-cpus"
                 f" {self.shares['num_cpus']:g} and --num-gpus {self.shares['num_gpus']:g}"
             )
-        count, deaths = max(1, _room(_resources(free=True), self.shares)), 0
-        while len(self.hired) < count or any(each.equipment is None for each in self.hired):
+        count = max(1, _room(_resources(free=True), self.shares))
+        begun = time.monotonic()
+        while self.first is None or (
+            any(each.equipment is None for each in self.hired) and time.monotonic() - begun < GATHERING
+        ):
             self._fill(count)
             for worker in self._heard():
-                try:
-                    self._welcome(worker)
-                except _DeathError as error:
-                    self._forget(worker)
-                    deaths += 1
-                    if deaths == TRIES:
-                        raise JtrackError(f"{TRIES} workers died before they had begun: {error}") from None
+                self._welcome(worker)
 
     def dismiss(self) -> None:
         """Lets all workers go."""
@@ -330,7 +331,7 @@ class Crew:
 
             def following() -> _Errand | None:
                 while not again and left:
-                    if errand := self._claim(left.popleft(), others, work, wait=wait):
+                    if errand := self._claim(left.popleft(), others, work, meter, wait=wait):
                         claims.callback(errand.claims.close)
                         again.append(errand)
                 return again.popleft() if again else None
@@ -352,17 +353,28 @@ class Crew:
                         if worker.errand and _outlives(worker.errand, error, meter):
                             again.append(worker.errand)
 
-    def _claim(self, video: Video, others: list[Plan], work: Work, *, wait: bool) -> _Errand | None:
+    def _claim(
+        self, video: Video, others: list[Plan], work: Work, meter: Meter, *, wait: bool
+    ) -> _Errand | None:
         """Claims what is not done of a video; None where nothing is left of it for this process."""
         places = {id(tracker): place for place, tracker in enumerate(self.trackers)}
         errand = _Errand(video[0].name, {}, ExitStack())
         for plan in video:
-            if errand.claims.enter_context(plan.run.store.lock(work.protocol, plan.name, wait=wait)):
+            if not errand.claims.enter_context(plan.run.store.lock(work.protocol, plan.name, wait=wait)):
+                others.append(plan)
+                continue
+            try:
+                missing = plan.run.missing(plan.missing)
+            except Exception:  # what is kept is damaged
+                plan.run.fail(plan.name)
+                missing = []
+            if missing:
                 errand.plans[places[id(plan.run.evaluated)]] = plan
             else:
-                others.append(plan)
+                meter.end([plan])
         if errand.plans:
             return errand
+        errand.claims.close()
         return None
 
     def _give(self, worker: _Hired, errand: _Errand, work: Work) -> None:
@@ -408,9 +420,17 @@ class Crew:
         """Takes a worker's equipment.
 
         Raises:
-          JtrackError: it is not that of the driver and of the others.
+          JtrackError: it is not that of the driver and of the others; or one worker after another dies of it.
         """
-        found: Equipment = _answer(worker)
+        try:
+            found: Equipment = _answer(worker)
+        except _DeathError as error:
+            self._forget(worker)
+            self.stillborn += 1
+            if self.stillborn == TRIES:
+                raise JtrackError(f"{TRIES} workers died before they had begun: {error}") from None
+            return
+        self.stillborn = 0
         if self.first is None:
             _check_code(found)
             self.first = found
@@ -436,7 +456,8 @@ class Crew:
     def _forget(self, worker: _Hired) -> None:
         import ray
 
-        self.hired.remove(worker)
+        if worker in self.hired:
+            self.hired.remove(worker)
         with suppress(Exception):  # it may be gone, and its node as well
             ray.kill(worker.actor)
 
@@ -560,11 +581,11 @@ def _connected(address: str) -> Generator[None]:
     """A connection to a cluster; that of the caller, if there is one."""
     import ray
 
+    if address != "ray" and not address.startswith("ray://"):
+        raise JtrackError(f"--on is {printable(address, 80)}: give ray, or ray://HOST:PORT")
     if ray.is_initialized():
         yield
         return
-    if address != "ray" and not address.startswith("ray://"):
-        raise JtrackError(f"--on is {printable(address, 80)}: give ray, or ray://HOST:PORT")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # which Ray would send to its makers
     try:
         ray.init(None if address == "ray" else address, log_to_driver=False, logging_level=logging.ERROR)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import signal
 import threading
 import time
@@ -206,6 +207,26 @@ def test_there_must_be_room(jtrack, command, tmp_path):
     assert "the cluster has 2 CPUs and 0 GPUs: there is no room for a worker of --num-cpus 3" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_cpus")
+def test_a_sweep_goes_on_with_what_a_process_has_begun(jtrack, videos, tmp_path):
+    sweep = [
+        "sweep",
+        "--dataset",
+        "folder",
+        "--root",
+        videos,
+        "--sequences",
+        "walk0,walk1",
+        "--backbone",
+        "tiny",
+    ]
+    sweep += ["--set", "learning_rate=0.02", "--limit-frames", 4, "--lanes", 1, "--results", tmp_path / "out"]
+    jtrack(*sweep, "--shard", "0/2")
+    done = jtrack(*sweep, "--on", "ray")
+    assert "2 trials run, 2 were there" in done.stdout and "(base)" in done.stdout
+
+
 class Unknown:
     """What a worker cannot import: it has no module of tests."""
 
@@ -340,6 +361,14 @@ def test_room(has, cpus, gpus, room):
 def test_a_share_of_a_machine_is_a_part_of_one_or_a_whole_number(share):
     with pytest.raises(JtrackError, match="give a part of one"):
         cluster._check_shares({"num_cpus": share, "num_gpus": 0})
+
+
+def test_workers_on_a_gpu_share_its_memory(monkeypatch):
+    monkeypatch.delenv("XLA_CLIENT_MEM_FRACTION", raising=False)
+    cluster.Worker(1)
+    assert "XLA_CLIENT_MEM_FRACTION" not in os.environ
+    cluster.Worker(0.25)
+    assert float(os.environ["XLA_CLIENT_MEM_FRACTION"]) == 0.225
 
 
 def test_options_of_workers_need_workers(jtrack, command, tmp_path):
