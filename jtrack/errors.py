@@ -10,6 +10,7 @@ LONGEST_MESSAGE = 1200  # characters: a sentence with two long paths; names of u
 # The packages of the extras that messages name, as pyproject.toml has them.
 EXTRAS = {
     "bench": ("torch",),
+    "cluster": ("ray[client]",),
     "cuda": ("jax[cuda13]",),
     "export": ("flatbuffers",),
     "got": ("got10k",),

@@ -17,11 +17,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Several
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from typing import Protocol as Protocols
 
 import cv2
 import jax
@@ -31,7 +32,8 @@ from jtrack import data
 from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
 from jtrack.benchmark.protocol import Protocol, Trial, begun_with, noisy, shown, trials
-from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Store, Trajectory, open_store
+from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Trajectory, open_store
+from jtrack.benchmark.shards import Shard
 from jtrack.benchmark.trials_in_lanes import Parcel, Task, run_in_lanes
 from jtrack.checks import there
 from jtrack.data import Annotation, Dataset, FrameSource, Sequence
@@ -63,6 +65,7 @@ class Evaluation:
     kept: int  # trials that were there before
     failures: Mapping[str, Path]  # sequence -> the file that says why
     lanes: int = 1  # how many trials ran at once
+    missing: tuple[str, ...] = ()  # sequences of other shards that lack trials
     frames: int = field(default=0, compare=False)  # that were tracked now
     # That it took, with compilation, reading and writing.
     seconds: float = field(default=0.0, compare=False)
@@ -81,6 +84,7 @@ OUTSIZED = 4  # times the larger side of the frame
 
 
 type OnProgress = Callable[[Progress], object]
+type Lanes = int | Literal["auto"]
 
 
 def evaluate(
@@ -93,7 +97,9 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     starts: int | None = None,
-    lanes: int | Literal["auto"] = 1,
+    lanes: Lanes = 1,
+    shard: Shard | None = None,
+    claims: str = "lock",
     on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
     """Runs a tracker on what is not there yet of a dataset.
@@ -115,6 +121,9 @@ def evaluate(
       lanes: how many trials run at once, in one compiled step, shared out over all local devices: for
         accelerators and trackers of jtrack. They are not timed. Each is kept as it ends. "auto" takes as many
         as fit the devices' memory; on a CPU, one.
+      shard: only this part of the sequences; None for all. The run is the same one, whichever part is run.
+      claims: how processes that share the results agree who runs what: "lock", or "lease" where the locks of
+        a network disk do not hold between machines (`results.Store`).
       on_progress: called after every frame; with lanes, after every few.
 
     Raises:
@@ -131,6 +140,8 @@ def evaluate(
         limit=limit,
         starts=starts,
         lanes=lanes,
+        shard=shard,
+        claims=claims,
         on_progress=on_progress,
     )
     return only
@@ -146,8 +157,11 @@ def evaluate_all(
     seed: int = 0,
     limit: int | None = None,
     starts: int | None = None,
-    lanes: int | Literal["auto"] = 1,
+    lanes: Lanes = 1,
+    shard: Shard | None = None,
+    claims: str = "lock",
     on_progress: OnProgress = lambda _: None,
+    executor: "Executor | None" = None,
 ) -> list[Evaluation]:
     """Runs several trackers, or settings of one; each comes to what `evaluate` makes of it alone.
 
@@ -164,7 +178,10 @@ def evaluate_all(
       limit: as of `evaluate`.
       starts: as of `evaluate`.
       lanes: as of `evaluate`; of all trackers together.
+      shard: as of `evaluate`.
+      claims: as of `evaluate`.
       on_progress: as of `evaluate`; counts the frames of all trackers.
+      executor: what runs the trials; None for this process.
 
     Returns:
       What each came to; its `seconds` are those of all together.
@@ -172,49 +189,98 @@ def evaluate_all(
     Raises:
       JtrackError: as of `evaluate`.
     """
-    if lanes == "auto" and (mesh_of().devices.flat[0].platform == "cpu" or _outside(trackers)):
-        lanes = 1
     counts = {"repeats": repeats, "frames of a trial": limit, "starts": starts, "lanes": lanes}
     for what, number in counts.items():
         if isinstance(number, int) and number < 1:
             raise JtrackError(f"the number of {what} is {number}: give 1 or more")
     if not 0 <= seed < 2**31:
         raise JtrackError(f"the seed is {seed}: give 0 to {2**31 - 1}")
-    if lanes != 1 and (other := _outside(trackers)) is not None:
-        raise JtrackError(f"{other.label['tracker']} is not a tracker of jtrack: it runs in one lane only")
-    contents, decoders = _data(dataset)
+    executor = executor or Here()
+    lanes = executor.lanes(lanes, trackers)
+    contents, decoders = described(dataset)
     label = decoders | {"dataset": dataset.kind, "seed": seed, "limit_frames": limit}
     about = {"root": str(dataset.root.absolute()), "list": dataset.subset}
     about |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
 
-    def begin(evaluated: EvaluatedTracker) -> _Run:
-        here = machine.describe(lanes=lanes, jax_device=evaluated.bound is not None)
+    def begin(evaluated: EvaluatedTracker) -> Run:
         own = dict(evaluated.label) | label, dict(evaluated.about) | about
-        return _Run(evaluated, protocol, open_store(results, *own, contents, here))
+        here = executor.machine(evaluated, lanes)
+        return Run(evaluated, protocol, open_store(results, *own, contents, here, claims=claims))
 
-    work = _Work(dataset, protocol, lanes)
+    work = Work(dataset, protocol, lanes, contents, repeats, seed, limit, starts)
     runs = [begin(evaluated) for evaluated in trackers]
-    plans = [plan for name in dataset.names for plan in work.plans(name, runs, repeats, seed, limit, starts)]
-    meter = _Meter(on_progress, sum(plan.frames for plan in plans))
+    names = dataset.names if shard is None else shard.of(dataset.names)
+    plans = [plan for name in names for plan in work.plans(name, runs)]
+    meter = Meter(on_progress, sum(plan.frames for plan in plans))
     began = time.perf_counter()
-    due = [plan for plan in plans if plan.missing]
-    in_lanes = [plan for plan in due if lanes != 1 and not plan.outsized]
-    due = [plan for plan in due if lanes == 1 or plan.outsized]
-    others = [plan for group in _grouped(in_lanes) for plan in work.run_in_lanes(group, meter, wait=False)]
-    due = [plan for plan in due if not work.run(plan, meter, wait=False)]
-    # Then what another process had in work: one at a time, so that none is held while another is waited for.
-    for plan in others:
-        work.run_in_lanes([[plan]], meter, wait=True)
-    for plan in due:
-        work.run(plan, meter, wait=True)
+    executor.run(work, plans, meter)
     seconds = time.perf_counter() - began
-    used = work.used
-    return [_made(run, [plan for plan in plans if plan.run is run], used, seconds) for run in runs]
+    others = sorted({*dataset.names} - {*names})
+    return [
+        Evaluation(
+            run.store.folder,
+            run.made,
+            sum(plan.trials - len(plan.missing) for plan in plans if plan.run is run),
+            run.failures,
+            work.used,
+            tuple(name for name in others if not work.is_done(name, run)),
+            run.frames,
+            seconds,
+        )
+        for run in runs
+    ]
 
 
-def _made(run: "_Run", plans: Several["_Plan"], lanes: int, seconds: float) -> Evaluation:
-    kept = sum(plan.trials - len(plan.missing) for plan in plans)
-    return Evaluation(run.store.folder, run.made, kept, run.failures, lanes, run.frames, seconds)
+class Executor(Protocols):
+    """What runs the trials of an evaluation."""
+
+    def lanes(self, wanted: Lanes, trackers: Several[EvaluatedTracker]) -> Lanes:
+        """How many trials will run at once, of what the user asks for."""
+
+    def machine(self, evaluated: EvaluatedTracker, lanes: Lanes) -> Mapping[str, Any] | None:
+        """What is noted of the machine that runs a tracker's trials; None where each trial says it itself."""
+
+    def run(self, work: "Work", plans: Several["Plan"], meter: "Meter") -> None:
+        """Runs what is missing. What fails is kept as a failure of its sequence."""
+
+
+class Here:
+    """Runs trials in this process."""
+
+    def lanes(self, wanted: Lanes, trackers: Several[EvaluatedTracker]) -> Lanes:
+        """As of `Executor`.
+
+        Raises:
+          JtrackError: several lanes, of a tracker that cannot run in them.
+        """
+        other = next((evaluated for evaluated in trackers if evaluated.bound is None), None)
+        if wanted == "auto" and (other or mesh_of().devices.flat[0].platform == "cpu"):
+            return 1
+        if wanted != 1 and other:
+            raise JtrackError(
+                f"{other.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
+            )
+        return wanted
+
+    def machine(self, evaluated: EvaluatedTracker, lanes: Lanes) -> Mapping[str, Any]:
+        """As of `Executor`."""
+        return machine.describe(lanes=lanes, jax_device=evaluated.bound is not None)
+
+    def run(self, work: "Work", plans: Several["Plan"], meter: "Meter") -> None:
+        """As of `Executor`."""
+        lanes = work.lanes
+        due = [plan for plan in plans if plan.missing]
+        in_lanes = [plan for plan in due if lanes != 1 and not plan.outsized]
+        due = [plan for plan in due if lanes == 1 or plan.outsized]
+        waiting = [
+            plan for group in _grouped(in_lanes) for plan in work.run_in_lanes(group, meter, wait=False)
+        ]
+        due = [plan for plan in due if not work.run(plan, meter, wait=False)]
+        # Then what others had in work: one at a time, so that none is held while another is waited for.
+        for plan in waiting:
+            work.run_in_lanes([[plan]], meter, wait=True)
+        for plan in due:
+            work.run(plan, meter, wait=True)
 
 
 def run_trial(
@@ -286,13 +352,33 @@ def run_trial(
     )
 
 
+class Keeper(Protocols):
+    """Where a run keeps its trials; `results.Store` says what each function does."""
+
+    @property
+    def folder(self) -> Path:
+        """That of the run."""
+
+    def lock(self, protocol: Protocol, sequence: str, *, wait: bool) -> AbstractContextManager[bool]:
+        """Claims a sequence for this process."""
+
+    def read(self, protocol: Protocol, trial: Trial) -> Trajectory | None:
+        """What is kept of a trial."""
+
+    def write(self, protocol: Protocol, trial: Trial, done: Trajectory) -> None:
+        """Keeps a trial."""
+
+    def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
+        """Keeps why a sequence could not be run."""
+
+
 @dataclass(eq=False)
-class _Run:
+class Run:
     """One tracker at work: where its trials are kept, and what came of them."""
 
     evaluated: EvaluatedTracker
     protocol: Protocol
-    store: Store
+    store: Keeper
     made: int = 0
     frames: int = 0
     failures: dict[str, Path] = field(default_factory=dict)
@@ -320,10 +406,10 @@ class _Run:
         self.failures[name] = self.store.fail(self.protocol, name, told)
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What is to do of a sequence in a run."""
 
-    run: _Run
+    run: Run
     name: str
     trials: int
     missing: list[Trial]  # when the evaluation began
@@ -332,6 +418,7 @@ class _Plan(NamedTuple):
 
     @property
     def frames(self) -> int:
+        """Those that are to be tracked."""
         return sum(trial.end - trial.start for trial in self.missing)
 
     @property
@@ -341,14 +428,15 @@ class _Plan(NamedTuple):
 
     @property
     def longest(self) -> int:
+        """Frames of the longest trial."""
         return max(trial.end - trial.start for trial in self.missing)
 
 
-type _Video = list[_Plan]  # of several runs, of one sequence
+type Video = list[Plan]  # of several runs, of one sequence
 
 
 @dataclass
-class _Meter:
+class Meter:
     """Counts the frames that are done."""
 
     on_progress: OnProgress
@@ -356,9 +444,11 @@ class _Meter:
     before: int = 0  # frames of the sequences that have ended
 
     def tell(self, name: str, frames: int) -> None:
+        """Says how many frames of the sequences in work are done."""
         self.on_progress(Progress(name, min(self.before + frames, self.total), self.total))
 
-    def end(self, plans: list[_Plan]) -> None:
+    def end(self, plans: Several[Plan]) -> None:
+        """Counts sequences that have ended, well or not."""
         self.before += sum(plan.frames for plan in plans)
         for plan in plans:
             self.tell(plan.name, 0)
@@ -368,7 +458,7 @@ class _Meter:
 class _Working:
     """A plan whose trials are in lanes."""
 
-    plan: _Plan
+    plan: Plan
     left: int  # trials
     lock: ExitStack
     reasons: list[JtrackError] = field(default_factory=list)  # of trials that failed
@@ -393,41 +483,52 @@ def _let_go(working: set[_Working]) -> None:
 
 
 @dataclass
-class _Work:
+class Work:
     """An evaluation in work."""
 
     dataset: Dataset
     protocol: Protocol
-    lanes: int | Literal["auto"]
+    lanes: Lanes
+    contents: Mapping[str, str]  # what the sequences consist of, of those that can be opened
+    repeats: int | None = None
+    seed: int = 0
+    limit: int | None = None
+    starts: int | None = None
     used: int = 1  # lanes, at most
 
-    def plans(
-        self,
-        name: str,
-        runs: Several[_Run],
-        repeats: int | None,
-        seed: int,
-        limit: int | None,
-        starts: int | None,
-    ) -> Iterator[_Plan]:
+    def plans(self, name: str, runs: Several[Run]) -> Iterator[Plan]:
         """What is to do of a sequence in each run, where that can be known."""
         annotation = functools.cache(self._annotation)
-        away = omitted(name) if self.dataset.kind in ("otb", "tfds") else ()  # packed or not
         for run in runs:
-            once = repeats is None and run.evaluated.deterministic and not self.protocol.noise
-            count = 1 if once else repeats
             try:
-                found = trials(
-                    self.protocol, annotation(name), repeats=count, seed=seed, limit=limit, omitted=away
-                )[:starts]
+                found = self._trials(annotation(name), run)
                 missing = run.missing(found)
             except Exception:
                 run.fail(name)
                 continue
             boxes = begun_with(self.protocol, annotation(name), missing)
-            yield _Plan(run, name, len(found), missing, boxes, annotation(name).size or (0, 0))
+            yield Plan(run, name, len(found), missing, boxes, annotation(name).size or (0, 0))
 
-    def run(self, plan: _Plan, meter: _Meter, *, wait: bool) -> bool:
+    def is_done(self, name: str, run: Run) -> bool:
+        """Whether all trials of a sequence are kept, as far as that can be known; keeps no failure."""
+        try:
+            return not run.missing(self._trials(self._annotation(name), run))
+        except Exception:  # the process that runs it says why
+            return False
+
+    def _trials(self, annotation: Annotation, run: Run) -> list[Trial]:
+        once = self.repeats is None and run.evaluated.deterministic and not self.protocol.noise
+        packed = self.dataset.kind in ("otb", "tfds")
+        return trials(
+            self.protocol,
+            annotation,
+            repeats=1 if once else self.repeats,
+            seed=self.seed,
+            limit=self.limit,
+            omitted=omitted(annotation.name) if packed else (),
+        )[: self.starts]
+
+    def run(self, plan: Plan, meter: Meter, *, wait: bool) -> bool:
         """Runs a sequence in one lane, timed; says whether no other process has it in work."""
         run = plan.run
         with run.store.lock(self.protocol, plan.name, wait=wait) as mine:
@@ -449,7 +550,7 @@ class _Work:
             meter.end([plan])
         return True
 
-    def run_in_lanes(self, videos: list[_Video], meter: _Meter, *, wait: bool) -> list[_Plan]:
+    def run_in_lanes(self, videos: list[Video], meter: Meter, *, wait: bool) -> list[Plan]:
         """Runs what one program serves in lanes; returns what other processes have in work."""
         plans = [plan for video in videos for plan in video]
         bound = there(plans[0].run.evaluated.bound)
@@ -460,7 +561,7 @@ class _Work:
         canvas = shared_canvas(plans[0].size)
         lanes = fitting_lanes(tracker, bound.params, canvas) if self.lanes == "auto" else self.lanes
         self.used = max(self.used, lanes)
-        others: list[_Plan] = []
+        others: list[Plan] = []
         working: set[_Working] = set()
         most = sum(max(trial.end for plan in video for trial in plan.missing) for video in videos)
         frames = 0
@@ -490,7 +591,7 @@ class _Work:
         return others
 
     def _parcels(
-        self, videos: list[_Video], others: list[_Plan], working: set[_Working], *, wait: bool
+        self, videos: list[Video], others: list[Plan], working: set[_Working], *, wait: bool
     ) -> Iterator[Parcel]:
         """Sequences with the trials that all runs miss of them, each locked when it is asked for."""
         opened = functools.lru_cache(maxsize=1)(self.dataset.sequence)
@@ -526,12 +627,12 @@ class _Work:
         return self.dataset.sequence(name) if unsized or len(annotation.boxes) == 1 else annotation
 
 
-def _grouped(plans: list[_Plan]) -> list[list[_Video]]:
+def _grouped(plans: list[Plan]) -> list[list[Video]]:
     """What one program serves on one canvas, by videos; the longest first: short ones then fill the gaps.
 
     All processes have the same order, so that no two of them wait for each other's locks.
     """
-    groups: dict[Any, dict[str, _Video]] = {}
+    groups: dict[Any, dict[str, Video]] = {}
     for plan in sorted(plans, key=lambda plan: plan.run.store.folder):
         videos = groups.setdefault((plan.run.program, shared_canvas(plan.size)), {})
         videos.setdefault(plan.name, []).append(plan)
@@ -539,11 +640,6 @@ def _grouped(plans: list[_Plan]) -> list[list[_Video]]:
         sorted(videos.values(), key=lambda video: (-max(plan.longest for plan in video), video[0].name))
         for videos in groups.values()
     ]
-
-
-def _outside(trackers: Several[EvaluatedTracker]) -> EvaluatedTracker | None:
-    """The first that is not a tracker of jtrack, which alone run in lanes."""
-    return next((evaluated for evaluated in trackers if evaluated.bound is None), None)
 
 
 def _frames(source: FrameSource, protocol: Protocol, trial: Trial) -> Iterator[np.ndarray]:
@@ -555,14 +651,14 @@ def _frames(source: FrameSource, protocol: Protocol, trial: Trial) -> Iterator[n
     return islice(source, trial.start, trial.end)
 
 
-def _data(dataset: Dataset) -> tuple[dict[str, str], dict[str, str]]:
+def described(dataset: Dataset) -> tuple[dict[str, str], dict[str, str]]:
     """The digest of each sequence that can be opened, and the versions of what makes pixels of their files.
 
     Images are decoded by OpenCV. PyAV counts where a sequence is a video alone.
     """
     digests, decoders = {}, {"opencv": cv2.__version__}
     for name in dataset.names:
-        with suppress(Exception):  # whatever it is, `_Work` meets it again and keeps its traceback
+        with suppress(Exception):  # whatever it is, `Work` meets it again and keeps its traceback
             sequence = dataset.sequence(name)
             digests[name] = digest(sequence)
             if not all(map(is_image, sequence.frames.files)):

@@ -13,6 +13,7 @@ A results folder holds a folder a run: one tracker in one configuration, named b
       ope/Coke.error                 why a sequence has no result
 """
 
+import errno
 import hashlib
 import json
 import re
@@ -21,7 +22,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,9 +31,16 @@ from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
 from jtrack.errors import JtrackError
+from jtrack.names import match
 from jtrack.untrusted import json_of, listed, read_file, reading, warn_left_out
 from jtrack.whole import remove_dead_parts, write_whole
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+# How a process claims what it works on: by a lock of the system, or by a file that it touches now and then.
+CLAIMS = ("lock", "lease")
+LEASE = 60.0  # seconds without a touch, by the clock of whoever waits, after which a lease is anybody's
 VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
 TRACKED, INITIALISED, FAILED, SKIPPED = range(4)
@@ -154,6 +162,8 @@ def open_store(
     about: Mapping[str, Any],
     sequences: Mapping[str, str] | None = None,
     machine: Mapping[str, Any] | None = None,
+    *,
+    claims: str = "lock",
 ) -> "Store":
     """Opens the folder of a run in a results folder, making both if need be.
 
@@ -166,13 +176,13 @@ def open_store(
       about: what else is worth knowing: where, when and how the run was made.
       sequences: those to run -> what they consist of (`jtrack.data.identity.digest`).
       machine: what it runs on (`jtrack.benchmark.machine.describe`). It is noted, and identifies nothing.
+      claims: one of `CLAIMS`, the same for all processes that work in the folder; see `Store`.
 
     Raises:
       JtrackError: a folder that cannot be written, or was written by a newer version of jtrack.
     """
-    from filelock import FileLock
-
-    results, sequences = Path(results), dict(sequences or {})
+    results, sequences, claims = Path(results), dict(sequences or {}), match("claim", claims, CLAIMS)
+    claims = match("kind of claims", claims, CLAIMS)
     name = "-".join(
         re.sub(r"[^A-Za-z0-9_.+]+", "-", str(label[what])).strip("-.")
         for what in ("tracker", "profile", "backbone")
@@ -180,16 +190,15 @@ def open_store(
     )
     with _writing(results):
         results.mkdir(parents=True, exist_ok=True)
-        with FileLock(results / ".runs.lock"):
+        with _claim(results / ".runs", claims):
             folder, content = _begun(results, name, label, sequences)
             _check_unlinked(folder)
             if not content:
                 content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
             content["digest"] = folder.name.rpartition("-")[2]
             content["sequences"] = content.get("sequences", {}) | sequences
-            machines = content["machines"] = content.get("machines", [])
-            if machine is not None and machine not in machines:
-                machines.append(dict(machine))
+            content.setdefault("machines", [])
+            number = None if machine is None else _noted(content, machine)
             (folder / ".locks").mkdir(parents=True, exist_ok=True)
             write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
         protocols = _children(folder)
@@ -197,7 +206,15 @@ def open_store(
             remove_dead_parts(place)
         with tempfile.TemporaryFile(dir=folder):
             pass  # whether it can be written is known before the work begins
-    return Store(folder, None if machine is None else machines.index(machine))
+    return Store(folder, number, claims)
+
+
+def _noted(content: dict[str, Any], machine: Mapping[str, Any]) -> int:
+    """The place of a machine among those of a run, which it is given if it has none."""
+    machines = content.setdefault("machines", [])
+    if machine not in machines:
+        machines.append(dict(machine))
+    return machines.index(machine)
 
 
 def _begun(
@@ -223,33 +240,70 @@ def _begun(
     return new, {}
 
 
+def _claim(path: Path, claims: str) -> "BaseFileLock":
+    """What claims a thing for this process: a lock, or a file that is there as long as it is held."""
+    from filelock import FileLock, SoftFileLease
+
+    if claims == "lock":
+        return FileLock(f"{path}.lock")
+    # Not asked for twenty times a second, as a lock is: each time is a question to the disk's server.
+    return SoftFileLease(f"{path}.lease", lease_duration=LEASE, poll_interval=LEASE / 60, thread_local=False)
+
+
 @dataclass(frozen=True)
 class Store:
-    """Where the trials of one run are kept. A sequence is worked on under its lock only."""
+    """Where the trials of one run are kept. A sequence is worked on under its claim only.
+
+    A lock is the operating system's and ends with its process, at once. Whether it holds between machines
+    that share a network disk depends on the disk. A lease is a file beside the results, which its holder
+    touches every `LEASE / 3` seconds. Whoever waits for it takes it over when its process is known to be
+    gone, which can be known on the same machine, or when it has not changed for `LEASE` seconds. These are
+    counted by the clock of whoever waits: no two machines' clocks are ever compared. A process that was
+    stopped for longer and then goes on repeats what another has taken over. Nothing is lost by that: files
+    are replaced whole.
+    """
 
     folder: Path
     machine: int | None = None  # the one that writes: its place in the run's `machines`
+    claims: str = "lock"  # one of `CLAIMS`
+    # Kept, for each remembers since when it has seen no change.
+    _leases: dict[Path, "BaseFileLock"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @contextmanager
     def lock(self, protocol: Protocol, sequence: str, *, wait: bool) -> Generator[bool]:
-        """Holds a sequence for this process; yields whether it does. A process that ends lets go at once.
+        """Claims a sequence for this process; yields whether it has it.
 
         Args:
           protocol: under which the sequence is run.
           sequence: its name.
           wait: whether to wait for another process that works on it.
         """
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        path = self.folder / ".locks" / f"{protocol.name}-{check_name(sequence, 'the dataset')}.lock"
+        path = self.folder / ".locks" / f"{protocol.name}-{check_name(sequence, 'the dataset')}"
         self._check_there(path.parent)
-        lock = FileLock(path)
+        claim = self._leases.get(path) or _claim(path, self.claims)
+        if self.claims == "lease":
+            self._leases[path] = claim
         with _writing(path), suppress(Timeout):
-            lock.acquire(blocking=wait)
+            claim.acquire(blocking=wait)
         try:
-            yield lock.is_locked
+            yield claim.is_locked
         finally:
-            lock.release()
+            claim.release()
+
+    def note(self, machine: Mapping[str, Any]) -> int:
+        """Notes a machine that makes trials of this run; returns its place, for `Trajectory.machine`.
+
+        Raises:
+          JtrackError: it cannot be written.
+        """
+        self._check_there(self.folder)
+        with _writing(self.folder), _claim(self.folder.parent / ".runs", self.claims):
+            content = read_label(self.folder)
+            number = _noted(content, machine)
+            write_whole(self.folder / "run.json", json.dumps(content, indent=1) + "\n")
+        return number
 
     def read(self, protocol: Protocol, trial: Trial) -> Trajectory | None:
         """What is kept of a trial; None where there is nothing.
@@ -284,6 +338,8 @@ class Store:
     def write(self, protocol: Protocol, trial: Trial, done: Trajectory) -> None:
         """Keeps a trial, whole or not at all; its failure before, if there was one, is forgotten.
 
+        It is of this store's machine, unless the trajectory says of which.
+
         Raises:
           JtrackError: it cannot be written.
         """
@@ -294,7 +350,8 @@ class Store:
             for suffix, text in _official(protocol, done).items():
                 write_whole(self._file(protocol, trial, suffix), text)
             self._write_times(protocol, trial, done)
-            write_whole(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=self.machine))))
+            machine = self.machine if done.machine is None else done.machine
+            write_whole(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=machine))))
             self._error(protocol, trial.sequence).unlink(missing_ok=True)
 
     def fail(self, protocol: Protocol, sequence: str, traceback: str) -> Path:
@@ -507,4 +564,5 @@ def _writing(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise JtrackError(f"cannot write {path}: {error.strerror or error}") from None
+        hint = ": this disk has no locks, give --claims lease" if error.errno == errno.ENOLCK else ""
+        raise JtrackError(f"cannot write {path}: {error.strerror or error}{hint}") from None

@@ -2,10 +2,12 @@
 
 import shlex
 import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -14,22 +16,27 @@ from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
-from jtrack.benchmark import scoring
-from jtrack.benchmark.adapters import OPENCV, evaluated
-from jtrack.benchmark.evaluate import Evaluation, evaluate
+from jtrack.benchmark import scoring, shards
+from jtrack.benchmark.adapters import OPENCV, EvaluatedTracker, evaluated
+from jtrack.benchmark.evaluate import Evaluation, Executor, evaluate_all
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
 from jtrack.cli.options import (
     Backbone,
+    Claims,
     Kind,
     Lanes,
     LimitFrames,
+    NumCpus,
+    NumGpus,
+    On,
     Precision,
     Profile,
     ProtocolToRun,
     Repeats,
     Sequences,
     Settings,
+    Shard,
     Subset,
     Weights,
     changes,
@@ -41,6 +48,7 @@ from jtrack.cli.progress import Bar, Rate
 from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
+from jtrack.errors import LONGEST_LIST, LONGEST_MESSAGE, JtrackError, printable
 
 # The protocol of a dataset's own benchmark; of all others it is OTB's one pass.
 DEFAULTS = {"vot": "baseline", "got": "got10k"}
@@ -85,28 +93,43 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the first trial; the next ones count up.")] = 0,
     limit_frames: LimitFrames = None,
     lanes: Lanes = "1",
+    shard: Shard = None,
+    claims: Claims = "lock",
+    on: On = None,
+    num_cpus: NumCpus = None,
+    num_gpus: NumGpus = None,
 ) -> None:
     """Runs a tracker over the sequences of a benchmark, and keeps what it does.
 
     What is there already is not run again: after an interruption the same command goes on. A sequence that
     fails is kept as such, the others go on, and the exit code is 1.
     """
-    opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
+    part = None if shard is None else shards.parse(shard)
+    open_videos = partial(
+        open_dataset, dataset, absolute(root), subset=subset, sequences=split_names(sequences)
+    )
+    opened = open_videos()
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
-    prepare(precision)
-    chosen = evaluated(
-        tracker,
+    make = partial(
+        ready,
+        precision,
+        absolute(tracker),
         profile=profile,
         backbone=backbone,
-        precision=precision,
-        weights=weights,
+        weights=absolute(weights),
         changes=changes(settings),
-        models=model or [],
+        models=[absolute(each) for each in model or []],
     )
-    if chosen.bound and backbone is None and weights is None and chosen.bound.backbone.name == "hog":
-        tell(NO_NETWORK)
-    with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
-        done = evaluate(
+    with (
+        progress() as on_progress,
+        heeding_interrupts(on_progress) as on_progress,
+        executor_of(
+            on, make, open_videos, rules, lanes=number_of_lanes(lanes), num_cpus=num_cpus, num_gpus=num_gpus
+        ) as (chosen, executor),
+    ):
+        if chosen[0].label.get("backbone") == "hog" and backbone is None and weights is None:
+            tell(NO_NETWORK)
+        [done] = evaluate_all(
             chosen,
             opened,
             rules,
@@ -115,16 +138,64 @@ def run(
             seed=seed,
             limit=limit_frames,
             lanes=number_of_lanes(lanes),
+            shard=part,
+            claims=claims,
             on_progress=on_progress,
+            executor=executor,
         )
     say(done, opened, rules)
+    say_missing(part, done.missing, opened)
     for name, path in done.failures.items():
         tell(f"{name} failed: {reason(path)}")
     if done.failures:
         folder = next(iter(done.failures.values())).parent
-        tell(f"{len(done.failures)} of {len(opened.names)} sequences failed")
+        names = opened.names if part is None else part.of(opened.names)
+        tell(f"{len(done.failures)} of {len(names)} sequences failed")
         typer.echo(f"        tracebacks are in {folder}/*.error; run again for what is missing", err=True)
         raise typer.Exit(1)
+
+
+def ready(precision: str, tracker: str, **options: Any) -> list[EvaluatedTracker]:
+    """Makes the tracker, in the process that runs it."""
+    prepare(precision)
+    return [evaluated(tracker, precision=precision, **options)]
+
+
+def absolute[Given: (str, Path, str | None, Path | None)](given: Given) -> Given:
+    """A path as other processes find it, whatever folder they work in; any other text as it is."""
+    if isinstance(given, Path):
+        return given.absolute()
+    if given is not None and Path(given.rpartition(":")[0] or given).is_file():
+        return str(Path(given).absolute())
+    return given
+
+
+@contextmanager
+def executor_of(
+    on: str | None,
+    make: Callable[[], list[EvaluatedTracker]],
+    open_videos: Callable[[], Dataset],
+    rules: Protocol,
+    *,
+    lanes: int | Literal["auto"],
+    num_cpus: float | None,
+    num_gpus: float | None,
+) -> Generator[tuple[list[EvaluatedTracker], Executor | None]]:
+    """The trackers, and what runs them: this process or, with `--on`, the workers of a cluster."""
+    if on is None:
+        if num_cpus is not None or num_gpus is not None:
+            raise JtrackError("--num-cpus and --num-gpus are for workers: give --on ray as well")
+        yield make(), None
+        return
+    from jtrack.benchmark import cluster
+
+    cpus = 1 if num_cpus is None else num_cpus
+    with (
+        redirect_stdout(sys.stderr),  # where Ray prints what it has to say of workers that die
+        cluster.workers(on, make, open_videos, rules, lanes=lanes, num_cpus=cpus, num_gpus=num_gpus) as crew,
+    ):
+        tell(f"{len(crew.hired)} worker{'s' * (len(crew.hired) != 1)}")
+        yield crew.trackers, crew
 
 
 def reason(path: Path) -> str:
@@ -137,7 +208,7 @@ def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:
     """Prints what came of it, and what to do next."""
     there = f", {done.kept} were there" if done.kept else ""
     typer.echo(f"{protocol.title}: {done.made} trial{'s' * (done.made != 1)} run{there}")
-    if figures := headline(done, dataset, protocol):
+    if not done.missing and (figures := headline(done, dataset, protocol)):
         typer.echo(figures)
     if done.lanes > 1 and done.rate is not None:
         typer.echo(f"{done.rate:.1f} frames a second in {done.lanes} lanes, compilation and reading included")
@@ -146,6 +217,17 @@ def say(done: Evaluation, dataset: Dataset, protocol: Protocol) -> None:
         run = shlex.join([str(done.folder), *([] if dataset.subset is None else ["--list", dataset.subset])])
         typer.echo(f"next: jtrack score {run}")
         typer.echo(f"      jtrack report {run} --out report")
+
+
+def say_missing(part: shards.Shard | None, missing: Sequence[str], dataset: Dataset) -> None:
+    """Prints what other shards have still to do; nothing where there are no shards."""
+    if part is None:
+        return
+    own = len(part.of(dataset.names))
+    typer.echo(f"shard {part} is {own} of {len(dataset.names)} sequences")
+    more = ", ..." if len(missing) > LONGEST_LIST else ""
+    some = f"{len(missing)}: {', '.join(missing[:LONGEST_LIST])}{more}" if missing else "nothing"
+    typer.echo(printable(f"other shards lack {some}", LONGEST_MESSAGE))
 
 
 def headline(done: Evaluation, dataset: Dataset, protocol: Protocol) -> str | None:

@@ -117,6 +117,44 @@ Lanes = Annotated[
     ),
 ]
 
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Only every Nth sequence by name, from the Ith on, counted from 0. 0/3, 1/3 and 2/3 make the "
+        "whole, in any order and on any machines.",
+        show_default="all",
+    ),
+]
+
+Claims = Annotated[
+    str,
+    typer.Option(
+        metavar="lock|lease",
+        help="How processes that share --results agree who runs what: by the system's locks, or by files "
+        "that they touch, for a network disk whose locks do not hold between machines. All say the same.",
+    ),
+]
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ray|ray://HOST:PORT",
+        help="Run on workers of a Ray cluster: of the one at an address, or of the one that this machine is "
+        "part of, or else on as many as this machine has room for (extra cluster). Workers read the dataset "
+        "themselves and send what they do here.",
+        show_default="in this process",
+    ),
+]
+NumCpus = Annotated[float | None, typer.Option(help="With --on: processors for a worker.", show_default="1")]
+NumGpus = Annotated[
+    float | None,
+    typer.Option(
+        help="With --on: GPUs for a worker, such as 0.5 for two workers a GPU.",
+        show_default="1, where there are GPUs",
+    ),
+]
+
 
 def number_of_lanes(text: str) -> int | Literal["auto"]:
     """Reads `--lanes`.

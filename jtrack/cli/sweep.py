@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from rich.table import Column, Table
 from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
-from jtrack.benchmark import scoring, search_space, sensitivity
+from jtrack.benchmark import scoring, search_space, sensitivity, shards
 from jtrack.benchmark.adapters import EvaluatedTracker, in_settings
 from jtrack.benchmark.evaluate import Evaluation, evaluate_all
 from jtrack.benchmark.protocol import Protocol
@@ -20,16 +21,29 @@ from jtrack.benchmark.report.sections import measure
 from jtrack.benchmark.sensitivity import Outcome
 from jtrack.checks import there
 from jtrack.cli import outputs
-from jtrack.cli.eval import DEFAULTS, heeding_interrupts, progress, reason
+from jtrack.cli.eval import (
+    DEFAULTS,
+    absolute,
+    executor_of,
+    heeding_interrupts,
+    progress,
+    reason,
+    say_missing,
+)
 from jtrack.cli.options import (
     Backbone,
+    Claims,
     Kind,
     LimitFrames,
+    NumCpus,
+    NumGpus,
+    On,
     Precision,
     Profile,
     ProtocolToRun,
     Repeats,
     Sequences,
+    Shard,
     Subset,
     Tracker,
     Weights,
@@ -91,9 +105,14 @@ def sweep(
         typer.Option(
             metavar="N|auto",
             help="Trials run at once, shared out over all GPUs. auto: as many as fit their memory, "
-            f"{LANES_OF_CPU} on a CPU. 1: one after another, and timed.",
+            f"{LANES_OF_CPU} on a CPU; with --on, 1 on a CPU. 1: one after another, and timed.",
         ),
     ] = "auto",
+    shard: Shard = None,
+    claims: Claims = "lock",
+    on: On = None,
+    num_cpus: NumCpus = None,
+    num_gpus: NumGpus = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -111,18 +130,32 @@ def sweep(
     """
     if out is not None:
         check_out(out)
-    opened = open_dataset(dataset, root, subset=subset, sequences=split_names(sequences))
+    part = None if shard is None else shards.parse(shard)
+    open_videos = partial(
+        open_dataset, dataset, absolute(root), subset=subset, sequences=split_names(sequences)
+    )
+    opened = open_videos()
     rules = protocols.load(protocol or DEFAULTS.get(opened.kind, "ope"))
+    if on is not None:  # what is made here only says what was changed: GPUs are the workers'
+        jax.config.update("jax_platforms", "cpu")
     prepare(precision)
-    trials_at_once = lanes_of(lanes)
-    options = {"profile": profile, "backbone": backbone, "precision": precision, "weights": weights}
+    trials_at_once = lanes_of(lanes) if on is None else number_of_lanes(lanes)
+    options: dict[str, Any] = {"profile": profile, "backbone": backbone, "precision": precision}
+    options["weights"] = absolute(weights)
     chosen, names = settings_of(tracker, values, draws, seed, **options)
     base = there(chosen[0].bound)
     if backbone is None and weights is None and base.backbone.name == "hog":
         tell(NO_NETWORK)
-    with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
+    make = partial(ready_settings, tracker, values, draws, seed, **options) if on else lambda: chosen
+    with (
+        progress() as on_progress,
+        heeding_interrupts(on_progress) as on_progress,
+        executor_of(
+            on, make, open_videos, rules, lanes=trials_at_once, num_cpus=num_cpus, num_gpus=num_gpus
+        ) as (made, executor),
+    ):
         done = evaluate_all(
-            chosen,
+            made,
             opened,
             rules,
             results,
@@ -130,14 +163,20 @@ def sweep(
             seed=seed,
             limit=limit_frames,
             lanes=trials_at_once,
+            shard=part,
+            claims=claims,
             on_progress=on_progress,
+            executor=executor,
         )
     say_done(done, rules)
     outcomes = [
         Outcome(there(each.bound).changes, sensitivity.values_of(there(each.bound), names), ran.folder)
         for each, ran in zip(chosen, done, strict=True)
     ]
-    if compared := compare(outcomes, opened, rules):
+    missing = sorted({name for each in done for name in each.missing})
+    say_missing(part, missing, opened)
+    # Settings are compared once the last shard has ended.
+    if not missing and (compared := compare(outcomes, opened, rules)):
         say(compared, rules)
         if out is not None:
             write(compared, out)
@@ -167,6 +206,12 @@ def settings_of(
     space = search_space.parse(own, values)
     settings = search_space.grid(space) if draws is None else search_space.draws(space, draws, seed=seed)
     return in_settings(tracker, settings, **options), [field.name for field in space]
+
+
+def ready_settings(*arguments: Any, precision: str, **options: Any) -> list[EvaluatedTracker]:
+    """Makes what `settings_of` says, in the process that runs it."""
+    prepare(precision)
+    return settings_of(*arguments, precision=precision, **options)[0]
 
 
 def lanes_of(text: str) -> int | Literal["auto"]:
