@@ -25,7 +25,8 @@ def rollout(
     `jax.grad` differentiates through it. Take the profile `differentiable`, which every tracker has: its
     decisions are soft (`components.decisions`) and its trainings of a fixed length, so that the derivative
     agrees with finite differences (`bench/gradients.py`). Its docstring names what stays a constant of it,
-    such as the samples that are drawn.
+    such as the samples that are drawn. Where a track hangs between two places its gradient is a thousand
+    times the usual: who descends along several tracks limits the norm of each.
 
     Other profiles decide: the cell of the highest response, the best scale or candidate, and by gates on the
     score what is learnt. A decision has no derivative. Their gradient is that of the numbers between
