@@ -182,7 +182,6 @@ def open_store(
       JtrackError: a folder that cannot be written, or was written by a newer version of jtrack.
     """
     results, sequences, claims = Path(results), dict(sequences or {}), match("claim", claims, CLAIMS)
-    claims = match("kind of claims", claims, CLAIMS)
     name = "-".join(
         re.sub(r"[^A-Za-z0-9_.+]+", "-", str(label[what])).strip("-.")
         for what in ("tracker", "profile", "backbone")
