@@ -273,10 +273,10 @@ def _ablation(about: str, *groups: str) -> Callable[[Backbone], Profile[Config, 
 
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
+    "differentiable": _differentiable,
     "paper": _paper,
     "release2016": _release2016,
     "release2018": _release2018,
-    "differentiable": _differentiable,
     "c5": _ablation("with the filter on the deepest layer alone", "5"),
     "c4": _ablation("with the filter on the middle layer alone", "4"),
     "c3": _ablation("with the filter on the shallowest of the three layers alone", "3"),
