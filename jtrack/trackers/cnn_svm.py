@@ -313,9 +313,12 @@ def _step(
     # Without a positive candidate nothing is known of this frame: all stays as it was.
     moved = decisions.choose(found, moved._replace(box=box), state)
     learns = decisions.both(allowed, found)
+    may_learn = decisions.possible(found)
+    fresh = jnp.concatenate([target[None], described[chosen]])
+    labels = jnp.concatenate([jnp.ones(1, labels.dtype), labels[chosen]])
     moved = moved._replace(
-        features=jnp.concatenate([target[None], described[chosen]]),
-        labels=jnp.concatenate([jnp.ones(1, labels.dtype), labels[chosen]]),
+        features=jnp.where(may_learn, fresh, state.features),
+        labels=jnp.where(may_learn, labels, state.labels),
         learns=learns,
         key=key,
         due=decisions.possible(learns),

@@ -58,7 +58,7 @@ def test_settings_are_what_set_takes(jtrack, tracker):
 def test_settings_say_what_they_take(jtrack):
     found = dict(((name, rest) for name, *rest in lines(jtrack, "settings", "hcft", "--backbone", "tiny")))
     assert found["lost_below"] == ["0.1", "a number"]
-    assert found["scale"] == ["Pyramid", "none or ReleasedScales or Pyramid"]
+    assert found["scale"] == ["Pyramid", "none or ReleasedScales or Pyramid or SmoothPyramid"]
     assert found["scale.size"] == ["24,24", "2 whole numbers with commas between"]
     paper = dict(((name, rest) for name, *rest in lines(jtrack, "settings", "hcft", "--profile", "paper")))
     assert paper["filters"][0] == "Primal" and "scale.size" not in paper
