@@ -100,7 +100,8 @@ def test_range_of_frames(jtrack, folder, box, tmp_path):
 
 def test_video_plays_and_shows_the_box(jtrack, folder, box, tmp_path):
     video, out = tmp_path / "v.mp4", tmp_path / "b.csv"
-    jtrack("track", folder, "--init", box, *TINY, "--video", video, "--out", out)
+    always = "--set", "lost_below=0"  # a lost target has another colour
+    jtrack("track", folder, "--init", box, *TINY, *always, "--video", video, "--out", out)
     frames = read_video(video)
     zoom = 5
     assert frames.shape == (FRAMES, 96 * zoom, 128 * zoom, 3)
