@@ -1,12 +1,13 @@
 """How far a score can be taken as the chance of an overlap above 0.5, and the lost flag as no overlap.
 
     jtrack eval --dataset otb --root DATA/otb --results runs/otb
-    python bench/calibration.py runs/otb [--root DATA/otb] [--list cvpr13]
+    python bench/calibration.py runs/otb [--root DATA/otb] [--list cvpr13] [--odds A B --lost-below L]
 
 Reads the runs of a results folder and prints Markdown, a table a run, and the logistic curve of the score's
 log odds that is the chance of such an overlap: fitted on all videos but one, and judged on that one, each in
 turn. With log odds a x + b in place of x, the slope of a tracker's `confidence` is to be multiplied by a; its
 middle by exp(-b / (a slope)) where the curve is one of a ratio (HCFT, FCNT), else lowered by b / (a slope).
+`--odds` says what such a curve would make of scores and lost flags, without running anything again.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import numpy as np
 from scipy import optimize, special
 
 from jtrack.benchmark import metrics, results
-from jtrack.benchmark.results import TRACKED, Results
+from jtrack.benchmark.results import TRACKED, Results, Trajectory
 from jtrack.data import Annotation, open_dataset
 from jtrack.errors import JtrackError
 
@@ -50,6 +51,20 @@ def calibration(run: Results, truth: Mapping[str, Annotation]) -> str:
             *recalibrated(run, truth),
         ]
     )
+
+
+def with_odds(run: Results, a: float, b: float, lost_below: float) -> Results:
+    """A run as it would be with log odds a x + b in place of x, and lost below a score."""
+
+    def moved(trial: Trajectory) -> Trajectory:
+        if trial.scores is None:
+            return trial
+        odds = special.logit(np.clip(trial.scores, SURE, 1 - SURE))
+        scores = special.expit(a * odds + b)
+        return dataclasses.replace(trial, scores=scores, lost=scores < lost_below)
+
+    trajectories = {name: [moved(trial) for trial in trials] for name, trials in run.trajectories.items()}
+    return dataclasses.replace(run, trajectories=trajectories)
 
 
 def error(scores: np.ndarray, hit: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -136,9 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, help="a results folder, or the folder of one run")
     parser.add_argument("--root", type=Path, help="of the dataset; that of the run if left out")
     parser.add_argument("--list", dest="subset", help="one of the dataset's lists")
+    parser.add_argument(
+        "--odds", type=float, nargs=2, metavar=("A", "B"), help="log odds A x + B instead of x"
+    )
+    parser.add_argument("--lost-below", type=float, default=0.1, help="the score, with --odds")
     options = parser.parse_args(arguments)
     try:
-        for run in results.load(options.results):
+        for kept in results.load(options.results):
+            run = with_odds(kept, *options.odds, options.lost_below) if options.odds else kept
             root = options.root or run.label["root"]
             dataset = open_dataset(run.label["dataset"], root, subset=options.subset)
             truth = {name: dataset.annotation(name) for name in dataset.names if name in run.trajectories}

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.calibration import calibration
+from bench.calibration import calibration, with_odds
 from jtrack.benchmark import adapters, protocol
 from jtrack.benchmark.evaluate import evaluate
 from jtrack.benchmark.results import INITIALISED, TRACKED, Results, Trajectory
@@ -106,6 +106,12 @@ def test_a_score_that_is_too_sure_is_recalibrated():
     before, after, a, b = map(float, found.groups())
     assert before > 0.1 and after < 0.02
     assert (a, b) == (pytest.approx(0.5, abs=0.03), pytest.approx(-0.5, abs=0.05))
+    moved = with_odds(Results("one", "ope", trajectories), a, b, lost_below=0.2)
+    assert (
+        float(re.search(r"Expected calibration error ([\d.]+)\.", calibration(moved, annotations))[1]) < 0.02
+    )
+    for trial in moved.trajectories["B"]:
+        np.testing.assert_array_equal(trial.lost, trial.scores < 0.2)
 
 
 @pytest.mark.slow

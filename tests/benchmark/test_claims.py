@@ -123,16 +123,24 @@ def take_turns(folder, path, ready):
             path.write_text(str(number + 1))
 
 
-def test_a_lease_is_one_processs_at_a_time(folder, tmp_path):
-    path = tmp_path / "count"
-    path.write_text("0")
+def three_at_once(work, folder, *argument):
+    """Runs `work(folder, what, barrier)` in three processes, what is the argument or else their number."""
     ready = SPAWN.Barrier(3)
-    processes = [SPAWN.Process(target=take_turns, args=(folder, path, ready)) for _ in range(3)]
+    processes = [
+        SPAWN.Process(target=work, args=(folder, *(argument or (number,)), ready)) for number in range(3)
+    ]
     for process in processes:
         process.start()
     for process in processes:
         process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0] and path.read_text() == "30"
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
+def test_a_lease_is_one_processs_at_a_time(folder, tmp_path):
+    path = tmp_path / "count"
+    path.write_text("0")
+    three_at_once(take_turns, folder, path)
+    assert path.read_text() == "30"
 
 
 def begin(folder, number, ready):
@@ -145,13 +153,7 @@ def begin(folder, number, ready):
 
 
 def test_processes_that_begin_a_run_at_once_forget_none_of_them(tmp_path):
-    ready = SPAWN.Barrier(3)
-    processes = [SPAWN.Process(target=begin, args=(tmp_path, number, ready)) for number in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    three_at_once(begin, tmp_path)
     (run,) = filter(results.is_run, tmp_path.iterdir())
     label = results.read_label(run)
     assert len(label["machines"]) == len(label["sequences"]) == 15
