@@ -6,7 +6,7 @@
 `random_params` makes weights for tests; the weights store loads real ones.
 """
 
-from jtrack.backbones import alexnet, googlenet, hog, none, squeezenet, tiny, vgg
+from jtrack.backbones import alexnet, compact, googlenet, hog, none, squeezenet, tiny, vgg
 from jtrack.backbones.base import Architecture, Backbone, Params, Preprocessing, Stages
 from jtrack.names import match
 from jtrack.precision import PRECISIONS
@@ -37,6 +37,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "alexnet_torchvision": alexnet.ALEXNET_TORCHVISION,
     "googlenet": googlenet.GOOGLENET,
     "squeezenet": squeezenet.SQUEEZENET,
+    "compact": compact.COMPACT,
     "hog": hog.HOG,
     "none": none.NONE,
     "tiny": tiny.TINY,

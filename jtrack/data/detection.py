@@ -4,6 +4,7 @@
     data = open_detection("folder:photos")      # photos/a.jpg with photos/a.txt beside it
     data = open_detection("got:data/got10k")    # frames of annotated sequences: otb, vot, got
     data = open_detection("scenes:2000")        # so many made-up scenes, see `jtrack.data.scenes`
+    data = open_detection("images:photos")      # every image of a folder, without boxes
     picture = data.read(17)                 # picture.image, picture.boxes
 
 A folder is searched with all below it. Beside an image NAME.jpg stands NAME.txt or NAME.csv with one line an
@@ -33,7 +34,7 @@ from jtrack.errors import JtrackError, missing_extra, unknown_name
 from jtrack.untrusted import listed, reading, regular_file
 
 SEQUENCES = ("otb", "vot", "got")  # kinds of `jtrack.data` whose frames are taken as images
-KINDS = ("tfds", "folder", *SEQUENCES, "scenes")
+KINDS = ("tfds", "folder", "images", *SEQUENCES, "scenes")
 
 
 class Example(NamedTuple):
@@ -72,12 +73,16 @@ def open_detection(spec: str, *, split: str = "train", root: str | Path | None =
     kind, _, where = spec.partition(":")
     kind = kind.casefold()
     if kind not in KINDS or not where:
-        known = "tfds:voc/2007, tfds:coco/2017, folder:DIR, otb:DIR, vot:DIR, got:DIR or scenes:COUNT"
+        known = (
+            "tfds:voc/2007, tfds:coco/2017, folder:DIR, images:DIR, otb:DIR, vot:DIR, got:DIR or scenes:COUNT"
+        )
         raise JtrackError(f"data {spec!r} is not understood: give {known}")
     if kind == "tfds":
         return _tfds(where, split, root)
     if kind == "folder":
         return _folder(Path(where).expanduser())
+    if kind == "images":
+        return _images(Path(where).expanduser())
     if kind == "scenes":
         from jtrack.data import scenes
 
@@ -195,10 +200,29 @@ def _is_version(name: str) -> bool:
 # --- folders and sequences --------------------------------------------------------------------------------
 
 
-def _folder(root: Path) -> DetectionDataset:
+def _images(root: Path) -> DetectionDataset:
+    images = _images_of(root)
+    if not images:
+        raise JtrackError(f"folder {root} holds no images: name one with photographs")
+    known = (f"{path.relative_to(root)} {path.stat().st_size}" for path in images)
+    nothing = np.empty((0, 4))
+    return DetectionDataset(
+        f"images:{root}",
+        len(images),
+        lambda index: Example(read_image(images[index]), nothing),
+        _digest(known),
+    )
+
+
+def _images_of(root: Path) -> list[Path]:
+    """The images of a folder and all below it."""
     if not root.is_dir():
-        raise JtrackError(f"there is no folder {root} to read images with boxes from")
-    images = sorted((path for path in root.rglob("*") if is_image(path) and path.is_file()), key=natural_key)
+        raise JtrackError(f"there is no folder {root} to read images from")
+    return sorted((path for path in root.rglob("*") if is_image(path) and path.is_file()), key=natural_key)
+
+
+def _folder(root: Path) -> DetectionDataset:
+    images = _images_of(root)
     pairs = [(path, boxes) for path in images if (boxes := _beside(path)) is not None]
     if not pairs:
         raise JtrackError(

@@ -42,6 +42,7 @@ from jtrack.learning import fc_head
 from jtrack.learning.fc_head import NEW, TRAINED, Dense
 from jtrack.train import checkpoint
 from jtrack.train.descent import CAFFE, Descent, caffe_sgd
+from jtrack.train.loop import DivergedError
 from jtrack.train.patches import PER_IMAGE, Batch, Patches, in_order, split, stream
 from jtrack.train.probe import ridge_accuracy
 from jtrack.types import Array, PyTree
@@ -54,10 +55,6 @@ CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
 HIGHEST = 20 * math.log(2)  # a loss above twenty times that of guessing is not coming back
 PROBED = 1024  # patches that the classifier on the untrained feature is made with
 COLUMNS = ("step", "loss", "accuracy", "held_out_loss", "held_out_accuracy", "rate", "seconds")
-
-
-class DivergedError(JtrackError):
-    """The loss grew beyond all bounds; the last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Entry:
     name: str
     licence: str
     preprocessing: Mapping[str, Any]  # order, mean, std, size: as `backbones.Preprocessing`
-    sources: tuple[Source, ...]  # the preferred first
+    sources: tuple[Source, ...]  # the preferred first; none for a network that comes with jtrack
     flatten: Mapping[str, tuple[int, int, int]]  # dense layer -> (height, width, channels) of its input
 
 
@@ -56,15 +56,22 @@ def manifest() -> Mapping[str, Entry]:
 
     Read from the installed package; an editable installation reads the checkout's weights/ folder.
     """
-    package = importlib.resources.files("jtrack")
-    file = package / "weights" / "manifest.toml"
-    if not file.is_file():
-        file = Path(str(package)).parent / "weights" / "manifest.toml"
-    return {name: _entry(name, fields) for name, fields in tomllib.loads(file.read_text("utf-8")).items()}
+    text = (own_folder() / "manifest.toml").read_text("utf-8")
+    return {name: _entry(name, fields) for name, fields in tomllib.loads(text).items()}
+
+
+def own_folder() -> Path:
+    """The folder of what comes with jtrack: the manifest, and the networks that the project itself trained.
+
+    It is part of the installed package; an editable installation has it as the checkout's weights/.
+    """
+    package = Path(str(importlib.resources.files("jtrack")))
+    folder = package / "weights"
+    return folder if (folder / "manifest.toml").is_file() else package.parent / "weights"
 
 
 def _entry(name: str, fields: dict[str, Any]) -> Entry:
-    sources = tuple(_source(source) for source in fields.pop("sources"))
+    sources = tuple(_source(source) for source in fields.pop("sources", ()))
     flatten = {layer: tuple(shape) for layer, shape in fields.pop("flatten", {}).items()}
     return Entry(name=name, sources=sources, flatten=flatten, **fields)
 
@@ -124,7 +131,8 @@ def locate(name: str) -> Path | None:
     sources = entry(name).sources
     names = [name + SUFFIX, *(source.file for source in sources if not source.distribution)]
     here = (folder / file for folder in folders() for file in names)
-    return next((path for path in (*here, *filter(None, map(installed, sources))) if path.is_file()), None)
+    elsewhere = (own_folder() / (name + SUFFIX), *filter(None, map(installed, sources)))
+    return next((path for path in (*here, *elsewhere) if path.is_file()), None)
 
 
 def installed(source: Source) -> Path | None:
@@ -225,6 +233,8 @@ def _absent(name: str) -> JtrackError:
             f"run `jtrack weights fetch {name}`, or fetch {address} elsewhere and run "
             f"`jtrack weights convert FILE --as {name}`"
         ]
+    if not sources:
+        ways = [f"it comes with jtrack, in {own_folder()}: install jtrack again"]
     ways = ways or [f"put {sources[0].file} into one of them"]
     return JtrackError(f"no weights of {name} in {', '.join(map(str, folders()))}: {'; or '.join(ways)}")
 

@@ -1,0 +1,327 @@
+"""Distillation: a network learns the maps of a larger one, before anything else.
+
+The larger network, the teacher, describes still views once; what is kept of a view are some cells of three of
+its maps, of strides 4, 8 and 16, along their leading principal components. The small network learns to
+predict them from the cells of its own maps, each by a linear layer that is thrown away in the end (Romero et
+al., FitNets, ICLR 2015).
+"""
+
+import functools
+import time
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jtrack.backbones import Backbone
+from jtrack.checks import there
+from jtrack.errors import JtrackError
+from jtrack.train import checkpoint, loop
+from jtrack.train.clips import Source
+from jtrack.types import Array, PyTree
+from jtrack.untrusted import reading
+from jtrack.weights import store
+from jtrack.weights.convert import Layers
+
+COMPONENTS = 64  # of a map of the teacher
+CELLS = 196  # of a map, chosen at random in every view
+SHARD = 100  # views in a file of lessons
+AT_ONCE = 4  # views that the teacher sees at once
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How maps are learnt."""
+
+    views: int = 3000  # that the teacher describes
+    side: int = 224  # pixels of a view
+    steps: int = 4000
+    batch: int = 16  # views a step
+    rate: float = 2e-3  # of Adam, at its highest
+    keep_every: int = 500
+
+
+DEFAULT = Settings()
+
+
+class Lessons(NamedTuple):
+    """What the teacher says of the views of a source, by purpose: stride 4, 8, 16."""
+
+    source: Source
+    cells: dict[str, np.ndarray]  # [V, n] int32: numbers of cells in a map, row by row
+    maps: dict[str, np.ndarray]  # [V, n, K] float16: along the components, of variance 1 in all
+    seconds: float  # that the teacher took
+
+
+class _State(NamedTuple):
+    """What a step changes."""
+
+    layers: Layers
+    heads: PyTree  # {purpose: {"kernel" [C, K], "bias" [K]}}
+    optimiser: PyTree
+
+
+def taps(backbone: Backbone) -> dict[str, str]:
+    """The layers of three strides, by purpose."""
+    stages = there(backbone.stages)
+    return {"stride4": stages.stride4, "stride8": stages.stride8, "stride16": stages.stride16}
+
+
+# --- lessons ----------------------------------------------------------------------------------------------
+
+
+def lessons(
+    teacher: Backbone,
+    weights: Layers,
+    source: Source,
+    count: int,
+    settings: Settings,
+    *,
+    seed: int,
+    folder: Path,
+    name: str,
+    on_view: Callable[[int], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Lessons | None:
+    """What the teacher says of views, of which a folder keeps what was done before.
+
+    Args:
+      teacher: the larger network.
+      weights: its weights.
+      source: of the views: a view is a clip of one frame.
+      count: how many.
+      settings: how large.
+      seed: of the views.
+      folder: of the files; all lessons in it have the components of the first.
+      name: of these, by which their files' names begin.
+      on_view: called with the number of views done.
+      stop: asked after each file; if true, None is returned.
+
+    Raises:
+      JtrackError: files of another teacher or other data, a disk that is full.
+    """
+    identity = {
+        "teacher": teacher.name,
+        "weights": store.digest(weights)[:16],
+        "data": source.digest,
+        "seed": seed,
+        "side": settings.side,
+    }
+    describe = jax.jit(lambda images: teacher.apply(weights, images, tuple(taps(teacher).values())))
+
+    def maps_of(numbers: range) -> dict[str, np.ndarray]:
+        images = views(source, settings, seed, numbers)
+        found = [jax.device_get(describe(images[i : i + AT_ONCE])) for i in range(0, len(images), AT_ONCE)]
+        return {
+            purpose: np.concatenate([each[tap] for each in found]).reshape(
+                len(images), -1, found[0][tap].shape[-1]
+            )
+            for purpose, tap in taps(teacher).items()
+        }
+
+    parts, basis, seconds = [], None, 0.0
+    for first in range(0, count, SHARD):
+        numbers = range(first, min(first + SHARD, count))
+        path = folder / f"{name}-{first:06d}.safetensors"
+        kept = _kept(path, identity)
+        if kept is None:
+            begun = time.perf_counter()
+            maps = maps_of(numbers)
+            if basis is None:  # of the first views
+                basis = _basis(folder / "basis.safetensors", maps, identity)
+            part = _chosen(maps, basis, numbers, seed)
+            took = time.perf_counter() - begun
+            _keep(path, part, identity, took)
+        else:
+            part, took = kept
+        seconds += took
+        parts.append(part)
+        on_view(numbers.stop)
+        if stop():
+            return None
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return Lessons(source, joined["cells"], joined["maps"], seconds)
+
+
+def views(source: Source, settings: Settings, seed: int, numbers: range | np.ndarray) -> np.ndarray:
+    """Views [n, S, S, 3] uint8 by their numbers."""
+    with ThreadPoolExecutor(2) as pool:
+        clips = pool.map(lambda number: source.clip(seed, int(number), 0, 1, settings.side), numbers)
+        return np.stack([clip.pixels[0] for clip in clips])
+
+
+def _components(maps: np.ndarray) -> dict[str, np.ndarray]:
+    """The middle [C] of features [V, n, C], and K directions [C, K] that make their variance 1 in all."""
+    features = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
+    middle = features.mean(axis=0)
+    values, directions = np.linalg.eigh(np.cov((features - middle).T))
+    directions = directions[:, ::-1][:, :COMPONENTS] / np.sqrt(values[::-1][:COMPONENTS].sum())
+    return {"middle": middle.astype(np.float32), "directions": directions.astype(np.float32)}
+
+
+def _chosen(
+    maps: Mapping[str, np.ndarray], basis: Mapping[str, Mapping[str, np.ndarray]], numbers: range, seed: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Some cells of maps [V, n, C], along the components."""
+    cells: dict[str, np.ndarray] = {}
+    found: dict[str, np.ndarray] = {}
+    for order, (purpose, each) in enumerate(maps.items()):
+        count = min(CELLS, each.shape[1])
+        generators = (np.random.default_rng([seed, order, number]) for number in numbers)
+        picked = np.stack([np.sort(rng.permutation(each.shape[1])[:count]) for rng in generators])
+        features = np.take_along_axis(each, picked[:, :, None], axis=1) - basis[purpose]["middle"]
+        cells[purpose] = picked.astype(np.int32)
+        found[purpose] = (features @ basis[purpose]["directions"]).astype(np.float16)
+    return {"cells": cells, "maps": found}
+
+
+def _basis(path: Path, maps: Mapping[str, np.ndarray], identity: Mapping[str, Any]) -> Any:
+    """The components that a folder keeps, or those of maps, which it keeps then."""
+    if (kept := _kept(path, identity)) is not None:
+        return kept[0]
+    basis = {purpose: _components(each) for purpose, each in maps.items()}
+    _keep(path, basis, identity, 0.0)
+    return basis
+
+
+def _keep(path: Path, tree: PyTree, identity: Mapping[str, Any], seconds: float) -> None:
+    forms = {
+        f"{outer}/{inner}": [list(leaf.shape), str(leaf.dtype)]
+        for outer, leaves in tree.items()
+        for inner, leaf in leaves.items()
+    }
+    checkpoint.save(path, tree, {"identity": dict(identity), "seconds": seconds, "forms": forms})
+
+
+def _kept(path: Path, identity: Mapping[str, Any]) -> tuple[Any, float] | None:
+    """What a file holds, and the seconds it took to make; None where there is none."""
+    if not path.is_file():
+        return None
+    about = checkpoint.about(path)
+    if about.get("identity") != identity:
+        raise JtrackError(
+            f"{path} is of another teacher, data, seed or size: give the same, another --out, or --overwrite"
+        )
+    like: dict[str, Any] = {}
+    with reading(f"the header of {path}", "delete it"):
+        seconds = float(about["seconds"])
+        for name, (shape, dtype) in about["forms"].items():
+            outer, _, inner = name.partition("/")
+            like.setdefault(outer, {})[inner] = jax.ShapeDtypeStruct(tuple(map(int, shape)), np.dtype(dtype))
+    return checkpoint.load(path, like), seconds
+
+
+# --- learning ---------------------------------------------------------------------------------------------
+
+
+def distil(
+    student: Backbone,
+    layers: Layers,
+    taught: Lessons,
+    held_out: Lessons,
+    settings: Settings,
+    *,
+    seed: int,
+    folder: Path,
+    identity: Mapping[str, Any],
+    on_step: Callable[[loop.Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> loop.Done:
+    """Trains a network to predict the teacher's maps, or goes on with it.
+
+    The figure is the share of their variance that is not explained, a mean over the three strides.
+
+    Args:
+      student: the small network.
+      layers: its weights to begin with.
+      taught: what to learn.
+      held_out: what to judge by, of at least one batch.
+      settings: those of `lessons`.
+      seed: that of `lessons`.
+      folder: of the checkpoint and the log.
+      identity: as of `loop.Descent`.
+      on_step: as of `loop.descend`.
+      stop: as of `loop.descend`.
+
+    Returns:
+      Its state is a tuple whose first field `layers` are the weights.
+    """
+    learnt = len(taught.maps["stride16"])
+    schedule = optax.warmup_cosine_decay_schedule(
+        0, settings.rate, min(100, settings.steps // 10), settings.steps
+    )
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
+    rng = np.random.default_rng(seed)
+    heads = {}
+    for purpose, tap in taps(student).items():
+        inputs, outputs = student.map_shape(tap, (settings.side,) * 2)[-1], taught.maps[purpose].shape[-1]
+        kernel = rng.standard_normal((inputs, outputs), np.float32) / np.float32(np.sqrt(inputs))
+        heads[purpose] = {"kernel": kernel * np.float32(0.1), "bias": np.zeros(outputs, np.float32)}
+    weights = {"layers": layers, "heads": heads}
+    first = _State(layers, heads, optimiser.init(weights))
+    loss = functools.partial(_unexplained, student)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: _State, batch: PyTree) -> tuple[_State, Array]:
+        weights = {"layers": state.layers, "heads": state.heads}
+        value, slopes = jax.value_and_grad(lambda w: loss(w["layers"], w["heads"], *batch))(weights)
+        updates, memory = optimiser.update(slopes, state.optimiser, weights)
+        moved = optax.apply_updates(weights, updates)
+        return _State(moved["layers"], moved["heads"], memory), value
+
+    def batch_of(of: Lessons, numbers: np.ndarray) -> PyTree:
+        images = views(of.source, settings, seed, numbers)
+        cells, maps = (jax.tree.map(lambda leaf: leaf[numbers], each) for each in (of.cells, of.maps))
+        return images, cells, maps
+
+    def batches(start: int, stop: int) -> Generator[tuple[int, PyTree]]:
+        for number in range(start, stop):
+            places = number * settings.batch + np.arange(settings.batch)
+            epochs, within = np.divmod(places, learnt)
+            orders = {int(e): np.random.default_rng([seed, int(e)]).permutation(learnt) for e in set(epochs)}
+            chosen = [orders[int(e)][w] for e, w in zip(epochs, within, strict=True)]
+            yield number, batch_of(taught, np.array(chosen))
+
+    last = len(held_out.maps["stride16"]) - settings.batch
+    judged = [
+        batch_of(held_out, first + np.arange(settings.batch)) for first in range(0, last + 1, settings.batch)
+    ]
+    look = jax.jit(loss)
+
+    def judge(state: _State) -> dict[str, float]:
+        return {"loss": float(np.mean([look(state.layers, state.heads, *batch) for batch in judged]))}
+
+    def advance(state: _State, number: int, batch: PyTree) -> tuple[_State, dict[str, Array]]:
+        del number
+        state, value = step(state, batch)
+        return state, {"loss": value}
+
+    descent = loop.Descent(folder, identity, settings.steps, settings.keep_every, batches, advance, judge)
+    return loop.descend(descent, first, on_step=on_step, stop=stop)
+
+
+def _unexplained(
+    student: Backbone,
+    layers: Layers,
+    heads: PyTree,
+    images: Array,
+    cells: Mapping[str, Array],
+    maps: Mapping[str, Array],
+) -> Array:
+    """The share of the variance of the teacher's maps that is not explained (), a mean over purposes."""
+    named = taps(student)
+    found = student.apply(layers, images, tuple(named.values()))
+    shares = []
+    for purpose, tap in named.items():
+        flat = found[tap].reshape(len(images), -1, found[tap].shape[-1])
+        picked = jnp.take_along_axis(flat, cells[purpose][:, :, None], axis=1)
+        predicted = picked @ heads[purpose]["kernel"] + heads[purpose]["bias"]
+        wanted = maps[purpose].astype(predicted.dtype)
+        shares.append(jnp.sum((predicted - wanted) ** 2, axis=-1).mean())
+    return jnp.stack(shares).mean()

@@ -1,0 +1,283 @@
+"""Training a network for correlation filters: first on a larger network's maps, then through HCFT's filters.
+
+    source, held_out = clips.open_source(["images:photos"])
+    done = train(Settings(), source, held_out, Path("weights/compact"))
+    keep(Path("weights/compact.safetensors"), done, command="...")
+
+The second phase follows short clips by HCFT's profile `differentiable` (`train.through_tracker`). Its loss is
+the cross-entropy of the place in the response. The scale is left as it is: HCFT finds it by a filter of its
+own on HOG, which has nothing to learn from the network.
+
+A training that was interrupted goes on where it was, in the same folder. It holds `lessons`, what the teacher
+said; `distillation` and `filters`, each with a checkpoint and `log.csv`.
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jtrack import __version__, backbones
+from jtrack.backbones import Backbone
+from jtrack.errors import JtrackError
+from jtrack.trackers import hcft
+from jtrack.train import distillation, loop, through_tracker
+from jtrack.train.clips import Source
+from jtrack.types import as_arrays
+from jtrack.weights import store
+from jtrack.weights.convert import Layers
+
+RANDOM = "random"
+HELD_VIEWS = 192  # that distillation is judged by
+# Of the softmax over the response, and of the Gaussian that is wanted, over the target's side.
+SHARPNESS, LABEL_WIDTH = 20.0, 0.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained; a phase of no steps is left out."""
+
+    backbone: str = "compact"
+    teacher: str = "vgg16_torchvision"
+    weights: str = RANDOM  # to begin with: `RANDOM`, or "stored": those of the weights store
+    seed: int = 0  # of the weights and all clips
+    distilling: distillation.Settings = distillation.DEFAULT
+    following: through_tracker.Settings = through_tracker.DEFAULT
+
+
+class Progress(NamedTuple):
+    """Where a training is."""
+
+    phase: str  # "lessons", "distillation" or "filters"
+    step: int  # of the phase
+    steps: int  # of it
+    at: loop.Progress | None  # None for lessons
+
+
+class Trained(NamedTuple):
+    """A network after training."""
+
+    settings: Settings
+    source: Source
+    layers: Layers  # as far as HCFT needs them
+    whole: bool  # False if it was stopped
+    phases: Mapping[str, Any]  # of each: steps, seconds, and the figures held out
+
+
+def train(
+    settings: Settings,
+    source: Source,
+    held_out: Source,
+    folder: Path,
+    *,
+    on_step: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Trains, or goes on where a training in the same folder stopped.
+
+    Args:
+      settings: how.
+      source: of what is learnt from.
+      held_out: of what is judged by.
+      folder: of all that is kept; made if need be.
+      on_step: called after each step.
+      stop: asked after each step; if true the state is kept, and what there is returned.
+
+    Raises:
+      DivergedError: a figure is not finite.
+      JtrackError: settings that make no sense, a folder that holds another training, weights or data that
+        cannot be read, a disk that is full.
+    """
+    _check(settings)
+    net = backbones.get(settings.backbone)
+    config, hyper = _followed(net)
+    taps = tuple(layer for group in config.layers for layer in group)
+    layers = first_weights(settings, net, taps)
+    identity = _identity(settings, source, layers)
+    phases: dict[str, Any] = {}
+
+    def noted(phase: str, done: loop.Done) -> bool:
+        phases[phase] = {"steps": done.step, "seconds": round(done.seconds, 1)} | dict(done.held_out)
+        return done.step == steps[phase]
+
+    def tell(phase: str) -> Callable[[loop.Progress], None]:
+        return lambda at: on_step(Progress(phase, at.step, steps[phase], at))
+
+    steps = {"distillation": settings.distilling.steps, "filters": settings.following.steps}
+    if steps["distillation"]:
+        taught = _taught(settings, source, held_out, folder, on_step, stop)
+        if taught is None:
+            return Trained(settings, source, layers, False, phases)
+        phases["lessons"] = {"seconds": round(taught.seconds, 1)}
+        done = distillation.distil(
+            net,
+            layers,
+            taught.learnt,
+            taught.held_out,
+            settings.distilling,
+            seed=settings.seed,
+            folder=folder / "distillation",
+            identity=identity | _numbers(settings.distilling) | {"teacher": taught.teacher},
+            on_step=tell("distillation"),
+            stop=stop,
+        )
+        layers = done.state.layers
+        if not noted("distillation", done):
+            return Trained(settings, source, layers, False, phases)
+    if steps["filters"]:
+        tracker = hcft.hcft(net, config)
+        numbers = {"steps": settings.following.steps, "before": store.digest(jax.device_get(layers))[:16]}
+        done = through_tracker.learn(
+            tracker,
+            lambda learnt: {"backbone": learnt, "tracker": hyper},
+            lambda outputs, true: through_tracker.place_loss(outputs, true, LABEL_WIDTH, SHARPNESS),
+            layers,
+            source,
+            held_out,
+            settings.following,
+            seed=settings.seed,
+            folder=folder / "filters",
+            identity=identity | _numbers(settings.following) | numbers,
+            on_step=tell("filters"),
+            stop=stop,
+        )
+        whole = noted("filters", done)
+        return Trained(settings, source, done.state.learnt, whole, phases)
+    return Trained(settings, source, layers, True, phases)
+
+
+def first_weights(settings: Settings, net: Backbone, taps: tuple[str, ...]) -> Layers:
+    """The weights before training, of the layers that some taps need."""
+    if settings.weights == RANDOM:
+        return jax.device_get(net.random_params(settings.seed, taps=taps))
+    stored = store.load(net.name)
+    return {layer: stored[layer] for layer in net.template(taps=taps)}
+
+
+def _followed(net: Backbone) -> Any:
+    """Config and hyper-parameters of what follows the clips."""
+    profile = hcft.PROFILES["differentiable"](net).replace(info=True, scale=None)
+    return profile.config, as_arrays(profile.hyper)
+
+
+class _Taught(NamedTuple):
+    """What the teacher said."""
+
+    learnt: distillation.Lessons
+    held_out: distillation.Lessons
+    teacher: str  # the digest of its weights
+    seconds: float  # that it took, in all runs
+
+
+def _taught(
+    settings: Settings,
+    source: Source,
+    held_out: Source,
+    folder: Path,
+    on_step: Callable[[Progress], None],
+    stop: Callable[[], bool],
+) -> _Taught | None:
+    """The lessons of the first phase; None if it was stopped before there were all."""
+    how = settings.distilling
+    teacher = store.network(settings.teacher)
+    weights, total = store.load(teacher.name), how.views + HELD_VIEWS
+    found: list[distillation.Lessons] = []
+
+    def seen(before: int, done: int) -> None:
+        on_step(Progress("lessons", before + done, total, None))
+
+    for name, each, count in (("learnt", source, how.views), ("held-out", held_out, HELD_VIEWS)):
+        before = sum(len(lessons.maps["stride16"]) for lessons in found)
+        lessons = distillation.lessons(
+            teacher,
+            weights,
+            each,
+            count,
+            how,
+            seed=settings.seed,
+            folder=folder / "lessons",
+            name=name,
+            on_view=functools.partial(seen, before),
+            stop=stop,
+        )
+        if lessons is None:
+            return None
+        found.append(lessons)
+    return _Taught(found[0], found[1], store.digest(weights)[:16], sum(lessons.seconds for lessons in found))
+
+
+def forget(folder: Path) -> None:
+    """Deletes what a training keeps in its folder.
+
+    Raises:
+      OSError: it cannot be deleted.
+    """
+    for pattern in ("lessons/*.safetensors", f"*/{loop.CHECKPOINT}", f"*/{loop.LOG}"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def keep(path: Path, done: Trained, *, command: str) -> None:
+    """Stores what was trained as a network of the weights store, with where it comes from.
+
+    Args:
+      path: NAME.safetensors, which the store finds by the network's name.
+      done: from `train`.
+      command: how it was made, for the header.
+
+    Raises:
+      JtrackError: it cannot be written.
+    """
+    layers = {
+        layer: {part: np.asarray(array, np.float32) for part, array in parts.items()}
+        for layer, parts in jax.device_get(done.layers).items()
+    }
+    versions = {"jtrack": __version__} | {name: importlib.metadata.version(name) for name in ("jax", "optax")}
+    header = {
+        "name": done.settings.backbone,
+        "trained_for": "features",
+        "data": done.source.name,
+        "data_digest": done.source.digest,
+        "command": command,
+        "settings": json.dumps(dataclasses.asdict(done.settings)),
+        "phases": json.dumps(done.phases),
+        "versions": json.dumps(versions),
+        "params_sha256": store.digest(layers),
+    }
+    if len(layers) < len(backbones.get(done.settings.backbone).template()):
+        header["layers"] = " ".join(layers)
+    store.write(path, layers, header)
+
+
+def _numbers(settings: Any) -> dict[str, Any]:
+    """What of a phase's settings must be the same for it to go on."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "keep_every"}
+
+
+def _identity(settings: Settings, source: Source, layers: Layers) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    return {
+        "backbone": settings.backbone,
+        "seed": settings.seed,
+        "data": source.digest,
+        "weights": store.digest(layers)[:16],
+    }
+
+
+def _check(settings: Settings) -> None:
+    """Refuses settings that make no sense, before anything is computed."""
+    if not backbones.get(settings.backbone).template():
+        raise JtrackError(f"{settings.backbone} has no weights to train: give another network")
+    for part in (settings.distilling, settings.following):
+        for name, value in dataclasses.asdict(part).items():
+            if not value > 0 and not (name == "steps" and value == 0):
+                raise JtrackError(f"{name} is {value}: give a number above 0")
+    if settings.following.length < 2:
+        raise JtrackError("length is 1: a clip has two frames at least, the first of which begins the track")

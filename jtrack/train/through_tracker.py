@@ -1,0 +1,203 @@
+"""Learning through a tracker: clips are followed by its differentiable profile, and what it did is descended.
+
+A clip's first frame and true box begin a track, `jtrack.rollout` follows it through the others, and the
+gradient of a loss goes back through every frame, the tracker's own learning included, to what is learnt: the
+weights of the network (`train.features`), or the tracker's numbers (`train.numbers`). CFNet (Valmadre et al.,
+CVPR 2017) and DCFNet (Wang et al., 2017) learnt features through a filter of a single frame; a rollout counts
+what an update does to later frames, too.
+"""
+
+import functools
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding
+
+from jtrack.run import mesh
+from jtrack.run.rollout import rollout
+from jtrack.train import clips, loop
+from jtrack.train.clips import Clips, Source
+from jtrack.types import Array, Frame, Output, PyTree, Tracker
+from jtrack.vision import boxes
+
+JUDGED = 32  # clips held out to judge by
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How is learnt through a tracker."""
+
+    steps: int = 2000
+    batch: int = 8  # clips a step
+    length: int = 4  # frames of a clip, the first included
+    side: int = 192  # pixels of a frame
+    rate: float = 5e-4  # of Adam, at its highest
+    keep_every: int = 250
+
+
+DEFAULT = Settings()
+
+
+class _State(NamedTuple):
+    """What a step changes."""
+
+    learnt: PyTree
+    optimiser: PyTree
+
+
+def follow(tracker: Tracker, params: PyTree, pixels: Array, box: Array) -> Output:
+    """The outputs [T - 1, ...] of following a clip [T, S, S, 3] from a box [4] in its first frame."""
+    size = jnp.asarray(pixels.shape[1:3], jnp.int32)
+    state = tracker.init(params, jax.random.key(0), Frame(pixels[0], size), box)
+    return rollout(tracker, params, state, Frame(pixels[1:], size))[1]
+
+
+def place_loss(outputs: Output, true: Array, label_width: float, sharpness: float) -> Array:
+    """Cross-entropy () of the place in the response with the true place, a mean over frames.
+
+    The response, over its maximum, makes a softmax over the cells of the window; a Gaussian about the true
+    place is what is wanted of it. It has a slope however far the peak is from there. Frames whose target is
+    not to be seen, or not within the window, do not count.
+
+    Args:
+      outputs: of T frames, whose info has `response` [T, M, N] and `window` [T, 4].
+      true: [T, 4] boxes; NaN where there is no target.
+      label_width: sigma of the Gaussian over the target's side.
+      sharpness: of the softmax: what the response is multiplied by.
+    """
+    response, window = outputs.info["response"], outputs.info["window"]
+    cells = jnp.asarray(response.shape[1:], window.dtype)
+    seen = jnp.isfinite(true).all(axis=-1)
+    known = jnp.where(seen[:, None], true, window)
+    per_pixel = cells[None] / window[:, :1:-1]  # cells a pixel (y, x)
+    away = (boxes.centre(known) - boxes.centre(window))[:, ::-1] * per_pixel
+    sides = known[:, :1:-1] * per_pixel
+    sigma = label_width * jnp.sqrt(sides[:, 0] * sides[:, 1])
+    places = [jnp.arange(n, dtype=window.dtype) - n // 2 for n in response.shape[1:]]  # 0 is in the middle
+    rows, columns = (
+        jnp.exp(-0.5 * ((place[None] - away[:, axis, None]) / sigma[:, None]) ** 2)
+        for axis, place in enumerate(places)
+    )
+    wanted = rows[:, :, None] * columns[:, None, :]
+    total = wanted.sum((1, 2), keepdims=True)
+    inside = seen & (jnp.abs(away) < cells[None] / 2 - 1).all(axis=-1)
+    top = jnp.maximum(response.max((1, 2), keepdims=True), 1e-6)
+    logits = (sharpness * response / top).reshape(len(response), -1)
+    chances = jax.nn.log_softmax(logits, axis=-1).reshape(response.shape)
+    entropies = -jnp.sum(wanted / jnp.where(total > 0, total, 1) * chances, axis=(1, 2))
+    return jnp.sum(jnp.where(inside, entropies, 0)) / jnp.maximum(inside.sum(), 1)
+
+
+def box_loss(outputs: Output, true: Array) -> Array:
+    """Centre error over the target's side, and 1 - overlap (), a mean over the frames that show a target.
+
+    The first has a slope however far the box is away, the second is what trackers are judged by.
+
+    Args:
+      outputs: of T frames.
+      true: [T, 4] boxes; NaN where there is no target.
+    """
+    seen = jnp.isfinite(true).all(axis=-1)
+    found = outputs.box
+    known = jnp.where(seen[:, None], true, jax.lax.stop_gradient(found))
+    offset = (boxes.centre(found) - boxes.centre(known)) / jnp.sqrt(known[:, 2:].prod(-1, keepdims=True))
+    distance = jnp.sqrt(jnp.sum(offset**2, axis=-1) + 1e-6)  # the root's slope at 0 is infinite
+    losses = distance + 1 - boxes.iou(found, known)
+    return jnp.sum(jnp.where(seen, losses, 0)) / jnp.maximum(seen.sum(), 1)
+
+
+def learn(
+    tracker: Tracker,
+    params_of: Callable[[PyTree], PyTree],
+    loss: Callable[[Output, Array], Array],
+    first: PyTree,
+    source: Source,
+    held_out: Source,
+    settings: Settings,
+    *,
+    seed: int,
+    folder: Path,
+    identity: Mapping[str, Any],
+    on_step: Callable[[loop.Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> loop.Done:
+    """Descends a loss of followed clips, or goes on with it; clips are shared out over all local devices.
+
+    Args:
+      tracker: the functions, of a differentiable profile.
+      params_of: what is learnt -> the tracker's params.
+      loss: (outputs of a clip, its true boxes [T - 1, 4]) -> ().
+      first: what is learnt, to begin with.
+      source: of the clips.
+      held_out: of the clips to judge by.
+      settings: how.
+      seed: of the clips.
+      folder: of the checkpoint and the log.
+      identity: as of `loop.Descent`.
+      on_step: as of `loop.descend`.
+      stop: as of `loop.descend`.
+
+    Returns:
+      Its state is a tuple whose first field `learnt` is what was learnt.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(
+        0, settings.rate, min(50, settings.steps // 10), settings.steps, 0.02 * settings.rate
+    )
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
+
+    def of_clip(learnt: PyTree, pixels: Array, true: Array) -> tuple[Array, Array]:
+        outputs = follow(tracker, params_of(learnt), pixels, true[0])
+        seen = jnp.isfinite(true[1:]).all(axis=-1)
+        overlaps = boxes.iou(outputs.box, jnp.where(seen[:, None], true[1:], outputs.box))
+        return loss(outputs, true[1:]), jnp.mean(overlaps)
+
+    def of_clips(learnt: PyTree, pixels: Array, true: Array) -> tuple[Array, Array]:
+        losses, overlaps = jax.vmap(of_clip, (None, 0, 0))(learnt, pixels, true)
+        return losses.mean(), overlaps.mean()
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: _State, pixels: Array, true: Array) -> tuple[_State, Array, Array]:
+        (value, overlap), slopes = jax.value_and_grad(of_clips, has_aux=True)(state.learnt, pixels, true)
+        updates, memory = optimiser.update(slopes, state.optimiser, state.learnt)
+        return _State(optax.apply_updates(state.learnt, updates), memory), value, overlap
+
+    look = jax.jit(of_clips)
+    shared, whole = _placed(settings.batch)
+    shape = (settings.batch, settings.length, settings.side)
+    judged = clips.held_out(held_out, max(1, JUDGED // settings.batch) * settings.batch, *shape[1:])
+
+    def judge(state: _State) -> dict[str, float]:
+        found = []
+        for start in range(0, len(judged.pixels), settings.batch):
+            part = (leaf[start : start + settings.batch] for leaf in judged)
+            found.append(look(state.learnt, *jax.device_put(tuple(part), shared)))
+        value, overlap = np.mean(np.asarray(found), axis=0)
+        return {"loss": float(value), "overlap": float(overlap)}
+
+    def advance(state: _State, number: int, batch: Clips) -> tuple[_State, dict[str, Array]]:
+        del number
+        # A state that was read from a file lies elsewhere, which would be another compilation.
+        state, value, overlap = step(jax.device_put(state, whole), *jax.device_put(tuple(batch), shared))
+        return state, {"loss": value, "overlap": overlap}
+
+    def batches(start: int, stop: int) -> Generator[tuple[int, Clips]]:
+        return clips.stream(source, seed, *shape, start=start, stop=stop)
+
+    descent = loop.Descent(
+        folder, identity, settings.steps, settings.keep_every, batches, advance, judge, ("loss", "overlap")
+    )
+    return loop.descend(descent, _State(first, optimiser.init(first)), on_step=on_step, stop=stop)
+
+
+def _placed(batch: int) -> tuple[NamedSharding, NamedSharding]:
+    """Where the clips of a batch lie, and what is learnt: the clips shared out over all devices that fit."""
+    devices = jax.local_devices()
+    count = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
+    over = mesh.mesh_of(devices[:count])
+    return mesh.placed(over, mesh.AXIS), mesh.placed(over)
