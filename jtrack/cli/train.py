@@ -8,22 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
-from jtrack import backbones
+from jtrack import backbones, trackers
 from jtrack.backbones import box_feature
+from jtrack.cli import options
 from jtrack.cli.printing import tell
 from jtrack.cli.progress import Bar
 from jtrack.cli.track import interruptible, prepare
 from jtrack.data.detection import joined, open_detection
 from jtrack.errors import JtrackError
 from jtrack.names import match
-from jtrack.train import clips, distillation, through_tracker
+from jtrack.train import clips, curves, distillation, numbers, through_tracker
 from jtrack.train import features as training_features
 from jtrack.train import objectness as training
 from jtrack.train.descent import CAFFE, Descent
-from jtrack.train.loop import DivergedError
+from jtrack.train.loop import CHECKPOINT, LOG, DivergedError
 from jtrack.untrusted import reading
 from jtrack.weights import checkpoints as entries
 from jtrack.weights import store
@@ -233,10 +235,102 @@ def features(
     if not done.whole:
         tell(f"interrupted; what was done is kept in {folder}, and the same command goes on")
         raise typer.Exit(130)
+    draw_curves(folder, {phase: folder / phase / LOG for phase in ("distillation", "filters")})
     training_features.keep(path, done, command=shlex.join(["jtrack", *sys.argv[1:]]))
     typer.echo(f"{backbone}: stored as {path}")
     for phase, figures in done.phases.items():
         typer.echo(f"{phase}: " + ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
+
+
+@app.command()
+def tracker(
+    *,
+    data: Annotated[
+        list[str],
+        typer.Option(help="What to learn from, as of `jtrack train features`.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of what is kept.", show_default=False)],
+    name: Annotated[
+        str, typer.Option("--tracker", help=f"Which tracker: {', '.join(trackers.names())}.")
+    ] = trackers.DEFAULT,
+    backbone: options.Backbone = None,
+    learn: Annotated[
+        list[str] | None,
+        typer.Option(help="A hyper-parameter. Repeat it for several.", show_default="all that are positive"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of a set of TensorFlow Datasets.")] = "train",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="The folder of prepared sets.", show_default="TensorFlow Datasets' own"),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the descent.")] = numbers.FOLLOWED.steps,
+    batch: Annotated[int, typer.Option(help="Clips a step.")] = numbers.FOLLOWED.batch,
+    length: Annotated[int, typer.Option(help="Frames of a clip.")] = numbers.FOLLOWED.length,
+    side: Annotated[int, typer.Option(help="Pixels of a clip's frames.")] = numbers.FOLLOWED.side,
+    rate: Annotated[
+        float, typer.Option(help="The highest learning rate: a step changes a number by about this share.")
+    ] = numbers.FOLLOWED.rate,
+    keep_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = numbers.FOLLOWED.keep_every,
+    seed: Annotated[int, typer.Option(help="Of the clips.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, and replace what is there.")
+    ] = False,
+) -> None:
+    """Learns a tracker's hyper-parameters by gradient, through clips that its profile differentiable follows.
+
+    At the end it says them as `--set` takes them. Ctrl-C stops after the step in work, and the same command
+    goes on.
+
+    A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
+    """
+    if overwrite:
+        with reading(f"the earlier training's {out}", "remove it"):
+            for earlier in (out / CHECKPOINT, out / LOG):
+                earlier.unlink(missing_ok=True)
+    prepare("float32")
+    bound = trackers.create(name, profile="differentiable", backbone=backbone)
+    settings = numbers.Settings(
+        tuple(learn or ()),
+        seed,
+        replace(
+            numbers.FOLLOWED,
+            steps=steps,
+            batch=batch,
+            length=length,
+            side=side,
+            rate=rate,
+            keep_every=keep_every,
+        ),
+    )
+    source, held_out = clips.open_source(data, split=split, root=data_dir)
+    with interruptible() as interrupted, phases() as show, diverging():
+        learnt, done = numbers.train(
+            bound,
+            settings,
+            source,
+            held_out,
+            out,
+            on_step=lambda at: show(training_features.Progress(bound.name, at.step, steps, at)),
+            stop=lambda: bool(interrupted),
+        )
+    if done.step < steps:
+        tell(f"interrupted after {done.step} steps, which are kept in {out}; the same command goes on")
+        raise typer.Exit(130)
+    draw_curves(out, {bound.name: out / LOG})
+    texts = [
+        f"{key}={','.join(f'{one:.4g}' for one in np.atleast_1d(value))}" for key, value in learnt.items()
+    ]
+    typer.echo(" ".join(f"--set {text}" for text in texts))
+    typer.echo(f"clips held out: {', '.join(f'{key} {value:.4f}' for key, value in done.held_out.items())}")
+
+
+def draw_curves(folder: Path, logs: dict[str, Path]) -> None:
+    """Draws curves.png of logs, where that can be done."""
+    found = {phase: curves.read(path) for phase, path in logs.items() if path.is_file()}
+    try:
+        curves.draw(folder / "curves.png", found)
+    except JtrackError as error:
+        tell(f"no picture of the curves, which are in log.csv: {error}")
 
 
 def network_path(out: Path | None, backbone: str) -> Path:

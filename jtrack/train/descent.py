@@ -1,4 +1,4 @@
-"""Caffe's gradient descent as an optimiser of optax."""
+"""Optimisers of optax: Caffe's gradient descent, and Adam with a rate that rises, then falls."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -47,3 +47,16 @@ def caffe_sgd(descent: Descent, multipliers: PyTree) -> optax.GradientTransforma
         ),
         optax.trace(descent.momentum),
     )
+
+
+def adam(rate: float, steps: int, *, warm_up: int, last: float = 0.0) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter, ICLR 2019) on gradients no longer than 1, a weight decay of 1e-4.
+
+    Args:
+      rate: the highest learning rate.
+      steps: over which it falls, along a cosine.
+      warm_up: steps before that in which it rises from 0; a tenth of all at most.
+      last: the rate at the end, a share of the highest.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(0, rate, min(warm_up, steps // 10), steps, last * rate)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))

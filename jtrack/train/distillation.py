@@ -24,6 +24,7 @@ from jtrack.checks import there
 from jtrack.errors import JtrackError
 from jtrack.train import checkpoint, loop
 from jtrack.train.clips import Source
+from jtrack.train.descent import adam
 from jtrack.types import Array, PyTree
 from jtrack.untrusted import reading
 from jtrack.weights import store
@@ -253,10 +254,7 @@ def distil(
       Its state is a tuple whose first field `layers` are the weights.
     """
     learnt = len(taught.maps["stride16"])
-    schedule = optax.warmup_cosine_decay_schedule(
-        0, settings.rate, min(100, settings.steps // 10), settings.steps
-    )
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
+    optimiser = adam(settings.rate, settings.steps, warm_up=100)
     rng = np.random.default_rng(seed)
     heads = {}
     for purpose, tap in taps(student).items():
@@ -321,7 +319,7 @@ def _unexplained(
     for purpose, tap in named.items():
         flat = found[tap].reshape(len(images), -1, found[tap].shape[-1])
         picked = jnp.take_along_axis(flat, cells[purpose][:, :, None], axis=1)
-        predicted = picked @ heads[purpose]["kernel"] + heads[purpose]["bias"]
+        predicted = picked @ heads[purpose]["kernel"] + heads[purpose]["bias"][None, None]
         wanted = maps[purpose].astype(predicted.dtype)
         shares.append(jnp.sum((predicted - wanted) ** 2, axis=-1).mean())
     return jnp.stack(shares).mean()

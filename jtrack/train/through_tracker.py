@@ -23,6 +23,7 @@ from jtrack.run import mesh
 from jtrack.run.rollout import rollout
 from jtrack.train import clips, loop
 from jtrack.train.clips import Clips, Source
+from jtrack.train.descent import adam
 from jtrack.types import Array, Frame, Output, PyTree, Tracker
 from jtrack.vision import boxes
 
@@ -91,7 +92,7 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
     logits = (sharpness * response / top).reshape(len(response), -1)
     chances = jax.nn.log_softmax(logits, axis=-1).reshape(response.shape)
     entropies = -jnp.sum(wanted / jnp.where(total > 0, total, 1) * chances, axis=(1, 2))
-    return jnp.sum(jnp.where(inside, entropies, 0)) / jnp.maximum(inside.sum(), 1)
+    return _mean_of(entropies, inside)
 
 
 def box_loss(outputs: Output, true: Array) -> Array:
@@ -109,7 +110,12 @@ def box_loss(outputs: Output, true: Array) -> Array:
     offset = (boxes.centre(found) - boxes.centre(known)) / jnp.sqrt(known[:, 2:].prod(-1, keepdims=True))
     distance = jnp.sqrt(jnp.sum(offset**2, axis=-1) + 1e-6)  # the root's slope at 0 is infinite
     losses = distance + 1 - boxes.iou(found, known)
-    return jnp.sum(jnp.where(seen, losses, 0)) / jnp.maximum(seen.sum(), 1)
+    return _mean_of(losses, seen)
+
+
+def _mean_of(values: Array, counted: Array) -> Array:
+    """The mean () of the values [T] that count; 0 where none does."""
+    return jnp.sum(jnp.where(counted, values, 0)) / jnp.maximum(counted.sum(), 1).astype(values.dtype)
 
 
 def learn(
@@ -124,6 +130,7 @@ def learn(
     seed: int,
     folder: Path,
     identity: Mapping[str, Any],
+    steepest: float | None = None,
     on_step: Callable[[loop.Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> loop.Done:
@@ -140,16 +147,15 @@ def learn(
       seed: of the clips.
       folder: of the checkpoint and the log.
       identity: as of `loop.Descent`.
+      steepest: the longest gradient of a clip, longer ones are cut; None cuts that of the batch alone, which
+        is much cheaper where many numbers are learnt.
       on_step: as of `loop.descend`.
       stop: as of `loop.descend`.
 
     Returns:
       Its state is a tuple whose first field `learnt` is what was learnt.
     """
-    schedule = optax.warmup_cosine_decay_schedule(
-        0, settings.rate, min(50, settings.steps // 10), settings.steps, 0.02 * settings.rate
-    )
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
+    optimiser = adam(settings.rate, settings.steps, warm_up=50, last=0.02)
 
     def of_clip(learnt: PyTree, pixels: Array, true: Array) -> tuple[Array, Array]:
         outputs = follow(tracker, params_of(learnt), pixels, true[0])
@@ -161,9 +167,19 @@ def learn(
         losses, overlaps = jax.vmap(of_clip, (None, 0, 0))(learnt, pixels, true)
         return losses.mean(), overlaps.mean()
 
+    def gradient(learnt: PyTree, pixels: Array, true: Array) -> tuple[tuple[Array, Array], PyTree]:
+        if steepest is None:
+            return jax.value_and_grad(of_clips, has_aux=True)(learnt, pixels, true)
+        each = jax.vmap(jax.value_and_grad(of_clip, has_aux=True), (None, 0, 0))
+        (values, overlaps), slopes = each(learnt, pixels, true)
+        norms = jax.vmap(optax.global_norm)(slopes)
+        shares = jnp.minimum(1, steepest / jnp.maximum(norms, 1e-12)) / len(norms)
+        mean = jax.tree.map(lambda leaf: jnp.tensordot(shares, leaf, 1), slopes)
+        return (values.mean(), overlaps.mean()), mean
+
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: _State, pixels: Array, true: Array) -> tuple[_State, Array, Array]:
-        (value, overlap), slopes = jax.value_and_grad(of_clips, has_aux=True)(state.learnt, pixels, true)
+        (value, overlap), slopes = gradient(state.learnt, pixels, true)
         updates, memory = optimiser.update(slopes, state.optimiser, state.learnt)
         return _State(optax.apply_updates(state.learnt, updates), memory), value, overlap
 

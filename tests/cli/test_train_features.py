@@ -1,0 +1,94 @@
+"""The commands `jtrack train features` and `jtrack train tracker`, as a user runs them."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from jtrack import trackers
+from jtrack.data import scenes
+from jtrack.weights import store
+
+SMALL = ["--batch", 2, "--length", 2, "--side", 64, "--keep-every", 2]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of images without boxes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(8):
+        cv2.imwrite(str(folder / f"{number}.png"), scenes.scene(number).image[:, :, ::-1])
+    return folder
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_that_trackers_then_use(jtrack, photos, tmp_path, monkeypatch):
+    options = ["train", "features", "--data", f"images:{photos}", "--data", "scenes:5", "--teacher", "tiny"]
+    options += [
+        "--views",
+        8,
+        "--distil-steps",
+        2,
+        "--distil-batch",
+        4,
+        "--steps",
+        2,
+        *SMALL,
+        "--out",
+        tmp_path,
+    ]
+    done = jtrack(*options)
+    path, folder = tmp_path / "compact.safetensors", tmp_path / "compact"
+    assert f"compact: stored as {path}" in done.stdout
+    assert "lessons: 8 of 200 views" in done.stderr
+    assert "step 2 of 2: distillation loss" in done.stderr and "step 2 of 2: filters loss" in done.stderr
+    assert "distillation: steps 2" in done.stdout and "overlap" in done.stdout
+    with (folder / "filters" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "2"] and float(rows[1]["held_out_loss"]) > 0
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    layers, header = store.read(path, "compact")
+    assert header["trained_for"] == "features" and header["data"] == f"images:{photos} + scenes:5"
+    assert json.loads(header["settings"])["teacher"] == "tiny"
+    assert json.loads(header["phases"])["filters"]["steps"] == 2
+    monkeypatch.setenv("JTRACK_WEIGHTS", str(tmp_path))
+    bound = trackers.create("hcft", backbone="compact")
+    np.testing.assert_array_equal(bound.params["backbone"]["conv6"]["kernel"], layers["conv6"]["kernel"])
+
+    again = jtrack(*options, code=2)
+    assert f"{path} exists: give another --out, or --overwrite" in again.stderr
+    path.unlink()
+    other = jtrack(*options, "--seed", 1, code=2)
+    assert "is of another teacher, data, seed or size: give the same, another --out" in other.stderr
+
+
+@pytest.mark.slow
+def test_numbers_are_learnt_and_said_as_set_takes_them(jtrack, tmp_path):
+    options = ["train", "tracker", "--data", "scenes:8", "--backbone", "tiny", "--learn", "label_width"]
+    done = jtrack(*options, "--steps", 2, "--rate", 0.5, *SMALL, "--out", tmp_path)
+    said = done.stdout.splitlines()[0]
+    assert said.startswith("--set label_width=0.")
+    assert "clips held out: loss" in done.stdout
+    assert (tmp_path / "curves.png").is_file() and (tmp_path / "log.csv").is_file()
+    again = jtrack(*options, "--steps", 2, "--rate", 0.1, *SMALL, "--out", tmp_path, code=2)
+    assert "with other rate (0.5, now 0.1)" in again.stderr
+
+
+def test_wrong_words_are_refused_at_once(jtrack, tmp_path):
+    for options, sentence in (
+        (["features", "--data", "scenes:9", "--backbone", "hog"], "hog has no weights to train"),
+        (["features", "--data", "scenes:9", "--length", 1], "a clip has two frames at least"),
+        (["features", "--data", "scenes:9", "--batch", 0], "batch is 0: give a number above 0"),
+        (["features", "--data", "scenes:9", "--weights", "other"], "other"),
+        (["features", "--data", "photos"], "data 'photos' is not understood"),
+        (
+            ["tracker", "--data", "scenes:9", "--backbone", "tiny", "--learn", "learning_rat"],
+            "learning_rate",
+        ),
+    ):
+        done = jtrack("train", *options, "--out", tmp_path, code=2)
+        assert sentence in done.stderr.replace("\n", " ")
+    assert not list(tmp_path.rglob("*.safetensors"))
