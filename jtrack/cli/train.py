@@ -21,8 +21,7 @@ from jtrack.cli.track import interruptible, prepare
 from jtrack.data.detection import joined, open_detection
 from jtrack.errors import JtrackError
 from jtrack.names import match
-from jtrack.train import clips, curves, distillation, numbers, through_tracker
-from jtrack.train import features as training_features
+from jtrack.train import clips, curves, distillation, feature_learning, numbers, through_tracker
 from jtrack.train import objectness as training
 from jtrack.train.descent import CAFFE, Descent
 from jtrack.train.loop import CHECKPOINT, LOG, DivergedError
@@ -157,7 +156,7 @@ def features(
     ] = "vgg16_torchvision",
     weights: Annotated[
         str, typer.Option(help="To begin with: `random`, or `stored`, those that are installed.")
-    ] = training_features.RANDOM,
+    ] = feature_learning.RANDOM,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -176,7 +175,7 @@ def features(
     distil_batch: Annotated[int, typer.Option(help="Views a step.")] = DISTILLED.batch,
     distil_rate: Annotated[float, typer.Option(help="The highest learning rate then.")] = DISTILLED.rate,
     steps: Annotated[
-        int, typer.Option(help="Steps through HCFT's filters; 0 leaves them out.")
+        int, typer.Option(help="Steps through correlation filters; 0 leaves them out.")
     ] = FOLLOWED.steps,
     batch: Annotated[int, typer.Option(help="Clips a step.")] = FOLLOWED.batch,
     length: Annotated[int, typer.Option(help="Frames of a clip.")] = FOLLOWED.length,
@@ -196,10 +195,10 @@ def features(
     A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
     """
     backbone = match("backbone", backbone, backbones.names())
-    settings = training_features.Settings(
+    settings = feature_learning.Settings(
         backbone=backbone,
         teacher=match("backbone", teacher, backbones.names()),
-        weights=match("weights", weights, (training_features.RANDOM, "stored")),
+        weights=match("weights", weights, (feature_learning.RANDOM, "stored")),
         seed=seed,
         distilling=replace(
             DISTILLED,
@@ -223,20 +222,20 @@ def features(
     folder = path.with_suffix("")
     if overwrite:
         with reading(f"the earlier training's {folder}", "remove it"):
-            training_features.forget(folder)
+            feature_learning.forget(folder)
     elif path.exists():
         raise JtrackError(f"{path} exists: give another --out, or --overwrite")
     source, held_out = clips.open_source(data, split=split, root=data_dir)
     prepare("float32")
     with interruptible() as interrupted, phases() as on_step, diverging():
-        done = training_features.train(
+        done = feature_learning.train(
             settings, source, held_out, folder, on_step=on_step, stop=lambda: bool(interrupted)
         )
     if not done.whole:
         tell(f"interrupted; what was done is kept in {folder}, and the same command goes on")
         raise typer.Exit(130)
     draw_curves(folder, {phase: folder / phase / LOG for phase in ("distillation", "filters")})
-    training_features.keep(path, done, command=shlex.join(["jtrack", *sys.argv[1:]]))
+    feature_learning.keep(path, done, command=shlex.join(["jtrack", *sys.argv[1:]]))
     typer.echo(f"{backbone}: stored as {path}")
     for phase, figures in done.phases.items():
         typer.echo(f"{phase}: " + ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
@@ -310,7 +309,7 @@ def tracker(
             source,
             held_out,
             out,
-            on_step=lambda at: show(training_features.Progress(bound.name, at.step, steps, at)),
+            on_step=lambda at: show(feature_learning.Progress(bound.name, at.step, steps, at)),
             stop=lambda: bool(interrupted),
         )
     if done.step < steps:
@@ -351,12 +350,12 @@ def diverging() -> Generator[None]:
 
 
 @contextmanager
-def phases() -> Generator[Callable[[training_features.Progress], None]]:
+def phases() -> Generator[Callable[[feature_learning.Progress], None]]:
     """How far each phase of a training is; without a terminal, also a line a checkpoint."""
     with Bar(MofNCompleteColumn(), TimeRemainingColumn(), unit="steps") as bar:
         tasks: dict[str, Any] = {}
 
-        def show(at: training_features.Progress) -> None:
+        def show(at: feature_learning.Progress) -> None:
             if at.phase not in tasks:
                 tasks[at.phase] = bar.add_task(at.phase, total=at.steps)
             said = at.phase

@@ -33,6 +33,11 @@ def list_networks() -> None:
         by_pip = [source for source in entry.sources if source.distribution]
         if path := store.locate(name):
             found[name] = path
+        if not entry.sources:
+            size = f"{path.stat().st_size / 2**20:.1f} MiB" if path else "unknown"
+            own = path is not None and path.parent == store.own_folder()
+            table.add_row(name, "with jtrack" if own else "yes" if path else "no", size, "", entry.licence)
+            continue
         source = next((each for each in by_pip if path and store.installed(each) == path), entry.sources[0])
         size = f"{source.size / 2**20:.0f} MiB" if source.size else "unknown"
         here = ("by pip" if source in by_pip else "yes") if path else ("no, by pip" if by_pip else "no")

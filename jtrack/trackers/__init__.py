@@ -130,12 +130,12 @@ def names() -> list[str]:
 
 
 def names_with(offer: str) -> list[str]:
-    """The trackers that offer something: `response_maps`, `saliency` or `objectness` (`Row`).
+    """The trackers that offer `response_maps`, `features`, `saliency` or `objectness` (`Row`).
 
     Raises:
       JtrackError: nothing is called so.
     """
-    offer = match("offer of trackers", offer, ("response_maps", "saliency", "objectness"))
+    offer = match("offer of trackers", offer, ("response_maps", "features", "saliency", "objectness"))
     return [name for name, row in registry.ROWS.items() if getattr(row, offer) is not None]
 
 

@@ -261,6 +261,11 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     return _default(backbone).replace(**changes)
 
 
+def through_filters(backbone: Backbone) -> Profile[Config, Hyper]:
+    """What features are learnt through: `differentiable`, without the scale, which sees none of them."""
+    return _differentiable(backbone).replace(info=True, scale=None)
+
+
 def _ablation(about: str, *groups: str) -> Callable[[Backbone], Profile[Config, Hyper]]:
     """A configuration of Figure 7: the released tracker of 2016 on other layers."""
 

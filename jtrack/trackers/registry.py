@@ -28,6 +28,8 @@ class Row(NamedTuple):
     ranked: tuple[str, ...] = NETWORKS
     # config -> the names of the response maps in `Output.info`, which also has `response` and `window`.
     response_maps: Callable[[Any], list[str]] | None = None
+    # A network -> the profile that its features are learnt through: `Output.info` has `response`, `window`.
+    features: Callable[[Backbone], Profile[Any, Any]] | None = None
     saliency: Callable[[Any], bool] | None = None  # config -> whether `Output.info` has `saliency`, `window`
     # config -> whether the tracker begins with a network and a head trained for objectness.
     objectness: Callable[[Any], bool] | None = None
@@ -52,7 +54,12 @@ class Row(NamedTuple):
 ROWS = {
     row.name: row
     for row in (
-        Row("hcft", hcft.hcft, hcft.PROFILES, response_maps=hcft.response_maps, check=hcft.check),
+        Row(
+            *("hcft", hcft.hcft, hcft.PROFILES),
+            response_maps=hcft.response_maps,
+            features=hcft.through_filters,
+            check=hcft.check,
+        ),
         Row("fcnt", fcnt.fcnt, fcnt.PROFILES),
         Row("cnn_svm", cnn_svm.cnn_svm, cnn_svm.PROFILES, saliency=cnn_svm.has_saliency),
         Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, ranked=("none",)),

@@ -2,9 +2,9 @@
 
 A clip's first frame and true box begin a track, `jtrack.rollout` follows it through the others, and the
 gradient of a loss goes back through every frame, the tracker's own learning included, to what is learnt: the
-weights of the network (`train.features`), or the tracker's numbers (`train.numbers`). CFNet (Valmadre et al.,
-CVPR 2017) and DCFNet (Wang et al., 2017) learnt features through a filter of a single frame; a rollout counts
-what an update does to later frames, too.
+weights of the network (`train.feature_learning`), or the tracker's numbers (`train.numbers`). CFNet (Valmadre
+et al., CVPR 2017) and DCFNet (Wang et al., 2017) learnt features through a filter of a single frame; a
+rollout counts what an update does to later frames, too.
 """
 
 import functools

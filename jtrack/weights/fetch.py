@@ -49,6 +49,8 @@ def fetch(name: str, *, progress: Progress = lambda file, done, total: None) -> 
         offline. Nothing is installed then.
     """
     name = store.entry(name).name
+    if not store.entry(name).sources:
+        raise JtrackError(f"{name} comes with jtrack, in {store.own_folder()}: there is nothing to fetch")
     folder = store.destination()
     failures = []
     silent = []  # why an address could not be reached

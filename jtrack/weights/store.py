@@ -6,8 +6,9 @@ A network is stored as NAME.safetensors: tensors "conv1_1/kernel" ([h, w, in, ou
 flattened as row, column, channel) and "conv1_1/bias", and a header that says what it was made from. A weights
 folder may also hold source files under the names the manifest gives them; such a file is converted when the
 network is first asked for, into the user's own folder, and again when the file has changed. A file of an
-installed distribution is such a source file, too, after those of the folders. A source may hold a part of the
-layers only: `network` gives the network as far as its weights are here.
+installed distribution is such a source file, too, after those of the folders, and so is what comes with
+jtrack itself. A source may hold a part of the layers only: `network` gives the network as far as its weights
+are here.
 """
 
 import functools
@@ -320,6 +321,8 @@ def _from_source(name: str, path: Path) -> Layers:
 def source_for(path: Path, name: str) -> Source:
     """The manifest's source that describes a file: by the file's name, else the first of its format."""
     sources = entry(name).sources
+    if not sources:
+        raise JtrackError(f"{name} comes with jtrack, in {own_folder()}: it is converted from nothing")
     for source in sources:
         if Path(source.file).name == path.name:
             return source

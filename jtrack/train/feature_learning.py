@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jtrack import __version__, backbones
+from jtrack import __version__, backbones, trackers
 from jtrack.backbones import Backbone
+from jtrack.checks import there
 from jtrack.errors import JtrackError
-from jtrack.trackers import hcft
 from jtrack.train import distillation, loop, through_tracker
 from jtrack.train.clips import Source
 from jtrack.types import as_arrays
@@ -97,7 +97,7 @@ def train(
     """
     _check(settings)
     net = backbones.get(settings.backbone)
-    config, hyper = _followed(net)
+    row, config, hyper = _followed(net)
     taps = tuple(layer for group in config.layers for layer in group)
     layers = first_weights(settings, net, taps)
     identity = _identity(settings, source, layers)
@@ -132,7 +132,7 @@ def train(
         if not noted("distillation", done):
             return Trained(settings, source, layers, False, phases)
     if steps["filters"]:
-        tracker = hcft.hcft(net, config)
+        tracker = row.factory(net, config)
         numbers = {"steps": settings.following.steps, "before": store.digest(jax.device_get(layers))[:16]}
         done = through_tracker.learn(
             tracker,
@@ -162,9 +162,10 @@ def first_weights(settings: Settings, net: Backbone, taps: tuple[str, ...]) -> L
 
 
 def _followed(net: Backbone) -> Any:
-    """Config and hyper-parameters of what follows the clips."""
-    profile = hcft.PROFILES["differentiable"](net).replace(info=True, scale=None)
-    return profile.config, as_arrays(profile.hyper)
+    """The tracker that follows the clips, its config and its hyper-parameters."""
+    row = trackers.find(trackers.names_with("features")[0])
+    profile = there(row.features)(net)
+    return row, profile.config, as_arrays(profile.hyper)
 
 
 class _Taught(NamedTuple):
