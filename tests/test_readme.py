@@ -45,6 +45,10 @@ NOT_RUN = {
     "jtrack weights fetch googlenet": "downloads",
     "jtrack weights convert VGG_ILSVRC_19_layers.caffemodel --as vgg19": "needs a file of 548 MiB",
     "jtrack train objectness --data tfds:voc/2007 --backbone alexnet --out trained": "needs VOC 2007",
+    "jtrack train features --data images:photographs --out trained": "takes an hour; a small one is tested",
+    "jtrack train tracker --data otb:DATA/otb --learn learning_rate --learn label_width --out numbers": (
+        "takes long; a small one is tested"
+    ),
 }
 # What a command leaves behind, as a pattern.
 MADE = {

@@ -16,6 +16,7 @@ from jtrack.cli.track import RATE, prepare, progress, summary
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError, install, printable
 from jtrack.types import Output
+from jtrack.weights import store
 
 app = typer.Typer(add_completion=False)
 
@@ -85,8 +86,8 @@ def demo(
     )
     typer.echo(account(overlap, done.lost, clip.events))
     typer.echo(f"wrote {printable(wrote)}")
-    if bound.backbone.name == "hog":
-        typer.echo(f"with hog features; for those of a network {install('nets')}")
+    if bound.backbone.name == store.OWN:
+        typer.echo(f"on {store.OWN}, jtrack's own small network; for larger ones {install('nets')}")
 
 
 def account(overlap: np.ndarray, lost: np.ndarray, events: Mapping[str, np.ndarray]) -> str:

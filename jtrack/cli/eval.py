@@ -49,6 +49,7 @@ from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 from jtrack.errors import LONGEST_LIST, LONGEST_MESSAGE, JtrackError, printable
+from jtrack.weights.store import OWN
 
 # The protocol of a dataset's own benchmark; of all others it is OTB's one pass.
 DEFAULTS = {"vot": "baseline", "got": "got10k"}
@@ -127,7 +128,7 @@ def run(
             on, make, open_videos, rules, lanes=number_of_lanes(lanes), num_cpus=num_cpus, num_gpus=num_gpus
         ) as (chosen, executor),
     ):
-        if chosen[0].label.get("backbone") == "hog" and backbone is None and weights is None:
+        if chosen[0].label.get("backbone") == OWN and backbone is None and weights is None:
             tell(NO_NETWORK)
         [done] = evaluate_all(
             chosen,

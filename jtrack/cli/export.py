@@ -22,6 +22,7 @@ from jtrack.cli.printing import NO_NETWORK, tell
 from jtrack.cli.track import parse_box
 from jtrack.data.text import split_names
 from jtrack.integrations import stablehlo
+from jtrack.weights import store
 
 app = typer.Typer(add_completion=False)
 
@@ -64,7 +65,7 @@ def export(
         weights=weights,
         changes=changes(settings),
     )
-    if backbone is None and weights is None and bound.backbone.name == "hog":
+    if backbone is None and weights is None and bound.backbone.name == store.OWN:
         tell(NO_NETWORK)
     exported = stablehlo.export(bound, box, frame_size, split_names(platforms) or ())
     stablehlo.write(exported, out)

@@ -44,7 +44,7 @@ Profile = Annotated[
 Backbone = Annotated[
     str | None,
     typer.Option(
-        help=f"Which network: {either(backbones.names())}.", show_default="googlenet if installed, else hog"
+        help=f"Which network: {either(backbones.names())}.", show_default="the best installed, else compact"
     ),
 ]
 Precision = Annotated[

@@ -25,7 +25,7 @@ def shown(name: object) -> Text:
 
 
 # For a user who has asked for no network and has none.
-NO_NETWORK = f"hog features, as no network has weights here: {install('nets')}"
+NO_NETWORK = f"on compact, jtrack's own small network, as no larger one has weights here: {install('nets')}"
 
 
 def tell(message: str) -> None:

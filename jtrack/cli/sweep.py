@@ -55,6 +55,7 @@ from jtrack.cli.track import prepare
 from jtrack.data import Dataset, open_dataset
 from jtrack.data.text import split_names
 from jtrack.errors import LONGEST_MESSAGE, JtrackError, missing_extra, printable
+from jtrack.weights.store import OWN
 
 # Trials at once on a CPU: more only share its cores.
 LANES_OF_CPU = 8
@@ -144,7 +145,7 @@ def sweep(
     options["weights"] = absolute(weights)
     chosen, names = settings_of(tracker, values, draws, seed, **options)
     base = there(chosen[0].bound)
-    if backbone is None and weights is None and base.backbone.name == "hog":
+    if backbone is None and weights is None and base.backbone.name == OWN:
         tell(NO_NETWORK)
     make = partial(ready_settings, tracker, values, draws, seed, **options) if on else lambda: chosen
     with (

@@ -31,6 +31,7 @@ from jtrack.run.inputs import check_boxes
 from jtrack.run.stream import OnFrame, build
 from jtrack.trackers import BoundTracker
 from jtrack.types import Output
+from jtrack.weights import store
 
 # XLA has one for every program: of a full disk, a folder that is read only, or oneDNN (`configure_cpu`).
 CACHE_WARNING = "Error (reading|writing) persistent compilation cache entry"
@@ -129,7 +130,7 @@ def track(
         weights=weights,
         changes=changes(settings),
     )
-    if backbone is None and weights is None and bound.backbone.name == "hog":
+    if backbone is None and weights is None and bound.backbone.name == store.OWN:
         tell(NO_NETWORK)
     bound = informed(bound, maps, masks)
     make_folders(maps, masks)

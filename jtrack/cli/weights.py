@@ -36,7 +36,7 @@ def list_networks() -> None:
         if not entry.sources:
             size = f"{path.stat().st_size / 2**20:.1f} MiB" if path else "unknown"
             own = path is not None and path.parent == store.own_folder()
-            table.add_row(name, "with jtrack" if own else "yes" if path else "no", size, "", entry.licence)
+            table.add_row(name, "built in" if own else "yes" if path else "no", size, "", entry.licence)
             continue
         source = next((each for each in by_pip if path and store.installed(each) == path), entry.sources[0])
         size = f"{source.size / 2**20:.0f} MiB" if source.size else "unknown"

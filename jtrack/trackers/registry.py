@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from jtrack.backbones import Backbone
 from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
+from jtrack.weights import store
 
 # By the accuracy of HCFT's `default` on 17 sequences (docs/results.md): AUC .644, .624 (bfloat16), .575 and
 # .553. VGG-16 has less than a tenth of AlexNet's speed on two cores (README). HOG needs no weights.
-NETWORKS = ("googlenet", "vgg16_torchvision", "alexnet_torchvision", "hog")
+NETWORKS = ("googlenet", "vgg16_torchvision", "alexnet_torchvision", store.OWN)
 
 
 class Row(NamedTuple):

@@ -36,6 +36,8 @@ from jtrack.weights.convert import FORMATS, Layers, Source, check, convert, limi
 from jtrack.weights.tensors import SUFFIX, opened
 from jtrack.whole import replacing
 
+OWN = "compact"  # the network that comes with jtrack
+
 
 @dataclass(frozen=True)
 class Entry:
