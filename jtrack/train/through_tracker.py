@@ -28,6 +28,7 @@ from jtrack.types import Array, Frame, Output, PyTree, Tracker
 from jtrack.vision import boxes
 
 JUDGED = 32  # clips held out to judge by
+OUTLIERS = 0.1  # share of frames whose target may be anywhere, for all that the loss knows
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
     """Cross-entropy () of the place in the response with the true place, a mean over frames.
 
     The response, over its maximum, makes a softmax over the cells of the window; a Gaussian about the true
-    place is what is wanted of it. It has a slope however far the peak is from there. Frames whose target is
-    not to be seen, or not within the window, do not count.
+    place is what is wanted of it. Of any place one chance in ten (`OUTLIERS`) is left, so that a frame whose
+    track is hopelessly elsewhere counts as that and pulls no further. Frames whose target is not to be seen,
+    or not within the window, do not count.
 
     Args:
       outputs: of T frames, whose info has `response` [T, M, N] and `window` [T, 4].
@@ -78,6 +80,9 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
     known = jnp.where(seen[:, None], true, window)
     per_pixel = cells[None] / window[:, :1:-1]  # cells a pixel (y, x)
     away = (boxes.centre(known) - boxes.centre(window))[:, ::-1] * per_pixel
+    inside = seen & (jnp.abs(away) < cells[None] / 2 - 1).all(axis=-1)
+    # Elsewhere any place will do: beyond the window a Gaussian is 0, whose logarithm has no slope.
+    away = jnp.where(inside[:, None], away, 0)
     sides = known[:, :1:-1] * per_pixel
     sigma = label_width * jnp.sqrt(sides[:, 0] * sides[:, 1])
     places = [jnp.arange(n, dtype=window.dtype) - n // 2 for n in response.shape[1:]]  # 0 is in the middle
@@ -86,13 +91,12 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
         for axis, place in enumerate(places)
     )
     wanted = rows[:, :, None] * columns[:, None, :]
-    total = wanted.sum((1, 2), keepdims=True)
-    inside = seen & (jnp.abs(away) < cells[None] / 2 - 1).all(axis=-1)
+    wanted = wanted / wanted.sum((1, 2), keepdims=True)
     top = jnp.maximum(response.max((1, 2), keepdims=True), 1e-6)
     logits = (sharpness * response / top).reshape(len(response), -1)
     chances = jax.nn.log_softmax(logits, axis=-1).reshape(response.shape)
-    entropies = -jnp.sum(wanted / jnp.where(total > 0, total, 1) * chances, axis=(1, 2))
-    return _mean_of(entropies, inside)
+    chances = jnp.logaddexp(chances + np.log(1 - OUTLIERS), np.log(OUTLIERS / response[0].size))
+    return _mean_of(-jnp.sum(wanted * chances, axis=(1, 2)), inside)
 
 
 def box_loss(outputs: Output, true: Array) -> Array:
