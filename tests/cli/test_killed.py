@@ -15,7 +15,7 @@ from jtrack.benchmark import results
 from jtrack.data import scenes, synthetic
 from jtrack.weights import checkpoints
 
-KILLS = 20
+KILLS = 12
 PATIENCE = 300  # seconds for a run of a few: only a hang takes so long
 
 

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-COUNT, EVERY = 20_000, 1000
+COUNT, EVERY = 10_000, 1000
 
 TRACK = """
 import sys
