@@ -36,8 +36,8 @@ from jtrack.weights.convert import Layers
 
 RANDOM = "random"
 HELD_VIEWS = 192  # that distillation is judged by
-# Of the softmax over the response, and of the Gaussian that is wanted, over the target's side.
-SHARPNESS, LABEL_WIDTH = 20.0, 0.1
+# Of the softmax over the response, and of the label, over the target's side.
+SHARPNESS, LABEL_WIDTH = 10.0, 0.1
 
 
 @dataclass(frozen=True)

@@ -63,16 +63,17 @@ def follow(tracker: Tracker, params: PyTree, pixels: Array, box: Array) -> Outpu
 def place_loss(outputs: Output, true: Array, label_width: float, sharpness: float) -> Array:
     """Cross-entropy () of the place in the response with the true place, a mean over frames.
 
-    The response, over its maximum, makes a softmax over the cells of the window; a Gaussian about the true
-    place is what is wanted of it. Of any place one chance in ten (`OUTLIERS`) is left, so that a frame whose
-    track is hopelessly elsewhere counts as that and pulls no further. Frames whose target is not to be seen,
-    or not within the window, do not count.
+    The response, over its maximum, makes a softmax over the cells of the window. What is wanted is the softmax
+    of the label: of a Gaussian about the true place, as a filter learns it. So the loss is least where the
+    response is the label. Of any place one chance in ten (`OUTLIERS`) is left, so that a frame whose track is
+    hopelessly elsewhere counts as that and pulls no further. Frames whose target is not to be seen, or not
+    within the window, do not count.
 
     Args:
       outputs: of T frames, whose info has `response` [T, M, N] and `window` [T, 4].
       true: [T, 4] boxes; NaN where there is no target.
       label_width: sigma of the Gaussian over the target's side.
-      sharpness: of the softmax: what the response is multiplied by.
+      sharpness: of the softmax: what response and label are multiplied by.
     """
     response, window = outputs.info["response"], outputs.info["window"]
     cells = jnp.asarray(response.shape[1:], window.dtype)
@@ -81,7 +82,6 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
     per_pixel = cells[None] / window[:, :1:-1]  # cells a pixel (y, x)
     away = (boxes.centre(known) - boxes.centre(window))[:, ::-1] * per_pixel
     inside = seen & (jnp.abs(away) < cells[None] / 2 - 1).all(axis=-1)
-    # Elsewhere any place will do: beyond the window a Gaussian is 0, whose logarithm has no slope.
     away = jnp.where(inside[:, None], away, 0)
     sides = known[:, :1:-1] * per_pixel
     sigma = label_width * jnp.sqrt(sides[:, 0] * sides[:, 1])
@@ -90,13 +90,12 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
         jnp.exp(-0.5 * ((place[None] - away[:, axis, None]) / sigma[:, None]) ** 2)
         for axis, place in enumerate(places)
     )
-    wanted = rows[:, :, None] * columns[:, None, :]
-    wanted = wanted / wanted.sum((1, 2), keepdims=True)
+    label = (rows[:, :, None] * columns[:, None, :]).reshape(len(response), -1)
     top = jnp.maximum(response.max((1, 2), keepdims=True), 1e-6)
-    logits = (sharpness * response / top).reshape(len(response), -1)
-    chances = jax.nn.log_softmax(logits, axis=-1).reshape(response.shape)
-    chances = jnp.logaddexp(chances + np.log(1 - OUTLIERS), np.log(OUTLIERS / response[0].size))
-    return _mean_of(-jnp.sum(wanted * chances, axis=(1, 2)), inside)
+    chances = jax.nn.log_softmax((sharpness * response / top).reshape(label.shape), axis=-1)
+    chances = jnp.logaddexp(chances + np.log(1 - OUTLIERS), np.log(OUTLIERS / label.shape[1]))
+    wanted = jax.nn.softmax(sharpness * label, axis=-1)
+    return _mean_of(-jnp.sum(wanted * chances, axis=-1), inside)
 
 
 def box_loss(outputs: Output, true: Array) -> Array:

@@ -32,7 +32,8 @@ def place_by_hand(response, window, true, width, sharpness):
     place = centre[::-1] * per_pixel + np.array([rows // 2, columns // 2])
     sigma = width * np.sqrt(np.prod(true[2:][::-1] * per_pixel))
     y, x = np.mgrid[:rows, :columns]
-    wanted = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) / (2 * sigma**2))
+    label = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) / (2 * sigma**2))
+    wanted = np.exp(sharpness * label)
     logits = sharpness * response / response.max()
     chances = np.log(0.9 * np.exp(logits) / np.exp(logits).sum() + 0.1 / response.size)
     return -(wanted / wanted.sum() * chances).sum()
