@@ -63,11 +63,11 @@ def follow(tracker: Tracker, params: PyTree, pixels: Array, box: Array) -> Outpu
 def place_loss(outputs: Output, true: Array, label_width: float, sharpness: float) -> Array:
     """Cross-entropy () of the place in the response with the true place, a mean over frames.
 
-    The response, over its maximum, makes a softmax over the cells of the window. What is wanted is the softmax
-    of the label: of a Gaussian about the true place, as a filter learns it. So the loss is least where the
-    response is the label. Of any place one chance in ten (`OUTLIERS`) is left, so that a frame whose track is
-    hopelessly elsewhere counts as that and pulls no further. Frames whose target is not to be seen, or not
-    within the window, do not count.
+    The response, over its maximum, makes a softmax over the cells of the window. What is wanted is the
+    softmax of the label: of a Gaussian about the true place, as a filter learns it. So the loss is least
+    where the response is the label. Of any place one chance in ten (`OUTLIERS`) is left, so that a frame
+    whose track is hopelessly elsewhere counts as that and pulls no further. Frames whose target is not to be
+    seen, or not within the window, do not count.
 
     Args:
       outputs: of T frames, whose info has `response` [T, M, N] and `window` [T, 4].
