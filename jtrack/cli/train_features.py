@@ -61,6 +61,9 @@ def features(
     length: Annotated[int, typer.Option(help="Frames of a clip.")] = FOLLOWED.length,
     side: Annotated[int, typer.Option(help="Pixels of a clip's frames.")] = FOLLOWED.side,
     rate: Annotated[float, typer.Option(help="The highest learning rate then.")] = FOLLOWED.rate,
+    remember: Annotated[
+        float, typer.Option(help="How much the teacher's maps count then, beside the clips.")
+    ] = feature_learning.Settings.remember,
     keep_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = FOLLOWED.keep_every,
     seed: Annotated[int, typer.Option(help="Of the weights and the clips.")] = 0,
     overwrite: training.Overwrite = False,
@@ -78,6 +81,7 @@ def features(
         teacher=match("backbone", teacher, backbones.names()),
         weights=match("weights", weights, (feature_learning.RANDOM, "stored")),
         seed=seed,
+        remember=remember,
         distilling=replace(
             DISTILLED,
             views=views,

@@ -6,7 +6,7 @@ stretched from frame to frame; others like it may walk beside it, something may 
 colour, blur and grain change. Each clip is a function of its pictures and of random numbers alone.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +17,14 @@ SMALLEST = 16  # pixels of a picture: narrower boxes show nothing
 SIDES = (0.12, 0.34)  # of a target over that of a frame, or of a picture: from, to
 TRIED = 4  # parts of a picture at random, of which the one with the strongest edges is taken
 FAST = 0.3  # share of clips with three times the motion
-PASTED, BESIDE, HIDDEN, GREY = 0.5, 0.4, 0.3, 0.1  # shares of clips
+PASTED, BESIDE, HIDDEN, GREY = 0.5, 0.5, 0.5, 0.1  # shares of clips
+# How much changes from frame to frame, as standard deviations: logarithms of size and aspect, radians, and
+# how far parts of the target are displaced against each other, over its side.
+SIZE, ASPECT, ANGLE, BEND = 0.06, 0.04, 0.15, 0.05
+# Logarithms of the light, of its exponent (gamma), of each colour, and of the light across the frame.
+LIGHT, GAMMA, COLOUR, SHADE = 0.08, 0.1, 0.05, 0.1
+_NO_MAP: Any = None  # OpenCV's second map, where the first has both coordinates
+_NODES = 5  # a side, between which displacements are interpolated
 
 
 class Clip(NamedTuple):
@@ -42,6 +49,7 @@ class _Path(NamedTuple):
     places: np.ndarray  # [T, 2] x, y of its middle
     forms: np.ndarray  # [T, 2, 2] from pixels of the picture to those of the frame
     scales: np.ndarray  # [T, 2] of width and height
+    bends: np.ndarray  # [T, n, n, 2] pixels that parts of the frame, n a side, are displaced by (x, y)
 
 
 def animate(
@@ -64,19 +72,19 @@ def animate(
         sides = side * np.exp(rng.uniform(*np.log(SIDES)))
     zoom = sides / part
     pace = sides * (3 if rng.random() < FAST else 1)
-    path = _wander(rng.uniform(0.35, 0.65, 2) * side, zoom, frames, pace, side, rng)
+    path = _wander(rng.uniform(0.35, 0.65, 2) * side, zoom, frames, pace, sides, side, rng)
     canvas = np.empty((frames, side, side, 3), np.float32)
     if target.mask is None:
         _draw(canvas, target, path)
     else:
         ground = _cut(others[0], np.r_[0, 0, others[0].shape[1::-1]], outlined=False, rng=rng)
         wide = side / ground.size.min() * rng.uniform(1.0, 1.6)
-        _draw(canvas, ground, _wander(np.full(2, side / 2), wide, frames, 0.5 * pace, side, rng))
+        _draw(canvas, ground, _wander(np.full(2, side / 2), wide, frames, 0.5 * pace, sides, side, rng))
     if rng.random() < BESIDE:
         like = _cut(picture.image, _part(picture.image, rng), outlined=True, rng=rng)
         away = path.places[0] + _turned(rng) * rng.uniform(1.0, 1.8) * sides
         size = sides / np.sqrt(like.size.prod()) * rng.uniform(0.7, 1.3)
-        _draw(canvas, like, _wander(away, size, frames, pace, side, rng))
+        _draw(canvas, like, _wander(away, size, frames, pace, sides, side, rng))
     if target.mask is not None:
         _draw(canvas, target, path)
     if frames > 1 and rng.random() < HIDDEN:
@@ -138,6 +146,13 @@ def _cut(image: np.ndarray, box: np.ndarray, *, outlined: bool, rng: np.random.G
     return _Cut(image, centre, size, cv2.GaussianBlur(mask, (0, 0), 0.02 * float(size.min()) + 0.5))
 
 
+def _walk(spread: float, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """A random walk over the first axis that begins at 0."""
+    steps = spread * rng.standard_normal(shape)
+    steps[0] = 0
+    return np.cumsum(steps, axis=0)
+
+
 def _turned(rng: np.random.Generator) -> np.ndarray:
     """A direction [2] of length 1."""
     angle = rng.uniform(0, 2 * np.pi)
@@ -145,7 +160,13 @@ def _turned(rng: np.random.Generator) -> np.ndarray:
 
 
 def _wander(
-    start: np.ndarray, zoom: float, frames: int, pace: float, side: int, rng: np.random.Generator
+    start: np.ndarray,
+    zoom: float,
+    frames: int,
+    pace: float,
+    sides: float,
+    side: int,
+    rng: np.random.Generator,
 ) -> _Path:
     """A path whose velocity, scale, aspect and angle change little by little; it stays in the frame.
 
@@ -154,6 +175,7 @@ def _wander(
       zoom: scale in the first frame.
       frames: T.
       pace: pixels: the velocity's standard deviation is a tenth of it, a frame.
+      sides: pixels of the target's side, by which it bends.
       side: of a frame.
       rng: a source of random numbers.
     """
@@ -162,19 +184,17 @@ def _wander(
     places = start + np.cumsum(shifts, axis=0) - shifts[0]
     low, high = 0.15 * side, 0.85 * side
     places = low + np.abs((places - low + high - low) % (2 * (high - low)) - (high - low))  # as off a mirror
-    size, aspect, angle = (
-        np.cumsum(spread * np.r_[0.0, rng.standard_normal(frames - 1)]) for spread in (0.035, 0.015, 0.07)
-    )
+    size, aspect, angle = (_walk(spread, (frames,), rng) for spread in (SIZE, ASPECT, ANGLE))
     scales = zoom * np.exp(size[:, None] + aspect[:, None] * np.array([0.5, -0.5]))
     cos, sin = np.cos(angle), np.sin(angle)
     forms = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2) * scales[:, None, :]
-    return _Path(places, forms, scales)
+    return _Path(places, forms, scales, _walk(BEND * sides, (frames, _NODES, _NODES, 2), rng))
 
 
 def _still(places: np.ndarray, zoom: float) -> _Path:
     """A path without rotation or change of size."""
     scales = np.full((len(places), 2), zoom)
-    return _Path(places, scales[:, :, None] * np.eye(2), scales)
+    return _Path(places, scales[:, :, None] * np.eye(2), scales, np.zeros((len(places), 2, 2, 2)))
 
 
 def _draw(canvas: np.ndarray, cut: _Cut, path: _Path) -> None:
@@ -185,19 +205,21 @@ def _draw(canvas: np.ndarray, cut: _Cut, path: _Path) -> None:
     image, mask = (None if one is None else _resized(one, shrink) for one in (cut.image, cut.mask))
     assert image is not None
     ratio = np.array(image.shape[1::-1]) / np.array(cut.image.shape[1::-1])
-    for frame, place, form in zip(canvas, path.places, path.forms, strict=True):
-        linear = form / ratio[None, :]
+    middles = np.arange(side, dtype=np.float32) + 0.5
+    pixels = np.stack(np.meshgrid(middles, middles), axis=-1)  # [S, S, 2] x, y
+    for frame, place, form, bend in zip(canvas, path.places, path.forms, path.bends, strict=True):
+        flow = cv2.resize(bend.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+        row, column = np.clip(place[::-1].astype(int), 0, side - 1)
+        away = pixels - flow + (flow[row, column] - place).astype(np.float32)  # the middle stays where it is
         # Pixel centres lie at halves in boxes, at whole numbers for OpenCV.
-        shift = place - 0.5 - linear @ (cut.centre * ratio - 0.5)
-        warp = np.concatenate([linear, shift[:, None]], axis=1)
-        drawn = cv2.warpAffine(
-            image, warp, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-        ).astype(np.float32)
+        back = np.linalg.inv(form / ratio[None, :]).T.astype(np.float32)
+        maps = away @ back + (cut.centre * ratio - 0.5).astype(np.float32)
+        drawn = cv2.remap(image, maps, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         if mask is None:
             frame[:] = drawn
         else:
-            part = cv2.warpAffine(mask, warp, (side, side), flags=cv2.INTER_LINEAR)[:, :, None]
-            frame[:] += part * (drawn - frame)
+            part = cv2.remap(mask, maps, _NO_MAP, cv2.INTER_LINEAR)[:, :, None]
+            frame[:] += part * (drawn.astype(np.float32) - frame)
 
 
 def _resized(image: np.ndarray, factor: float) -> np.ndarray:
@@ -212,15 +234,21 @@ def _filmed(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     frames = len(canvas)
     if rng.random() < GREY:
         canvas = np.repeat(canvas.mean(axis=-1, keepdims=True), 3, axis=-1)
-    colour = np.exp(0.08 * rng.standard_normal(3))
-    light = np.exp(np.cumsum(0.04 * rng.standard_normal(frames)) + 0.15 * rng.standard_normal())
-    offset = 10 * rng.standard_normal()
-    blurs = np.maximum(rng.uniform(-0.5, 1.3) + 0.4 * rng.standard_normal(frames), 0)
-    grain = rng.uniform(0, 5)
+    colour = np.exp(0.08 * rng.standard_normal(3) + _walk(COLOUR, (frames, 3), rng))
+    light = np.exp(_walk(LIGHT, (frames,), rng) + 0.15 * rng.standard_normal())
+    gamma = np.exp(_walk(GAMMA, (frames,), rng))
+    across = _walk(SHADE, (frames, 2), rng)  # of the light, from the middle to the borders
+    places = np.linspace(-1, 1, canvas.shape[1], dtype=np.float32)
+    offset = np.float32(10 * rng.standard_normal())
+    blurs = np.maximum(rng.uniform(-0.5, 1.3) + 0.5 * rng.standard_normal(frames), 0)
+    grain = np.float32(rng.uniform(0, 5))
     filmed = np.empty(canvas.shape, np.uint8)
     for index, frame in enumerate(canvas):
         blurred = cv2.GaussianBlur(frame, (0, 0), blurs[index]) if blurs[index] > 0.2 else frame
-        lit = blurred * (light[index] * colour).astype(np.float32) + np.float32(offset)
-        lit += np.float32(grain) * rng.standard_normal(frame.shape, np.float32)
+        rows, columns = (np.exp(np.float32(share) * places) for share in across[index])
+        gains = (255 * light[index] * colour[index]).astype(np.float32)
+        lit = (np.maximum(blurred, 0) / np.float32(255)) ** np.float32(gamma[index])
+        lit *= rows[:, None, None] * columns[None, :, None] * gains
+        lit += grain * rng.standard_normal(frame.shape, np.float32) + offset
         filmed[index] = np.clip(np.rint(lit), 0, 255)
     return filmed

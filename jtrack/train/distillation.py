@@ -42,7 +42,7 @@ class Settings:
 
     views: int = 3000  # that the teacher describes
     side: int = 224  # pixels of a view
-    steps: int = 4000
+    steps: int = 8000
     batch: int = 16  # views a step
     rate: float = 2e-3  # of Adam, at its highest
     keep_every: int = 500
@@ -251,9 +251,8 @@ def distil(
       stop: as of `loop.descend`.
 
     Returns:
-      Its state is a tuple whose first field `layers` are the weights.
+      Its state is a tuple that begins with the weights, `layers`, and `heads`, the linear layers.
     """
-    learnt = len(taught.maps["stride16"])
     optimiser = adam(settings.rate, settings.steps, warm_up=100)
     rng = np.random.default_rng(seed)
     heads = {}
@@ -263,37 +262,30 @@ def distil(
         heads[purpose] = {"kernel": kernel * np.float32(0.1), "bias": np.zeros(outputs, np.float32)}
     weights = {"layers": layers, "heads": heads}
     first = _State(layers, heads, optimiser.init(weights))
-    loss = functools.partial(_unexplained, student)
+    loss = functools.partial(unexplained, student)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: _State, batch: PyTree) -> tuple[_State, Array]:
         weights = {"layers": state.layers, "heads": state.heads}
-        value, slopes = jax.value_and_grad(lambda w: loss(w["layers"], w["heads"], *batch))(weights)
+        value, slopes = jax.value_and_grad(loss)(weights, batch)
         updates, memory = optimiser.update(slopes, state.optimiser, weights)
         moved = optax.apply_updates(weights, updates)
         return _State(moved["layers"], moved["heads"], memory), value
 
-    def batch_of(of: Lessons, numbers: np.ndarray) -> PyTree:
-        images = views(of.source, settings, seed, numbers)
-        cells, maps = (jax.tree.map(lambda leaf: leaf[numbers], each) for each in (of.cells, of.maps))
-        return images, cells, maps
-
     def batches(start: int, stop: int) -> Generator[tuple[int, PyTree]]:
         for number in range(start, stop):
-            places = number * settings.batch + np.arange(settings.batch)
-            epochs, within = np.divmod(places, learnt)
-            orders = {int(e): np.random.default_rng([seed, int(e)]).permutation(learnt) for e in set(epochs)}
-            chosen = [orders[int(e)][w] for e, w in zip(epochs, within, strict=True)]
-            yield number, batch_of(taught, np.array(chosen))
+            yield number, batch_of(taught, settings, seed, number)
 
     last = len(held_out.maps["stride16"]) - settings.batch
     judged = [
-        batch_of(held_out, first + np.arange(settings.batch)) for first in range(0, last + 1, settings.batch)
+        _of_views(held_out, settings, seed, begin + np.arange(settings.batch))
+        for begin in range(0, last + 1, settings.batch)
     ]
     look = jax.jit(loss)
 
     def judge(state: _State) -> dict[str, float]:
-        return {"loss": float(np.mean([look(state.layers, state.heads, *batch) for batch in judged]))}
+        weights = {"layers": state.layers, "heads": state.heads}
+        return {"loss": float(np.mean([look(weights, batch) for batch in judged]))}
 
     def advance(state: _State, number: int, batch: PyTree) -> tuple[_State, dict[str, Array]]:
         del number
@@ -304,17 +296,35 @@ def distil(
     return loop.descend(descent, first, on_step=on_step, stop=stop)
 
 
-def _unexplained(
-    student: Backbone,
-    layers: Layers,
-    heads: PyTree,
-    images: Array,
-    cells: Mapping[str, Array],
-    maps: Mapping[str, Array],
-) -> Array:
-    """The share of the variance of the teacher's maps that is not explained (), a mean over purposes."""
-    named = taps(student)
-    found = student.apply(layers, images, tuple(named.values()))
+def batch_of(taught: Lessons, settings: Settings, seed: int, step: int) -> PyTree:
+    """The views of a step and what the teacher says of them: (images, cells, maps).
+
+    Each epoch takes the views in a new random order.
+    """
+    count = len(taught.maps["stride16"])
+    epochs, within = np.divmod(step * settings.batch + np.arange(settings.batch), count)
+    orders = {int(e): np.random.default_rng([seed, int(e)]).permutation(count) for e in set(epochs)}
+    chosen = [orders[int(e)][w] for e, w in zip(epochs, within, strict=True)]
+    return _of_views(taught, settings, seed, np.array(chosen))
+
+
+def _of_views(taught: Lessons, settings: Settings, seed: int, numbers: np.ndarray) -> PyTree:
+    images = views(taught.source, settings, seed, numbers)
+    cells, maps = (jax.tree.map(lambda leaf: leaf[numbers], each) for each in (taught.cells, taught.maps))
+    return images, cells, maps
+
+
+def unexplained(student: Backbone, weights: PyTree, batch: PyTree) -> Array:
+    """The share of the variance of the teacher's maps that is not explained (), a mean over purposes.
+
+    Args:
+      student: the small network.
+      weights: {"layers": its weights, "heads": what predicts by its maps, by purpose}.
+      batch: as of `batch_of`.
+    """
+    images, cells, maps = batch
+    heads, named = weights["heads"], taps(student)
+    found = student.apply(weights["layers"], images, tuple(named.values()))
     shares = []
     for purpose, tap in named.items():
         flat = found[tap].reshape(len(images), -1, found[tap].shape[-1])

@@ -5,8 +5,8 @@
     keep(Path("weights/compact.safetensors"), done, command="...")
 
 The second phase follows short clips by HCFT's profile `differentiable` (`train.through_tracker`). Its loss is
-the cross-entropy of the place in the response. The scale is left as it is: HCFT finds it by a filter of its
-own on HOG, which has nothing to learn from the network.
+the cross-entropy of the place in the response, beside what the first phase taught. The scale is left as it
+is: HCFT finds it by a filter of its own on HOG, which has nothing to learn from the network.
 
 A training that was interrupted goes on where it was, in the same folder. It holds `lessons`, what the teacher
 said; `distillation` and `filters`, each with a checkpoint and `log.csv`.
@@ -36,18 +36,24 @@ from jtrack.weights.convert import Layers
 
 RANDOM = "random"
 HELD_VIEWS = 192  # that distillation is judged by
+REMEMBERED = 8  # views a step while it learns through the filters
 # Of the softmax over the response, and of the label, over the target's side.
 SHARPNESS, LABEL_WIDTH = 10.0, 0.1
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained; a phase of no steps is left out."""
+    """How a network is trained; a phase of no steps is left out.
+
+    Through the filters alone a network would forget what it was taught of objects: what it does not explain
+    of the teacher's maps stays part of the loss, times `remember`.
+    """
 
     backbone: str = "compact"
     teacher: str = "vgg16_torchvision"
     weights: str = RANDOM  # to begin with: `RANDOM`, or "stored": those of the weights store
     seed: int = 0  # of the weights and all clips
+    remember: float = 4.0
     distilling: distillation.Settings = distillation.DEFAULT
     following: through_tracker.Settings = through_tracker.DEFAULT
 
@@ -101,7 +107,9 @@ def train(
     taps = tuple(layer for group in config.layers for layer in group)
     layers = first_weights(settings, net, taps)
     identity = _identity(settings, source, layers)
+    learnt: dict[str, Any] = {"layers": layers}
     phases: dict[str, Any] = {}
+    beside: through_tracker.Beside | None = None
 
     def noted(phase: str, done: loop.Done) -> bool:
         phases[phase] = {"steps": done.step, "seconds": round(done.seconds, 1)} | dict(done.held_out)
@@ -115,6 +123,7 @@ def train(
         taught = _taught(settings, source, held_out, folder, on_step, stop)
         if taught is None:
             return Trained(settings, source, layers, False, phases)
+        beside = _beside(settings, net, taught.learnt)
         phases["lessons"] = {"seconds": round(taught.seconds, 1)}
         done = distillation.distil(
             net,
@@ -128,29 +137,33 @@ def train(
             on_step=tell("distillation"),
             stop=stop,
         )
-        layers = done.state.layers
+        learnt = {"layers": done.state.layers, "heads": done.state.heads}
         if not noted("distillation", done):
-            return Trained(settings, source, layers, False, phases)
+            return Trained(settings, source, learnt["layers"], False, phases)
     if steps["filters"]:
         tracker = row.factory(net, config)
-        numbers = {"steps": settings.following.steps, "before": store.digest(jax.device_get(layers))[:16]}
+        before = store.digest(jax.device_get(learnt["layers"]))[:16]
         done = through_tracker.learn(
             tracker,
-            lambda learnt: {"backbone": learnt, "tracker": hyper},
+            lambda learnt: {"backbone": learnt["layers"], "tracker": hyper},
             lambda outputs, true: through_tracker.place_loss(outputs, true, LABEL_WIDTH, SHARPNESS),
-            layers,
+            learnt,
             source,
             held_out,
             settings.following,
             seed=settings.seed,
             folder=folder / "filters",
-            identity=identity | _numbers(settings.following) | numbers,
+            identity=identity
+            | _numbers(settings.following)
+            | {"remember": settings.remember, "before": before},
+            beside=beside,
             on_step=tell("filters"),
             stop=stop,
         )
-        whole = noted("filters", done)
-        return Trained(settings, source, done.state.learnt, whole, phases)
-    return Trained(settings, source, layers, True, phases)
+        learnt = done.state.learnt
+        if not noted("filters", done):
+            return Trained(settings, source, learnt["layers"], False, phases)
+    return Trained(settings, source, learnt["layers"], True, phases)
 
 
 def first_weights(settings: Settings, net: Backbone, taps: tuple[str, ...]) -> Layers:
@@ -212,6 +225,15 @@ def _taught(
             return None
         found.append(lessons)
     return _Taught(found[0], found[1], store.digest(weights)[:16], sum(lessons.seconds for lessons in found))
+
+
+def _beside(settings: Settings, net: Backbone, taught: distillation.Lessons) -> through_tracker.Beside:
+    """What the network is to remember of the teacher while it learns through the filters."""
+    how = dataclasses.replace(settings.distilling, batch=REMEMBERED)
+    return through_tracker.Beside(
+        lambda learnt, batch: settings.remember * distillation.unexplained(net, learnt, batch),
+        lambda step: distillation.batch_of(taught, how, settings.seed, step),
+    )
 
 
 def forget(folder: Path) -> None:

@@ -35,11 +35,11 @@ OUTLIERS = 0.1  # share of frames whose target may be anywhere, for all that the
 class Settings:
     """How is learnt through a tracker."""
 
-    steps: int = 2000
+    steps: int = 1000
     batch: int = 8  # clips a step
-    length: int = 4  # frames of a clip, the first included
+    length: int = 3  # frames of a clip, the first included
     side: int = 192  # pixels of a frame
-    rate: float = 5e-4  # of Adam, at its highest
+    rate: float = 1e-4  # of Adam, at its highest
     keep_every: int = 250
 
 
@@ -51,6 +51,13 @@ class _State(NamedTuple):
 
     learnt: PyTree
     optimiser: PyTree
+
+
+class Beside(NamedTuple):
+    """A second loss of what is learnt, on data of its own."""
+
+    loss: Callable[[PyTree, PyTree], Array]  # (what is learnt, a batch) -> ()
+    batch: Callable[[int], PyTree]  # by the number of the step
 
 
 def follow(tracker: Tracker, params: PyTree, pixels: Array, box: Array) -> Output:
@@ -134,6 +141,7 @@ def learn(
     folder: Path,
     identity: Mapping[str, Any],
     steepest: float | None = None,
+    beside: Beside | None = None,
     on_step: Callable[[loop.Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> loop.Done:
@@ -152,6 +160,7 @@ def learn(
       identity: as of `loop.Descent`.
       steepest: the longest gradient of a clip, longer ones are cut; None cuts that of the batch alone, which
         is much cheaper where many numbers are learnt.
+      beside: a second loss, to be added to that of the clips, whose gradient is made no longer than 1 before.
       on_step: as of `loop.descend`.
       stop: as of `loop.descend`.
 
@@ -181,10 +190,15 @@ def learn(
         return (values.mean(), overlaps.mean()), mean
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: _State, pixels: Array, true: Array) -> tuple[_State, Array, Array]:
+    def step(state: _State, pixels: Array, true: Array, other: PyTree) -> tuple[_State, dict[str, Array]]:
         (value, overlap), slopes = gradient(state.learnt, pixels, true)
+        figures = {"loss": value, "overlap": overlap}
+        if beside is not None:
+            length = jnp.maximum(optax.global_norm(slopes), 1)
+            figures["beside"], added = jax.value_and_grad(beside.loss)(state.learnt, other)
+            slopes = jax.tree.map(lambda slope, more: slope / length + more, slopes, added)
         updates, memory = optimiser.update(slopes, state.optimiser, state.learnt)
-        return _State(optax.apply_updates(state.learnt, updates), memory), value, overlap
+        return _State(optax.apply_updates(state.learnt, updates), memory), figures
 
     look = jax.jit(of_clips)
     shared, whole = _placed(settings.batch)
@@ -199,17 +213,19 @@ def learn(
         value, overlap = np.mean(np.asarray(found), axis=0)
         return {"loss": float(value), "overlap": float(overlap)}
 
-    def advance(state: _State, number: int, batch: Clips) -> tuple[_State, dict[str, Array]]:
+    def advance(state: _State, number: int, batch: tuple[Clips, PyTree]) -> tuple[_State, dict[str, Array]]:
         del number
         # A state that was read from a file lies elsewhere, which would be another compilation.
-        state, value, overlap = step(jax.device_put(state, whole), *jax.device_put(tuple(batch), shared))
-        return state, {"loss": value, "overlap": overlap}
+        state = jax.device_put(state, whole)
+        return step(state, *jax.device_put(tuple(batch[0]), shared), jax.device_put(batch[1], whole))
 
-    def batches(start: int, stop: int) -> Generator[tuple[int, Clips]]:
-        return clips.stream(source, seed, *shape, start=start, stop=stop)
+    def batches(start: int, stop: int) -> Generator[tuple[int, tuple[Clips, PyTree]]]:
+        for number, batch in clips.stream(source, seed, *shape, start=start, stop=stop):
+            yield number, (batch, None if beside is None else beside.batch(number))
 
+    figures = ("loss", "overlap") if beside is None else ("loss", "overlap", "beside")
     descent = loop.Descent(
-        folder, identity, settings.steps, settings.keep_every, batches, advance, judge, ("loss", "overlap")
+        folder, identity, settings.steps, settings.keep_every, batches, advance, judge, figures
     )
     return loop.descend(descent, _State(first, optimiser.init(first)), on_step=on_step, stop=stop)
 

@@ -16,12 +16,13 @@ def pictures(count, size=(180, 220)):
 
 @pytest.fixture
 def plain(monkeypatch):
-    """No light, blur or grain, and nothing beside or before the target."""
+    """No light, blur or grain, nothing beside or before the target, which does not bend."""
 
     def only(*, pasted):
         monkeypatch.setattr(stills, "_filmed", lambda canvas, rng: np.rint(canvas).astype(np.uint8))
-        for share in ("BESIDE", "HIDDEN", "GREY"):
+        for share in ("BESIDE", "HIDDEN", "GREY", "BEND"):
             monkeypatch.setattr(stills, share, 0.0)
+        monkeypatch.setattr(stills, "ANGLE", 0.05)
         monkeypatch.setattr(stills, "PASTED", float(pasted))
 
     return only

@@ -72,7 +72,9 @@ def test_nothing_predicted_leaves_all_of_the_variance(sources, tmp_path):
         for purpose, tap in distillation.taps(NET).items()
     }
     images = distillation.views(sources[0], SMALL, SEED, np.arange(8))
-    share = distillation._unexplained(NET, NET.random_params(0), heads, images, found.cells, found.maps)
+    share = distillation.unexplained(
+        NET, {"layers": NET.random_params(0), "heads": heads}, (images, found.cells, found.maps)
+    )
     assert float(share) == pytest.approx(1, abs=0.1)  # cells of every view are chosen at random
 
 
