@@ -248,7 +248,7 @@ def test_csv_holds_what_was_scored(written, arranged):
 
 
 def test_a_name_is_no_formula_of_a_spreadsheet(tmp_path):
-    tables._write_csv(tmp_path / "a.csv", ["=cmd|' /C calc'!A0"], [["-0.5"], ["-x"], ["KCF"]])
+    tables.write_csv(tmp_path / "a.csv", ["=cmd|' /C calc'!A0"], [["-0.5"], ["-x"], ["KCF"]])
     assert [row[0] for row in read_csv(tmp_path / "a.csv")] == ["'=cmd|' /C calc'!A0", "-0.5", "'-x", "KCF"]
 
 
@@ -270,7 +270,7 @@ def test_a_name_is_no_formula_of_a_spreadsheet(tmp_path):
     ],
 )
 def test_no_name_is_run_as_a_formula(tmp_path, name):
-    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[name], ["KCF"]])
+    tables.write_csv(tmp_path / "a.csv", ["Tracker"], [[name], ["KCF"]])
     told = read_csv(tmp_path / "a.csv")[1][0]
     assert told == (name if name == "-2" else "'" + name)  # a plain number is none
 
@@ -279,7 +279,7 @@ def test_no_name_is_run_as_a_formula(tmp_path, name):
     "cell", ["-1.5", "-0.5", "-12", "1e-05", "-1.2e+06", "0", "", "KCF", "a=b", "re-run", "[x]"]
 )
 def test_numbers_and_plain_names_stay(tmp_path, cell):
-    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[cell, "x"]])
+    tables.write_csv(tmp_path / "a.csv", ["Tracker"], [[cell, "x"]])
     assert read_csv(tmp_path / "a.csv")[1][0] == cell
 
 
