@@ -31,7 +31,7 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 200,
 }
 LEGEND = 24  # trackers in one column of a legend
-INSIDE = 9  # the most trackers whose legend stands in a plot: a longer one would cover the curves
+INSIDE = 6  # the most trackers whose legend stands in a plot: a longer one would cover the curves
 
 
 def write(section: Section, folder: Path) -> None:
@@ -76,10 +76,7 @@ def curves(section: Section, curve: Curve) -> Figure:
         axes.plot(across, row, label=f"{entry.name} [{value:.3f}]", **_look(entry))
     axes.set(xlim=(0, across[-1]), ylim=(0, 1), xlabel=curve.across, ylabel=curve.up)
     axes.set_title(f"{curve.title} plots of {section.title}")
-    if len(ranked) > INSIDE:
-        axes.legend(*_handles(axes), loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    else:
-        _legend(axes, "lower right" if curve.at else "lower left" if curve.end else "upper right")
+    _legend(axes, "lower right" if curve.at else "lower left" if curve.end else "upper right")
     return figure
 
 
@@ -87,9 +84,10 @@ def curves_by_attribute(section: Section, curve: Curve) -> Figure:
     """The same plot for the sequences of each attribute, side by side."""
     across, _ = section.values(curve, section.entries)
     measure = section.score(curve)
-    rows = -(-len(section.attributes) // 3)
+    columns = 3 if len(section.entries) <= INSIDE else 2
+    rows = -(-len(section.attributes) // columns)
     figure = Figure(figsize=(10.5, 2.9 * rows), layout="constrained")
-    panels = figure.subplots(rows, 3, squeeze=False).flat
+    panels = figure.subplots(rows, columns, squeeze=False).flat
     for axes in panels:
         axes.set_visible(False)
     for axes, (attribute, names) in zip(figure.axes, section.attributes.items(), strict=False):
@@ -181,6 +179,11 @@ def _handles(axes: Any) -> tuple[list[Any], list[str]]:
 
 
 def _legend(axes: Any, place: str) -> None:
+    """A legend in the plot, or, a long one, beside it."""
     lines, labels = _handles(axes)
-    legend = axes.legend(lines, labels, loc=place, ncols=1 + len(lines) // LEGEND)
+    columns = 1 + len(lines) // LEGEND
+    if len(lines) > INSIDE:
+        axes.legend(lines, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), ncols=columns)
+        return
+    legend = axes.legend(lines, labels, loc=place)
     legend.set_in_layout(False)  # a long name shall not squeeze the plot
