@@ -105,7 +105,7 @@ def printed(name, table):
 
 
 def test_attributes_have_as_many_sequences_as_the_papers_say():
-    """CNN-SVM, Tables 1 and 2, print the number of sequences beside each attribute; HCFT's list has all 100."""
+    """CNN-SVM, Tables 1 and 2, print the number of sequences of each attribute; HCFT's list has 100."""
     counts = [25, 39, 28, 29, 19, 12, 17, 31, 6, 21, 4]
     for table in ("table1", "table2"):
         columns = printed("cnn_svm", table).columns
@@ -115,7 +115,7 @@ def test_attributes_have_as_many_sequences_as_the_papers_say():
 
 @pytest.mark.parametrize(("table", "other"), [("table1", "table3"), ("table2", "table2")])
 def test_two_papers_print_the_same_of_the_same_tracker(table, other):
-    """Both took them from the benchmark. FCNT has .293 for SCM on motion blur, CNN-SVM and the curves .298."""
+    """Both took them from the benchmark, but FCNT has .293 for SCM on motion blur, as the curves have not."""
     first, second = printed("cnn_svm", table), printed("fcnt", other)
     assert first.columns == second.columns
     both = first.values.keys() & second.values.keys()

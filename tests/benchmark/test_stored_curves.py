@@ -19,8 +19,8 @@ def write(folder, *, success=None, precision=None, trackers=("Near", "Far"), pro
     shape = len(trackers), len(names)
     level = (np.arange(np.prod(shape)).reshape(*shape, 1) + 1) / 10
     cells = np.array([[name] for name in trackers], object)
-    for kind, length, rows in (("overlap", 21, success), ("error", 51, precision)):
-        rows = np.broadcast_to(level, (*shape, length)) if rows is None else rows
+    for kind, length, given in (("overlap", 21, success), ("error", 51, precision)):
+        rows = np.broadcast_to(level, (*shape, length)) if given is None else given
         file = folder / f"x_aveSuccessRatePlot_{kind}_{protocol}.mat"
         scipy.io.savemat(file, {"aveSuccessRatePlot": rows, "nameTrkAll": cells})
     (folder / "sequence_order.json").write_text(json.dumps(names))
@@ -78,7 +78,7 @@ def test_damaged_curves_are_refused(tmp_path, changes, message):
 
 
 def test_what_is_missing_is_said(tmp_path):
-    with pytest.raises(JtrackError, match="no \\*sequence_order.json"):
+    with pytest.raises(JtrackError, match=r"no \*sequence_order\.json"):
         stored_curves.read(tmp_path)
     (tmp_path / "sequence_order.json").write_text('["Deer"]')
     with pytest.raises(JtrackError, match="holds no curves"):
