@@ -10,6 +10,7 @@ import report_world as world
 from jtrack import trackers
 from jtrack.benchmark import papers, published, scoring, stored_curves
 from jtrack.benchmark.papers import layout, matching, writing
+from jtrack.benchmark.papers.jobs import jobs
 from jtrack.benchmark.papers.matching import Material
 from jtrack.benchmark.results import Results
 from jtrack.data import Annotation, open_dataset, otb
@@ -389,3 +390,30 @@ def test_fcnt_s_tables_from_the_stored_curves(benchmark):
         for method in ("SCM", "Struck", "TLD", "ASLA", "CXT", "KCF"):
             misprinted = (table, method) == ("table3", "SCM")
             assert found[table, method] == (11 if misprinted else 12, 12)
+
+
+# What is to be run.
+
+
+def test_jobs_are_what_rows_lack(paper, truth, tmp_path):
+    dataset = world.build(tmp_path, images=False)
+    part = {"Deer": truth["Deer"]}
+    older = world.run("hcft", 0.0, truth, profile="c5", seconds=0.5, label={"tracker": "hcft"})
+    older.label.update(backbone="hog", date="1999-01-01")
+    material = Material([run(part), older], truth)
+    todo = jobs(paper, material, dataset, {"hog", "tiny"})
+    # Deer, Coke and Fish have 24, 20 and 16 frames; only c5 was timed on hog, and nothing on tiny.
+    assert [(job.profile, job.network, job.protocol, job.frames, job.seconds) for job in todo] == [
+        ("paper", "hog", "ope", 60, 30.0),
+        ("c5", "tiny", "ope", 60, None),
+    ]
+    assert set(todo[0].sequences) == {"Deer", "Coke", "Fish"}
+    assert [job.profile for job in jobs(paper, Material([run(truth)], truth), dataset, {"hog"})] == []
+    assert [job.network for job in jobs(paper, Material(), dataset, {"hog", "vgg19"})] == ["vgg19"]
+
+
+def test_jobs_count_the_starts_of_a_protocol(truth, tmp_path):
+    dataset = world.build(tmp_path, images=False)
+    text = MADE_UP.replace('id = "table1"', 'id = "table1"\nprotocol = "sre"')
+    found = {job.protocol: job.frames for job in jobs(papers.parse("x", text), Material(), dataset, {"hog"})}
+    assert found == {"sre": 12 * 60, "ope": 60}

@@ -4,10 +4,11 @@ import csv
 import gzip
 import json
 
+import cv2
 import numpy as np
 import pytest
 
-from jtrack.benchmark import ledger, protocol, results
+from jtrack.benchmark import ledger, papers, protocol, results
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.results import INITIALISED, TRACKED, Trajectory
 from jtrack.data import otb, synthetic
@@ -118,3 +119,50 @@ def test_what_is_named_is_taken(jtrack, away, data):
 def test_what_is_not_there_is_refused(jtrack, away, arguments, message):
     assert message in jtrack("paper", *arguments, code=2).stderr
     assert list((away / "here").iterdir()) == []
+
+
+@pytest.fixture
+def on_hog(monkeypatch):
+    """A paper of which one run is on HOG, which needs no weights."""
+    text = """
+        title = "T"
+        authors = "A"
+        venue = "V"
+        tracker = "hcft"
+        networks = ["hog"]
+        methods.Ours.runs = [{ profile = "default" }]
+        [[tables]]
+        id = "table1"
+        title = "Table 1"
+        caption = "C"
+        list = "cvpr13"
+        columns = [{ measure = "auc" }]
+        values.Ours = [0.5]
+    """
+    made_up = papers.parse("made_up", text)
+    monkeypatch.setattr(papers, "load", lambda name: made_up)
+
+
+def test_what_is_missing_is_run_once(jtrack, away, on_hog):
+    for name in ("Deer", "Walk"):  # Walk is on no list
+        clip = synthetic.clip(frames=3, size=(96, 128))
+        images = away / "otb" / name / "img"
+        images.mkdir(parents=True)
+        for index, image in enumerate(clip.frames, start=1):
+            cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
+        otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
+    command = ["paper", "hcft", "--run", away / "runs", "--root", away / "otb", "--overwrite"]
+    said = jtrack(*command).stderr
+    assert "to run: hcft default on hog, ope: 1 sequence, 3 frames\n" in said
+    theirs, ours = table(away / "here" / "paper-made_up")
+    assert (theirs["Source"], theirs["AUC"]) == ("the paper", "0.5")
+    assert (ours["Source"], ours["Sequences"]) == ("hcft default on hog", "1 of 51")
+    assert "to run" not in jtrack(*command).stderr
+
+
+def test_annotations_alone_cannot_be_run_on(jtrack, away, data, on_hog):
+    said = jtrack("paper", "hcft", "--run", away / "runs", code=2).stderr
+    assert "--images DIR" in said
+    root = data / "otb_benchmark" / "annotations"
+    said = jtrack("paper", "hcft", "--run", away / "runs", "--root", root, code=2).stderr
+    assert "no images to run on" in said
