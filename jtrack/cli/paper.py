@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jtrack.benchmark import papers, scoring, stored_curves
+from jtrack.benchmark import ledger, papers, scoring, stored_curves
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import report as reports
 from jtrack.benchmark.adapters import evaluated
@@ -118,9 +118,10 @@ def paper(
 
 def usual_results() -> list[Path]:
     """Where results usually are, as far as they are there."""
+    found = [LEDGER] if LEDGER.is_dir() and listed(LEDGER, "*" + ledger.SUFFIX) else []
     benchmark = _benchmark()
-    usual = [LEDGER, *([benchmark / "results"] if benchmark else [])]
-    return [path for path in usual if path.is_dir()]
+    published = None if benchmark is None else _there(benchmark / "results")
+    return found if published is None else [*found, published]
 
 
 def gather(results: list[Path], root: Path | None, curves: Path | None) -> Material:
@@ -155,8 +156,8 @@ def _there(folder: Path) -> Path | None:
 
 def _annotations(found: list[Results], root: Path | None) -> dict[str, Annotation]:
     """The annotations of a dataset, or of those that runs of OTB were made on."""
-    of = (str(each.label["root"]) for each in found if each.label.get("dataset") == "otb")
-    roots = [root] if root else [path for path in map(Path, dict.fromkeys(of)) if path.is_dir()]
+    of = dict.fromkeys(str(each.label.get("root")) for each in found if each.label.get("dataset") == "otb")
+    roots = [root] if root else [path for path in map(Path, of) if path.is_dir()]
     truth = dict[str, Annotation]()
     for folder in roots:
         truth |= scoring.annotations(open_dataset("otb", folder))

@@ -204,7 +204,10 @@ def test_other_runs_are_not_taken(paper, truth, label):
 
 
 def test_runs_and_boxes_are_told_apart(paper, truth):
+    """A run of somebody's tracker of the same name is not what was published."""
     boxes, mine = world.run("Boxes", 2.0, truth), run(truth)
+    same = world.run("Boxes", 0.0, truth, label={"tracker": "Boxes"})
+    assert all(source.found is not same for source in found(paper, Material([same, boxes, mine], truth)))
     paper_run, other_run, published_boxes = found(paper, Material([boxes, mine], truth))
     assert paper_run.found is mine and paper_run.is_run
     assert other_run.found is None

@@ -80,7 +80,12 @@ class Source(NamedTuple):
     @property
     def is_run(self) -> bool:
         """Whether it is a run of jtrack's own."""
-        return isinstance(self.found, Results) and self.found.profile is not None
+        return isinstance(self.found, Results) and _is_run(self.found)
+
+
+def _is_run(results: Results) -> bool:
+    """Whether results are a run's, which is labelled with its tracker; published ones are not."""
+    return "tracker" in results.label
 
 
 class Row(NamedTuple):
@@ -101,7 +106,7 @@ class Row(NamedTuple):
         if column.sequence:
             measures = scored.sequences[column.sequence].measures
         elif column.attribute:
-            measures = scored.by_attribute[column.attribute]
+            measures = scored.by_attribute.get(column.attribute, {})
         return float(measures.get(column.measure, np.nan))
 
     def covered(self, column: Column) -> int:
@@ -117,7 +122,7 @@ def sources(paper: Paper, method: Method, protocol: str, material: Material) -> 
         boxes = [
             each
             for each in material.results
-            if each.tracker == method.published and each.protocol == protocol and each.profile is None
+            if each.tracker == method.published and each.protocol == protocol and not _is_run(each)
         ]
         need = f"published boxes of {method.published}"
         found.append(Source(method.name, need, boxes[0] if boxes else None, need))
