@@ -285,6 +285,7 @@ def test_a_page_without_anything(paper, tmp_path):
     written = writing.write(paper, Material(), tmp_path / "out")
     page = written.page.read_text("utf-8")
     assert "Rival (OPE): stored curves of Near" in page and "hcft c5 on tiny" in page
+    assert "<dt>c5</dt><dd>Figure 7: release2016 with the filter on the deepest layer alone.</dd>" in page
     assert written.missing == 4 and written.agreement == []
     with (tmp_path / "out" / "tables" / "table1.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jtrack import __version__
+from jtrack import __version__, trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import report
 from jtrack.benchmark.papers import Paper, Plot
@@ -174,11 +174,18 @@ def render(
         paper=paper,
         tables=[view for view in shown if view["id"] not in plots],
         plots=[view for view in shown if view["id"] in plots],
+        profiles=_profiles(paper),
         missing=missing(paper, material),
         refused=list(material.refused),
         version=__version__,
         css=Markup(styles),  # noqa: S704
     )
+
+
+def _profiles(paper: Paper) -> dict[str, str]:
+    """What the profiles of its runs are: an ablation of another profile than `paper` is not the paper's."""
+    about = trackers.describe_profiles(paper.tracker)
+    return {run.profile: about[run.profile] for method in paper.methods.values() for run in method.runs}
 
 
 def _view(layout: Layout, images: Sequence[Image]) -> dict[str, Any]:
