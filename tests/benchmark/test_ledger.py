@@ -128,3 +128,17 @@ def test_a_file_cut_short_is_refused(store, tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(JtrackError, match="is not a run of a ledger"):
         ledger.read(path)
+
+
+def test_a_folder_of_runs_is_read_whole(store, tmp_path):
+    fill(store)
+    path = ledger.keep(store.folder, tmp_path / "ledger", commit="c", command="x")
+    (tmp_path / "ledger" / "plans.toml").write_text("[plan]")
+    expected = by_place(results.load(store.folder)).keys()
+    assert by_place(open_results(tmp_path / "ledger")).keys() == expected
+    (tmp_path / "ledger" / f"other{ledger.SUFFIX}").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match=f"left out: .*other{ledger.SUFFIX}"):
+        assert by_place(open_results(tmp_path / "ledger")).keys() == expected
+    path.unlink()
+    with pytest.raises(JtrackError, match="other"):
+        open_results(tmp_path / "ledger")

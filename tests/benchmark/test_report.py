@@ -248,7 +248,7 @@ def test_csv_holds_what_was_scored(written, arranged):
 
 
 def test_a_name_is_no_formula_of_a_spreadsheet(tmp_path):
-    tables._write_csv(tmp_path / "a.csv", ["=cmd|' /C calc'!A0"], [["-0.5"], ["-x"], ["KCF"]])
+    tables.write_csv(tmp_path / "a.csv", ["=cmd|' /C calc'!A0"], [["-0.5"], ["-x"], ["KCF"]])
     assert [row[0] for row in read_csv(tmp_path / "a.csv")] == ["'=cmd|' /C calc'!A0", "-0.5", "'-x", "KCF"]
 
 
@@ -270,7 +270,7 @@ def test_a_name_is_no_formula_of_a_spreadsheet(tmp_path):
     ],
 )
 def test_no_name_is_run_as_a_formula(tmp_path, name):
-    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[name], ["KCF"]])
+    tables.write_csv(tmp_path / "a.csv", ["Tracker"], [[name], ["KCF"]])
     told = read_csv(tmp_path / "a.csv")[1][0]
     assert told == (name if name == "-2" else "'" + name)  # a plain number is none
 
@@ -279,7 +279,7 @@ def test_no_name_is_run_as_a_formula(tmp_path, name):
     "cell", ["-1.5", "-0.5", "-12", "1e-05", "-1.2e+06", "0", "", "KCF", "a=b", "re-run", "[x]"]
 )
 def test_numbers_and_plain_names_stay(tmp_path, cell):
-    tables._write_csv(tmp_path / "a.csv", ["Tracker"], [[cell, "x"]])
+    tables.write_csv(tmp_path / "a.csv", ["Tracker"], [[cell, "x"]])
     assert read_csv(tmp_path / "a.csv")[1][0] == cell
 
 
@@ -342,15 +342,31 @@ def test_curves_are_drawn_as_scored_and_ranked(arranged):
         assert line.get_color() == entry.colour
 
 
-def test_curves_by_attribute_are_means_over_its_sequences(arranged):
+@pytest.mark.parametrize(("number", "measure"), [(0, "auc"), (1, "precision20")])
+def test_curves_by_attribute_are_means_over_its_sequences(arranged, number, measure):
     section = arranged[0]
-    shown = {axes.get_title(): axes for axes in figures.curves_by_attribute(section, section.curves[0]).axes}
+    curve = section.curves[number]
+    shown = {axes.get_title(): axes for axes in figures.curves_by_attribute(section, curve).axes}
     for attribute, names in section.attributes.items():
         axes = shown[f"{attribute} ({len(names)})"]
         for line in axes.get_lines():
             entry = next(e for e in section.entries if line.get_label().startswith(f"{e.name} ["))
-            rows = [entry.scored.sequences[name].curves["success"] for name in names]
+            rows = [entry.scored.sequences[name].curves[curve.key] for name in names]
             np.testing.assert_allclose(line.get_ydata(), np.mean(rows, axis=0))
+            value = np.mean([entry.scored.sequences[name].measures[measure] for name in names])
+            assert line.get_label() == f"{entry.name} [{value:.3f}]"
+
+
+@pytest.mark.parametrize(("trackers", "beside"), [(figures.INSIDE, False), (figures.INSIDE + 1, True)])
+def test_a_long_legend_stands_beside_the_plot(arranged, trackers, beside):
+    first = arranged[0].entries[0]
+    many = tuple(replace(first, name=f"t{number}", number=number) for number in range(trackers))
+    section = replace(arranged[0], entries=many)
+    figure = figures.curves(section, section.curves[0])
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    legend = axes.get_legend().get_window_extent()
+    assert (legend.x0 >= axes.get_window_extent().x1) == beside
 
 
 def test_radar_has_a_spoke_an_attribute(arranged):

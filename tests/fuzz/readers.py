@@ -21,7 +21,7 @@ import scipy.io
 
 from jtrack import backbones
 from jtrack.backbones import box_feature
-from jtrack.benchmark import ledger, mask_measures, protocol, results
+from jtrack.benchmark import ledger, mask_measures, protocol, results, stored_curves
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.sources import open_results
 from jtrack.data import Sequence, from_arrays, open_dataset
@@ -560,6 +560,18 @@ def read_video(folder):
         pass
 
 
+def curves(folder):
+    """Two trackers' stored curves on two sequences."""
+    cells = np.array([["Near"], ["Far"]], object)
+    for kind, length in (("overlap", 21), ("error", 51)):
+        buffer = io.BytesIO()
+        values = {"aveSuccessRatePlot": np.full((2, 2, length), 0.5), "nameTrkAll": cells}
+        scipy.io.savemat(buffer, values)
+        put(folder / "curves" / f"x_{kind}_OPE.mat", buffer.getvalue())
+    put(folder / "curves" / "sequence_order.json", b'["Deer", "Fish"]')
+    return sorted((folder / "curves").iterdir())
+
+
 READERS = {
     "safetensors": Reader(stored, lambda folder: store.read(folder / "tiny.safetensors", "tiny")),
     "head": Reader(head, lambda folder: checkpoints.load(folder / "mine.safetensors")),
@@ -589,6 +601,7 @@ READERS = {
     "mat-results": Reader(mat_results, open_results),
     "mat73-results": Reader(mat73_results, open_results),
     "run": Reader(run, lambda folder: open_results(folder / "results")),
+    "stored-curves": Reader(curves, lambda folder: stored_curves.read(folder / "curves")),
     "ledger": Reader(kept_run, read_kept_run),
     "ledger-json": Reader(plain_run, read_plain_run),
     "protocol": Reader(protocols, read_protocols),

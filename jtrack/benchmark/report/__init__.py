@@ -69,7 +69,7 @@ def write(
         frames = _frames(images or homes[place], annotation)
         return filmstrip.film(annotation, list(overlaps[place].values()), frames, side)
 
-    with _appearing(out) as part, ThreadPoolExecutor() as pool:
+    with appearing(out) as part, ThreadPoolExecutor() as pool:
         films = pool.map(film, overlaps)  # decoding and encoding go on beside the figures
         for folder, kind in ((FIGURES, figures), (TABLES, tables)):
             (part / folder).mkdir()
@@ -108,8 +108,12 @@ def check(out: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def _appearing(out: Path) -> Generator[Path]:
-    """A folder beside `out` that takes its place if all went well."""
+def appearing(out: Path) -> Generator[Path]:
+    """A folder beside `out` that takes its place if all went well.
+
+    Raises:
+      JtrackError: for any `OSError` inside: no permission, a full disk.
+    """
     out = out.resolve()
     try:
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as room:

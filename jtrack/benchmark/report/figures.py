@@ -1,6 +1,6 @@
 """The plots of a report as files for papers: PNG, SVG and PDF."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,21 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 200,
 }
 LEGEND = 24  # trackers in one column of a legend
+INSIDE = 6  # the most trackers whose legend stands in a plot: a longer one would cover the curves
 
 
 def write(section: Section, folder: Path) -> None:
     """Writes every figure of a section in every format into a folder."""
     with mpl.rc_context(STYLE):
         for name, figure in figures(section):
-            for suffix in FORMATS:
-                stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
-                path = folder / f"{section.key}-{name}.{suffix}"
-                figure.savefig(path, metadata=stamp, bbox_inches="tight")
+            save(figure, folder, f"{section.key}-{name}")
+
+
+def save(figure: Figure, folder: Path, stem: str, formats: Iterable[str] = FORMATS) -> None:
+    """Writes a figure, made under `STYLE`, in each format: the same figure, the same file."""
+    for suffix in formats:
+        stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
+        figure.savefig(folder / f"{stem}.{suffix}", metadata=stamp, bbox_inches="tight")
 
 
 def figures(section: Section) -> Iterator[tuple[str, Figure]]:
@@ -78,15 +83,17 @@ def curves(section: Section, curve: Curve) -> Figure:
 def curves_by_attribute(section: Section, curve: Curve) -> Figure:
     """The same plot for the sequences of each attribute, side by side."""
     across, _ = section.values(curve, section.entries)
-    rows = -(-len(section.attributes) // 3)
+    measure = section.score(curve)
+    columns = 3 if len(section.entries) <= INSIDE else 2
+    rows = -(-len(section.attributes) // columns)
     figure = Figure(figsize=(10.5, 2.9 * rows), layout="constrained")
-    panels = figure.subplots(rows, 3, squeeze=False).flat
+    panels = figure.subplots(rows, columns, squeeze=False).flat
     for axes in panels:
         axes.set_visible(False)
     for axes, (attribute, names) in zip(figure.axes, section.attributes.items(), strict=False):
         axes.set_visible(True)
         ranked = [
-            (entry, entry.by_attribute(section.attribute_measure.key, attribute), mean)
+            (entry, entry.by_attribute(measure, attribute), mean)
             for entry in section.entries
             if (mean := entry.mean_curve(curve.key, names)) is not None
         ]
@@ -172,6 +179,11 @@ def _handles(axes: Any) -> tuple[list[Any], list[str]]:
 
 
 def _legend(axes: Any, place: str) -> None:
+    """A legend in the plot, or, a long one, beside it."""
     lines, labels = _handles(axes)
-    legend = axes.legend(lines, labels, loc=place, ncols=1 + len(lines) // LEGEND)
+    columns = 1 + len(lines) // LEGEND
+    if len(lines) > INSIDE:
+        axes.legend(lines, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), ncols=columns)
+        return
+    legend = axes.legend(lines, labels, loc=place)
     legend.set_in_layout(False)  # a long name shall not squeeze the plot

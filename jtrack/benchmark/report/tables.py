@@ -102,16 +102,16 @@ def write(section: Section, folder: Path) -> None:
     for table in tables(section):
         stem = f"{section.key}-{table.name}"
         (folder / f"{stem}.tex").write_text(latex(table, label=f"tab:{stem}"), "utf-8")
-        _write_csv(
+        write_csv(
             folder / f"{stem}.csv",
             [table.corner, *table.columns],
-            ([row, *_plain(values)] for row, values in zip(table.rows, table.values, strict=True)),
+            ([row, *plain(values)] for row, values in zip(table.rows, table.values, strict=True)),
         )
-    _write_csv(
+    write_csv(
         folder / f"{section.key}-intervals.csv",
         ["Tracker", "Measure", "Value", "Low (95 %)", "High (95 %)"],
         (
-            [entry.name, key, *_plain([entry.overall(key), *interval])]
+            [entry.name, key, *plain([entry.overall(key), *interval])]
             for entry in section.entries
             for key, interval in entry.scored.intervals.items()
         ),
@@ -119,10 +119,10 @@ def write(section: Section, folder: Path) -> None:
     for curve in section.curves:
         having = [entry for entry, _ in section.ranked(curve)]
         across, values = section.values(curve, having)
-        _write_csv(
+        write_csv(
             folder / f"{section.key}-{curve.key}.csv",
             [curve.across, *(entry.name for entry in having)],
-            (_plain([x, *row]) for x, row in zip(across, values.T, strict=True)),
+            (plain([x, *row]) for x, row in zip(across, values.T, strict=True)),
         )
 
 
@@ -178,11 +178,13 @@ def escaped(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text if character.isprintable())
 
 
-def _plain(values: Iterable[float]) -> list[str]:
+def plain(values: Iterable[float]) -> list[str]:
+    """Numbers as CSV has them, to six digits; NaN is empty."""
     return ["" if not np.isfinite(value) else f"{value:.6g}" for value in values]
 
 
-def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a table for programs; a name that a spreadsheet would run as a formula is made harmless."""
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
         writer.writerows([_harmless(cell) for cell in row] for row in [head, *rows])
