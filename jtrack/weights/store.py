@@ -437,9 +437,12 @@ def verify(name: str) -> list[str]:
         raise JtrackError(f"{path} has changed since it was stored: delete it, fetch or convert {name} again")
     if state.startswith("differs"):
         raise JtrackError(f"{path} holds {name}, but not from the published file ({state})")
-    source = (
-        f"source {header.get('source', 'unknown')}, sha256 {header.get('source_sha256', 'unknown')}, {state}"
-    )
+    if "trained_for" in header:
+        source = f"trained by `{header.get('command', 'an unknown command')}`"
+    else:
+        source = (
+            f"source {header.get('source', 'unknown')}, sha256 {header.get('source_sha256', 'unknown')}, {state}"
+        )
     return [f"{name}: {path}", f"weights {label}, every layer of the right shape and finite", source]
 
 
