@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jtrack.benchmark import ledger, papers, scoring, stored_curves
+from jtrack.benchmark import ledger, papers, scoring, shards, stored_curves
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import report as reports
 from jtrack.benchmark.adapters import evaluated
@@ -19,7 +19,7 @@ from jtrack.benchmark.results import Results, is_run
 from jtrack.benchmark.sources import open_results
 from jtrack.cli.eval import heeding_interrupts, progress, reason
 from jtrack.cli.listing import show
-from jtrack.cli.options import either
+from jtrack.cli.options import Shard, either
 from jtrack.cli.printing import tell
 from jtrack.cli.track import prepare
 from jtrack.data import Annotation, open_dataset, otb
@@ -82,6 +82,7 @@ def paper(
         Path | None,
         typer.Option(help="Folder of OTB for --run, if --root has annotations alone.", show_default="root"),
     ] = None,
+    shard: Shard = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier page.")] = False,
 ) -> None:
     """Makes a paper's tables and figures from results, the paper's own figures beside them.
@@ -89,6 +90,9 @@ def paper(
     OUT/report.html needs no other file and no network. OUT/figures holds its plots as PNG and PDF, OUT/tables
     its tables as CSV and LaTeX. Without any results it has the paper's figures, and says what is missing.
     """
+    part = None if shard is None else shards.parse(shard)
+    if part is not None and run is None:
+        raise JtrackError(f"--shard {part} is of what is run: give --run FOLDER, too")
     chosen = papers.load(name)
     out = out or Path(f"paper-{chosen.name}")
     if not listing:
@@ -100,7 +104,10 @@ def paper(
         show(("table", "method", "what it needs", "what there is"), inventory(chosen, material))
         return
     if run is not None:
-        run_missing(chosen, material, images or root, run)
+        run_missing(chosen, material, images or root, run, shard=part)
+        if part is not None:  # the page is made once the last shard has ended
+            typer.echo(f"shard {part} is done: the same command without --shard makes the page")
+            return
         material = gather([*paths, *_runs(run)], root, curves)
     with Console(stderr=True).status("writing"):
         written = writing.write(chosen, material, out, top=top, overwrite=overwrite)
@@ -164,7 +171,9 @@ def _annotations(found: list[Results], root: Path | None) -> dict[str, Annotatio
     return truth
 
 
-def run_missing(paper: Paper, material: Material, root: Path | None, into: Path) -> None:
+def run_missing(
+    paper: Paper, material: Material, root: Path | None, into: Path, *, shard: shards.Shard | None = None
+) -> None:
     """Runs what rows lack, after an estimate of the time.
 
     Raises:
@@ -188,7 +197,8 @@ def run_missing(paper: Paper, material: Material, root: Path | None, into: Path)
         tracker = evaluated(paper.tracker, profile=job.profile, backbone=job.network, precision=PRECISION)
         part = open_dataset("otb", root, sequences=job.sequences)
         with progress() as on_progress, heeding_interrupts(on_progress) as on_progress:
-            done = evaluate(tracker, part, protocols.load(job.protocol), into, on_progress=on_progress)
+            rules = protocols.load(job.protocol)
+            done = evaluate(tracker, part, rules, into, shard=shard, on_progress=on_progress)
         for name, path in done.failures.items():
             tell(f"{name} failed: {reason(path)}")
 

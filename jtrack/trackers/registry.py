@@ -12,8 +12,8 @@ from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
 from jtrack.weights import store
 
-# By the accuracy of HCFT's `default` on 17 sequences (docs/results.md): AUC .644, .624 (bfloat16), .575 and
-# .553. VGG-16 has less than a tenth of AlexNet's speed on two cores (README). HOG needs no weights.
+# By the accuracy of HCFT's `default` on 17 sequences (docs/results.md): AUC .655, .646 (bfloat16), .592 and
+# .585. VGG-16 has less than a tenth of AlexNet's speed on two cores (README). The last comes with jtrack.
 NETWORKS = ("googlenet", "vgg16_torchvision", "alexnet_torchvision", store.OWN)
 
 

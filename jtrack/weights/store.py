@@ -440,9 +440,8 @@ def verify(name: str) -> list[str]:
     if "trained_for" in header:
         source = f"trained by `{header.get('command', 'an unknown command')}`"
     else:
-        source = (
-            f"source {header.get('source', 'unknown')}, sha256 {header.get('source_sha256', 'unknown')}, {state}"
-        )
+        file, sha256 = (header.get(key, "unknown") for key in ("source", "source_sha256"))
+        source = f"source {file}, sha256 {sha256}, {state}"
     return [f"{name}: {path}", f"weights {label}, every layer of the right shape and finite", source]
 
 

@@ -143,21 +143,36 @@ def on_hog(monkeypatch):
     monkeypatch.setattr(papers, "load", lambda name: made_up)
 
 
-def test_what_is_missing_is_run_once(jtrack, away, on_hog):
-    for name in ("Deer", "Walk"):  # Walk is on no list
+def made_up_videos(away, *names):
+    for name in names:
         clip = synthetic.clip(frames=3, size=(96, 128))
         images = away / "otb" / name / "img"
         images.mkdir(parents=True)
         for index, image in enumerate(clip.frames, start=1):
             cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
         otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
-    command = ["paper", "hcft", "--run", away / "runs", "--root", away / "otb", "--overwrite"]
+    return ["paper", "hcft", "--run", away / "runs", "--root", away / "otb", "--overwrite"]
+
+
+def test_what_is_missing_is_run_once(jtrack, away, on_hog):
+    command = made_up_videos(away, "Deer", "Walk")  # Walk is on no list
     said = jtrack(*command).stderr
     assert "to run: hcft default on hog, ope: 1 sequence, 3 frames\n" in said
     theirs, ours = table(away / "here" / "paper-made_up")
     assert (theirs["Source"], theirs["AUC"]) == ("the paper", "0.5")
     assert (ours["Source"], ours["Sequences"]) == ("hcft default on hog", "1 of 51")
     assert "to run" not in jtrack(*command).stderr
+
+
+def test_shards_make_the_whole(jtrack, away, on_hog):
+    command = made_up_videos(away, "Couple", "Deer", "Girl")
+    for part in ("1/2", "0/2"):
+        done = jtrack(*command, "--shard", part)
+        assert f"shard {part} is done" in done.stdout
+        assert not (away / "here" / "paper-made_up").exists()
+    assert "to run" not in jtrack(*command).stderr
+    assert table(away / "here" / "paper-made_up")[1]["Sequences"] == "3 of 51"
+    assert "give --run FOLDER" in jtrack("paper", "hcft", "--shard", "0/2", code=2).stderr
 
 
 def test_annotations_alone_cannot_be_run_on(jtrack, away, data, on_hog):

@@ -210,7 +210,8 @@ def entrants(
             assert source.found is not None
             scored = _whole(source.found, names, plot.list, material)
             if scored is not None:
-                (own if paper.methods[method].runs else others).append(Entrant(_called(source), scored))
+                ours = bool(paper.methods[method].runs)
+                (own if ours else others).append(Entrant(_called(source, ours=ours), scored))
     for stored in material.curves if plot.others else ():
         if stored.protocol == plot.table.protocol and stored.tracker not in taken:
             scored = _whole(stored, names, plot.list, material)
@@ -220,9 +221,11 @@ def entrants(
     return own + sorted(others, key=lambda other: -other.scored.measures[score])[:top]
 
 
-def _called(source: Source) -> str:
-    """What a legend calls a method: as the paper does, but for runs, which are ours."""
-    return source.title if source.is_run else source.method
+def _called(source: Source, *, ours: bool) -> str:
+    """What a legend calls a method: as the paper does, but for runs, and what its authors call theirs."""
+    if source.is_run:
+        return source.title
+    return source.title if ours else source.method
 
 
 def _whole(found: Found, names: Sequence[str], subset: str, material: Material) -> Scored | None:
