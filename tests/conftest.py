@@ -88,3 +88,10 @@ def compilations() -> Callable[[], AbstractContextManager[list[str]]]:
         seen.extend(_COMPILED[before:])
 
     return counting
+
+
+@pytest.fixture
+def optax_promotes():
+    """Allows optax what nothing of jtrack may do: its Adam mixes whole and real numbers."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

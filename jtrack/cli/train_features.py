@@ -19,6 +19,12 @@ from jtrack.train.loop import LOG
 from jtrack.untrusted import reading
 from jtrack.weights import store
 
+# Settings by the names of their options, where these are others.
+NAMES = {
+    "distilling.steps": "--distil-steps",
+    "distilling.batch": "--distil-batch",
+    "distilling.rate": "--distil-rate",
+}
 DISTILLED, FOLLOWED = distillation.DEFAULT, through_tracker.DEFAULT
 
 
@@ -55,7 +61,11 @@ def features(
     distil_batch: Annotated[int, typer.Option(help="Views a step.")] = DISTILLED.batch,
     distil_rate: Annotated[float, typer.Option(help="The highest learning rate then.")] = DISTILLED.rate,
     steps: Annotated[
-        int, typer.Option(help="Steps through correlation filters; 0 leaves them out.")
+        int,
+        typer.Option(
+            help="Steps through correlation filters; 0 leaves them out: so far they have not made tracking "
+            "better."
+        ),
     ] = FOLLOWED.steps,
     batch: Annotated[int, typer.Option(help="Clips a step.")] = FOLLOWED.batch,
     length: Annotated[int, typer.Option(help="Frames of a clip.")] = FOLLOWED.length,
@@ -102,29 +112,35 @@ def features(
     )
     path = network_path(out, backbone)
     folder = path.with_suffix("")
+    feature_learning.check(settings, NAMES)
+    if path.exists() and not overwrite and not feature_learning.begun(folder):
+        raise JtrackError(f"{path} exists: give another --out, or --overwrite")
+    source, held_out = clips.open_source(data, split=split, root=data_dir)
     if overwrite:
         with reading(f"the earlier training's {folder}", "remove it"):
             feature_learning.forget(folder)
-    elif path.exists():
-        raise JtrackError(f"{path} exists: give another --out, or --overwrite")
-    source, held_out = clips.open_source(data, split=split, root=data_dir)
     prepare("float32")
     with interruptible() as interrupted, training.phases() as on_step, training.diverging():
         done = feature_learning.train(
             settings, source, held_out, folder, on_step=on_step, stop=lambda: bool(interrupted)
         )
     if not done.whole:
-        tell(f"interrupted; what was done is kept in {folder}, and the same command goes on")
+        again = ", without --overwrite," if overwrite else ""
+        tell(f"interrupted; what was done is kept in {folder}, and the same command{again} goes on")
         raise typer.Exit(130)
-    training.draw_curves(folder, {phase: folder / phase / LOG for phase in ("distillation", "filters")})
     feature_learning.keep(path, done, command=shlex.join(["jtrack", *sys.argv[1:]]))
     typer.echo(f"{backbone}: stored as {path}")
     for phase, figures in done.phases.items():
         typer.echo(f"{phase}: " + ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
+    training.draw_curves(folder, {phase: folder / phase / LOG for phase in feature_learning.PHASES})
 
 
 def network_path(out: Path | None, backbone: str) -> Path:
     """The file of a network that is to be, which the store finds by its name."""
     if out is not None and out.suffix == store.SUFFIX:
+        if out.stem != backbone:
+            raise JtrackError(
+                f"--out {out}: weights of {backbone} are found as {backbone}{store.SUFFIX} alone"
+            )
         return out
     return (store.destination() if out is None else out) / (backbone + store.SUFFIX)

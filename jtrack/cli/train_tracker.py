@@ -51,10 +51,6 @@ def tracker(
 
     A training that diverges stops with the exit code 1 and keeps the last good checkpoint.
     """
-    if overwrite:
-        with reading(f"the earlier training's {out}", "remove it"):
-            for earlier in (out / CHECKPOINT, out / LOG):
-                earlier.unlink(missing_ok=True)
     prepare("float32")
     bound = trackers.create(name, profile="differentiable", backbone=backbone)
     settings = numbers.Settings(
@@ -70,7 +66,12 @@ def tracker(
             keep_every=keep_every,
         ),
     )
+    numbers.check(bound, settings)
     source, held_out = clips.open_source(data, split=split, root=data_dir)
+    if overwrite:
+        with reading(f"the earlier training's {out}", "remove it"):
+            for earlier in (out / CHECKPOINT, out / LOG):
+                earlier.unlink(missing_ok=True)
     with interruptible() as interrupted, training.phases() as show, training.diverging():
         learnt, done = numbers.train(
             bound,
@@ -82,11 +83,12 @@ def tracker(
             stop=lambda: bool(interrupted),
         )
     if done.step < steps:
-        tell(f"interrupted after {done.step} steps, which are kept in {out}; the same command goes on")
+        again = ", without --overwrite," if overwrite else ""
+        tell(f"interrupted after {done.step} steps, kept in {out}; the same command{again} goes on")
         raise typer.Exit(130)
-    training.draw_curves(out, {bound.name: out / LOG})
     texts = [
         f"{key}={','.join(f'{one:.4g}' for one in np.atleast_1d(value))}" for key, value in learnt.items()
     ]
     typer.echo(" ".join(f"--set {text}" for text in texts))
     typer.echo(f"clips held out: {', '.join(f'{key} {value:.4f}' for key, value in done.held_out.items())}")
+    training.draw_curves(out, {bound.name: out / LOG})

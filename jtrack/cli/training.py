@@ -24,10 +24,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew, and re
 
 def draw_curves(folder: Path, logs: dict[str, Path]) -> None:
     """Draws curves.png of logs, where that can be done."""
-    found = {phase: curves.read(path) for phase, path in logs.items() if path.is_file()}
     try:
+        found = {phase: curves.read(path) for phase, path in logs.items() if path.is_file()}
         curves.draw(folder / "curves.png", found)
-    except JtrackError as error:
+    except (JtrackError, OSError) as error:
         tell(f"no picture of the curves, which are in log.csv: {error}")
 
 

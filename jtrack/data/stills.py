@@ -1,9 +1,10 @@
-"""Still images turned into short clips with exact boxes: videos of a target, where there are only pictures.
+"""Still images turned into short clips with boxes: videos of a target, where there are only pictures.
 
 A part of a picture is the target. Either the picture moves as a whole, as under a camera, or the target is
 cut out along a rounded outline and moves over another picture. It is translated, scaled, rotated and
 stretched from frame to frame; others like it may walk beside it, something may pass in front of it; light,
-colour, blur and grain change. Each clip is a function of its pictures and of random numbers alone.
+colour, blur and grain change. A box has the target's centre, width and height; it is not turned with
+it. Each clip is a function of its pictures and of random numbers alone.
 """
 
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 from jtrack.data.detection import Example
 
+VERSION = 1  # of how clips are made: a training goes on with the clips that it began with
 SMALLEST = 16  # pixels of a picture: narrower boxes show nothing
 SIDES = (0.12, 0.34)  # of a target over that of a frame, or of a picture: from, to
 TRIED = 4  # parts of a picture at random, of which the one with the strongest edges is taken
@@ -64,8 +66,11 @@ def animate(
       side: S, height and width of a frame.
       rng: a source of random numbers.
     """
-    target = _cut(picture.image, _chosen(picture, rng), outlined=rng.random() < PASTED, rng=rng)
-    whole, part = min(picture.image.shape[:2]), np.sqrt(target.size.prod())
+    box = _chosen(picture, rng)
+    whole, part = min(picture.image.shape[:2]), np.sqrt(box[2:].prod())
+    # What fills the picture, or is next to nothing of it, is shown in its size over another one.
+    pasted = rng.random() < PASTED or not SIDES[0] <= part / whole <= SIDES[1]
+    target = _cut(picture.image, box, outlined=pasted, rng=rng)
     if target.mask is None:  # the picture about fills the frame
         sides = side * part / whole * rng.uniform(0.9, 1.3)
     else:

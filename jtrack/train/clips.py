@@ -6,11 +6,13 @@ of threads, and a training that was interrupted sees what it would have seen.
 
 import functools
 import hashlib
+import re
+import warnings
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ import numpy as np
 from jtrack.data import detection
 from jtrack.data.dataset import Dataset, open_dataset
 from jtrack.data.sequence import Sequence as Video
-from jtrack.data.stills import Clip, animate
+from jtrack.data.stills import VERSION, Clip, animate
 from jtrack.errors import JtrackError
 
 VIDEOS = ("otb", "vot", "got", "synthetic")  # kinds whose sequences are clips themselves
@@ -27,7 +29,7 @@ MOST_HELD = 200
 LONGEST_STEP = 3  # frames of a video from one of a clip to the next, at most
 VIEW = (3.0, 7.0)  # sides of a frame over the target's, where it is cut out of a video's
 TRIES = 100  # places in videos without a target, in a row
-_TRAIN, _HELD = 0, 1  # parts of the keys
+_TRAIN, _HELD = 1, 2  # what random numbers are for: the first of each key, never 0, which would not count
 
 
 class Clips(NamedTuple):
@@ -46,8 +48,18 @@ class Stills:
 
     def draw(self, frames: int, side: int, rng: np.random.Generator) -> Clip:
         """A clip of so many frames of so many pixels a side."""
-        first, *others = (self.data.read(int(index)) for index in rng.choice(self.indices, 3))
+        first, *others = (self._read(rng) for _ in range(3))
         return animate(first, [other.image for other in others], frames=frames, side=side, rng=rng)
+
+    def _read(self, rng: np.random.Generator) -> detection.Example:
+        """An image; another where one cannot be read, which costs that one alone."""
+        for _ in range(TRIES):
+            index = int(rng.choice(self.indices))
+            try:
+                return self.data.read(index)
+            except JtrackError as error:
+                _warn_once(str(error))
+        raise JtrackError(f"{TRIES} images in a row of {self.data.name} cannot be read: give others")
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,14 @@ class Videos:
         )
 
 
+@functools.lru_cache(maxsize=1024)
+def _warn_once(message: str) -> None:
+    warnings.warn(f"left out: {message}", stacklevel=2)
+
+
 @functools.lru_cache(maxsize=64)
 def _opened(data: Dataset, name: str) -> Video:
-    video = data.sequence(name)
-    if video.frames.pick is None:
-        raise JtrackError(f"{name} of {data.root} is not kept as images, which alone are read by number")
-    return video
+    return data.sequence(name)
 
 
 def _cut(video: Video, rows: np.ndarray, side: int, rng: np.random.Generator) -> Clip:
@@ -104,16 +118,16 @@ def _cut(video: Video, rows: np.ndarray, side: int, rng: np.random.Generator) ->
 
 @dataclass(frozen=True)
 class Source:
-    """Where clips come from; stills and videos are drawn alike often where there are both."""
+    """Where clips come from: all stills together and each set of videos, drawn alike often."""
 
     parts: tuple[Stills | Videos, ...]
     name: str
-    digest: str  # of what it consists of, and of its first clip
+    digest: str  # of what it consists of
     part: int = _TRAIN  # of the keys: those held out are other clips than those of training
 
     def clip(self, seed: int, step: int, slot: int, frames: int, side: int) -> Clip:
         """One clip: always the same for these numbers."""
-        rng = np.random.default_rng([seed, self.part, step, slot])
+        rng = np.random.default_rng([self.part, seed, step, slot])
         return self.parts[int(rng.integers(len(self.parts)))].draw(frames, side, rng)
 
     def batch(
@@ -145,38 +159,56 @@ def open_source(
     stills, videos = [], []
     for spec in specs:
         kind, _, where = spec.partition(":")
-        if kind.casefold() in VIDEOS:
-            videos.append(open_dataset(kind.casefold(), Path(where).expanduser()))
+        kind = kind.casefold()
+        if kind == "synthetic" or (kind in VIDEOS and where):
+            videos.append(open_dataset(kind, Path(where).expanduser()))
         else:
             stills.append(detection.open_detection(spec, split=split, root=root))
     learnt: list[Stills | Videos] = []
     held: list[Stills | Videos] = []
+    digests = [str(VERSION), *(each.digest for each in stills)]
     if stills:
         data = detection.joined(stills)
-        for into, indices in zip((learnt, held), _parted(data.length, data.name), strict=True):
+        for into, indices in zip(
+            (learnt, held), _parted(list(map(data.kin, range(data.length))), data.name), strict=True
+        ):
             into.append(Stills(data, indices))
     for dataset in videos:
-        for into, indices in zip((learnt, held), _parted(len(dataset.names), str(dataset.root)), strict=True):
+        _check_pickable(dataset)
+        for into, indices in zip((learnt, held), _parted(_kin(dataset), str(dataset.root)), strict=True):
             into.append(Videos(dataset, tuple(dataset.names[index] for index in indices)))
+        marks = [dataset.annotation(name) for name in dataset.names]
+        digests += [repr((each.name, each.boxes.tobytes(), each.absent.tobytes())) for each in marks]
     name = " + ".join(specs)
-    digests = [each.digest for each in stills]
-    digests += [
-        repr([(each, each_of.annotation(each).boxes.tobytes()) for each in each_of.names])
-        for each_of in videos
-    ]
-    source = Source(tuple(learnt), name, "")
-    first = source.clip(0, 0, 0, 2, 64)  # so that another way of making clips is other data
-    digests += [hashlib.sha256(first.pixels.tobytes() + first.boxes.tobytes()).hexdigest()]
     digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
-    return replace(source, digest=digest), Source(tuple(held), name, digest, _HELD)
+    return Source(tuple(learnt), name, digest), Source(tuple(held), name, digest, _HELD)
 
 
-def _parted(length: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers to learn from and those held out: every so manieth."""
-    if length < 2:
-        raise JtrackError(f"{name} has {length} images or videos: two at least, one is held out")
-    held = np.unique(np.linspace(0, length - 1, max(1, min(MOST_HELD, int(SHARE_HELD * length)))).astype(int))
-    return np.setdiff1d(np.arange(length), held), held
+def _check_pickable(dataset: Dataset) -> None:
+    """Refuses videos whose frames are not read by number."""
+    if dataset.names and dataset.sequence(dataset.names[0]).frames.pick is None:
+        raise JtrackError(f"videos of {dataset.root} are not kept as images, which alone are read by number")
+
+
+def _kin(dataset: Dataset) -> list[str]:
+    """What is equal of sequences that are of the same video, as OTB's `Jogging-1` and `Jogging-2`."""
+    return [re.sub(r"-[0-9]+$", "", name) if dataset.kind == "otb" else name for name in dataset.names]
+
+
+def _parted(kin: Sequence[Any], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers to learn from and those held out, evenly spread; what is of one video is not torn apart.
+
+    Args:
+      kin: of each image or video what is equal for those that resemble each other.
+      name: of the data.
+    """
+    groups = list(dict.fromkeys(kin))
+    if len(groups) < 2:
+        raise JtrackError(f"{name} has {len(groups)} images or videos: two at least, one is held out")
+    count = max(1, min(MOST_HELD, int(SHARE_HELD * len(groups))))
+    out = {groups[index] for index in np.linspace(0, len(groups) - 1, count).astype(int)}
+    is_out = np.array([each in out for each in kin])
+    return np.flatnonzero(~is_out), np.flatnonzero(is_out)
 
 
 def stream(

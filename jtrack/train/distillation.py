@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,8 @@ COMPONENTS = 64  # of a map of the teacher
 CELLS = 196  # of a map, chosen at random in every view
 SHARD = 100  # views in a file of lessons
 AT_ONCE = 4  # views that the teacher sees at once
+OF_COMPONENTS = 64  # views that the components are of
+_CELLS, _HEADS, _ORDER = 3, 4, 5  # what random numbers are for: the first of each key, not those of `clips`
 
 
 @dataclass(frozen=True)
@@ -77,76 +80,131 @@ def taps(backbone: Backbone) -> dict[str, str]:
 # --- lessons ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A larger network, the views it describes, and where what it says is kept."""
+
+    net: Backbone
+    weights: Layers
+    settings: Settings
+    seed: int  # of the views
+    folder: Path
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its weights."""
+        return store.digest(self.weights)[:16]
+
+    @cached_property
+    def _apply(self) -> Callable[[np.ndarray], dict[str, Array]]:
+        layers = tuple(taps(self.net).values())
+        return jax.jit(lambda images: self.net.apply(self.weights, images, layers))
+
+    def maps(self, source: Source, numbers: range) -> dict[str, np.ndarray]:
+        """Its maps of views [V, cells, C] float32, by purpose."""
+        images = views(source, self.settings, self.seed, numbers)
+        found = [jax.device_get(self._apply(images[i : i + AT_ONCE])) for i in range(0, len(images), AT_ONCE)]
+        return {
+            purpose: np.concatenate([each[tap] for each in found]).reshape(len(images), self.cells(tap), -1)
+            for purpose, tap in taps(self.net).items()
+        }
+
+    def cells(self, tap: str) -> int:
+        """How many cells a map has."""
+        height, width, _ = self.net.map_shape(tap, (self.settings.side,) * 2)
+        return height * width
+
+    def identity(self, source: Source) -> dict[str, Any]:
+        """What must be the same for kept files to be used."""
+        return {
+            "teacher": self.net.name,
+            "weights": self.digest,
+            "data": source.digest,
+            "seed": self.seed,
+            "side": self.settings.side,
+            "kept": [COMPONENTS, CELLS],
+        }
+
+
+def components(teacher: Teacher, source: Source) -> PyTree:
+    """The principal components of the teacher's maps, of the first views of a source; kept in its folder.
+
+    Returns:
+      By purpose {"middle": [C], "directions": [C, K]}: along these the maps' variance is 1 in all.
+
+    Raises:
+      JtrackError: a file of another teacher or other data, or a damaged one.
+    """
+    path, identity = teacher.folder / "components.safetensors", teacher.identity(source)
+    like = {}
+    for purpose, tap in taps(teacher.net).items():
+        channels = teacher.net.map_shape(tap, (teacher.settings.side,) * 2)[-1]
+        shape = (channels, min(COMPONENTS, channels))
+        like[purpose] = {
+            "middle": jax.ShapeDtypeStruct((channels,), np.float32),
+            "directions": jax.ShapeDtypeStruct(shape, np.float32),
+        }
+    if (kept := _kept(path, like, identity)) is not None:
+        return kept[0]
+    maps = teacher.maps(source, range(OF_COMPONENTS))
+    basis = {purpose: principal_components(each, COMPONENTS) for purpose, each in maps.items()}
+    checkpoint.save(path, basis, {"identity": identity, "seconds": 0.0})
+    return basis
+
+
+def principal_components(maps: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """The middle [C] of features [V, n, C], and K directions [C, K] that make their variance 1 in all."""
+    features = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
+    middle = features.mean(axis=0)
+    values, directions = np.linalg.eigh(np.cov((features - middle).T))
+    directions = directions[:, ::-1][:, :count] / np.sqrt(values[::-1][:count].sum())
+    return {"middle": middle.astype(np.float32), "directions": directions.astype(np.float32)}
+
+
 def lessons(
-    teacher: Backbone,
-    weights: Layers,
+    teacher: Teacher,
+    basis: PyTree,
     source: Source,
     count: int,
-    settings: Settings,
-    *,
-    seed: int,
-    folder: Path,
     name: str,
+    *,
     on_view: Callable[[int], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Lessons | None:
-    """What the teacher says of views, of which a folder keeps what was done before.
+    """What the teacher says of views; its folder keeps what was done before.
 
     Args:
       teacher: the larger network.
-      weights: its weights.
+      basis: `components`.
       source: of the views: a view is a clip of one frame.
       count: how many.
-      settings: how large.
-      seed: of the views.
-      folder: of the files; all lessons in it have the components of the first.
-      name: of these, by which their files' names begin.
+      name: of these lessons, by which their files' names begin.
       on_view: called with the number of views done.
       stop: asked after each file; if true, None is returned.
 
     Raises:
-      JtrackError: files of another teacher or other data, a disk that is full.
+      JtrackError: files of another teacher, data or components, damaged ones, a disk that is full.
     """
-    identity = {
-        "teacher": teacher.name,
-        "weights": store.digest(weights)[:16],
-        "data": source.digest,
-        "seed": seed,
-        "side": settings.side,
-    }
-    describe = jax.jit(lambda images: teacher.apply(weights, images, tuple(taps(teacher).values())))
-
-    def maps_of(numbers: range) -> dict[str, np.ndarray]:
-        images = views(source, settings, seed, numbers)
-        found = [jax.device_get(describe(images[i : i + AT_ONCE])) for i in range(0, len(images), AT_ONCE)]
-        return {
-            purpose: np.concatenate([each[tap] for each in found]).reshape(
-                len(images), -1, found[0][tap].shape[-1]
-            )
-            for purpose, tap in taps(teacher).items()
-        }
-
-    parts, basis, seconds = [], None, 0.0
+    identity = teacher.identity(source) | {"components": store.digest(basis)[:16]}
+    parts, seconds = [], 0.0
     for first in range(0, count, SHARD):
         numbers = range(first, min(first + SHARD, count))
-        path = folder / f"{name}-{first:06d}.safetensors"
-        kept = _kept(path, identity)
+        path = teacher.folder / f"{name}-{first:06d}-{len(numbers)}.safetensors"
+        kept = _kept(path, _form(teacher, len(numbers)), identity)
         if kept is None:
             begun = time.perf_counter()
-            maps = maps_of(numbers)
-            if basis is None:  # of the first views
-                basis = _basis(folder / "basis.safetensors", maps, identity)
-            part = _chosen(maps, basis, numbers, seed)
-            took = time.perf_counter() - begun
-            _keep(path, part, identity, took)
-        else:
-            part, took = kept
-        seconds += took
-        parts.append(part)
+            part = _chosen(teacher.maps(source, numbers), basis, numbers, teacher.seed)
+            kept = part, time.perf_counter() - begun
+            checkpoint.save(path, part, {"identity": identity, "seconds": kept[1]})
+        parts.append(kept[0])
+        seconds += kept[1]
         on_view(numbers.stop)
         if stop():
             return None
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    for purpose, tap in taps(teacher.net).items():
+        if not ((joined["cells"][purpose] >= 0) & (joined["cells"][purpose] < teacher.cells(tap))).all():
+            raise JtrackError(f"the lessons in {teacher.folder} are of cells that there are not: delete them")
     return Lessons(source, joined["cells"], joined["maps"], seconds)
 
 
@@ -157,24 +215,24 @@ def views(source: Source, settings: Settings, seed: int, numbers: range | np.nda
         return np.stack([clip.pixels[0] for clip in clips])
 
 
-def _components(maps: np.ndarray) -> dict[str, np.ndarray]:
-    """The middle [C] of features [V, n, C], and K directions [C, K] that make their variance 1 in all."""
-    features = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
-    middle = features.mean(axis=0)
-    values, directions = np.linalg.eigh(np.cov((features - middle).T))
-    directions = directions[:, ::-1][:, :COMPONENTS] / np.sqrt(values[::-1][:COMPONENTS].sum())
-    return {"middle": middle.astype(np.float32), "directions": directions.astype(np.float32)}
+def _form(teacher: Teacher, count: int) -> PyTree:
+    """The shapes of so many lessons."""
+    cells, maps = {}, {}
+    for purpose, tap in taps(teacher.net).items():
+        channels = teacher.net.map_shape(tap, (teacher.settings.side,) * 2)[-1]
+        chosen = min(CELLS, teacher.cells(tap))
+        cells[purpose] = jax.ShapeDtypeStruct((count, chosen), np.int32)
+        maps[purpose] = jax.ShapeDtypeStruct((count, chosen, min(COMPONENTS, channels)), np.float16)
+    return {"cells": cells, "maps": maps}
 
 
-def _chosen(
-    maps: Mapping[str, np.ndarray], basis: Mapping[str, Mapping[str, np.ndarray]], numbers: range, seed: int
-) -> dict[str, dict[str, np.ndarray]]:
+def _chosen(maps: Mapping[str, np.ndarray], basis: PyTree, numbers: range, seed: int) -> PyTree:
     """Some cells of maps [V, n, C], along the components."""
     cells: dict[str, np.ndarray] = {}
     found: dict[str, np.ndarray] = {}
     for order, (purpose, each) in enumerate(maps.items()):
         count = min(CELLS, each.shape[1])
-        generators = (np.random.default_rng([seed, order, number]) for number in numbers)
+        generators = (np.random.default_rng([_CELLS, seed, order, number]) for number in numbers)
         picked = np.stack([np.sort(rng.permutation(each.shape[1])[:count]) for rng in generators])
         features = np.take_along_axis(each, picked[:, :, None], axis=1) - basis[purpose]["middle"]
         cells[purpose] = picked.astype(np.int32)
@@ -182,25 +240,7 @@ def _chosen(
     return {"cells": cells, "maps": found}
 
 
-def _basis(path: Path, maps: Mapping[str, np.ndarray], identity: Mapping[str, Any]) -> Any:
-    """The components that a folder keeps, or those of maps, which it keeps then."""
-    if (kept := _kept(path, identity)) is not None:
-        return kept[0]
-    basis = {purpose: _components(each) for purpose, each in maps.items()}
-    _keep(path, basis, identity, 0.0)
-    return basis
-
-
-def _keep(path: Path, tree: PyTree, identity: Mapping[str, Any], seconds: float) -> None:
-    forms = {
-        f"{outer}/{inner}": [list(leaf.shape), str(leaf.dtype)]
-        for outer, leaves in tree.items()
-        for inner, leaf in leaves.items()
-    }
-    checkpoint.save(path, tree, {"identity": dict(identity), "seconds": seconds, "forms": forms})
-
-
-def _kept(path: Path, identity: Mapping[str, Any]) -> tuple[Any, float] | None:
+def _kept(path: Path, like: PyTree, identity: Mapping[str, Any]) -> tuple[Any, float] | None:
     """What a file holds, and the seconds it took to make; None where there is none."""
     if not path.is_file():
         return None
@@ -209,12 +249,8 @@ def _kept(path: Path, identity: Mapping[str, Any]) -> tuple[Any, float] | None:
         raise JtrackError(
             f"{path} is of another teacher, data, seed or size: give the same, another --out, or --overwrite"
         )
-    like: dict[str, Any] = {}
     with reading(f"the header of {path}", "delete it"):
         seconds = float(about["seconds"])
-        for name, (shape, dtype) in about["forms"].items():
-            outer, _, inner = name.partition("/")
-            like.setdefault(outer, {})[inner] = jax.ShapeDtypeStruct(tuple(map(int, shape)), np.dtype(dtype))
     return checkpoint.load(path, like), seconds
 
 
@@ -254,7 +290,7 @@ def distil(
       Its state is a tuple that begins with the weights, `layers`, and `heads`, the linear layers.
     """
     optimiser = adam(settings.rate, settings.steps, warm_up=100)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([_HEADS, seed])
     heads = {}
     for purpose, tap in taps(student).items():
         inputs, outputs = student.map_shape(tap, (settings.side,) * 2)[-1], taught.maps[purpose].shape[-1]
@@ -303,7 +339,7 @@ def batch_of(taught: Lessons, settings: Settings, seed: int, step: int) -> PyTre
     """
     count = len(taught.maps["stride16"])
     epochs, within = np.divmod(step * settings.batch + np.arange(settings.batch), count)
-    orders = {int(e): np.random.default_rng([seed, int(e)]).permutation(count) for e in set(epochs)}
+    orders = {int(e): np.random.default_rng([_ORDER, seed, int(e)]).permutation(count) for e in set(epochs)}
     chosen = [orders[int(e)][w] for e, w in zip(epochs, within, strict=True)]
     return _of_views(taught, settings, seed, np.array(chosen))
 

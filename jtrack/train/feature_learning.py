@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from jtrack.weights import store
 from jtrack.weights.convert import Layers
 
 RANDOM = "random"
+PHASES = ("distillation", "filters")
 HELD_VIEWS = 192  # that distillation is judged by
 REMEMBERED = 8  # views a step while it learns through the filters
 # Of the softmax over the response, and of the label, over the target's side.
@@ -101,9 +103,10 @@ def train(
       JtrackError: settings that make no sense, a folder that holds another training, weights or data that
         cannot be read, a disk that is full.
     """
-    _check(settings)
+    check(settings)
     net = backbones.get(settings.backbone)
-    row, config, hyper = _followed(net)
+    row, profile = _followed(net)
+    config, hyper = profile.config, as_arrays(profile.hyper)
     taps = tuple(layer for group in config.layers for layer in group)
     layers = first_weights(settings, net, taps)
     identity = _identity(settings, source, layers)
@@ -155,7 +158,7 @@ def train(
             folder=folder / "filters",
             identity=identity
             | _numbers(settings.following)
-            | {"remember": settings.remember, "before": before},
+            | {"remember": settings.remember, "before": before, "tracker": repr((config, profile.hyper))},
             beside=beside,
             on_step=tell("filters"),
             stop=stop,
@@ -175,10 +178,9 @@ def first_weights(settings: Settings, net: Backbone, taps: tuple[str, ...]) -> L
 
 
 def _followed(net: Backbone) -> Any:
-    """The tracker that follows the clips, its config and its hyper-parameters."""
+    """The tracker that follows the clips, and its profile."""
     row = trackers.find(trackers.names_with("features")[0])
-    profile = there(row.features)(net)
-    return row, profile.config, as_arrays(profile.hyper)
+    return row, there(row.features)(net)
 
 
 class _Taught(NamedTuple):
@@ -199,10 +201,11 @@ def _taught(
     stop: Callable[[], bool],
 ) -> _Taught | None:
     """The lessons of the first phase; None if it was stopped before there were all."""
-    how = settings.distilling
-    teacher = store.network(settings.teacher)
-    weights, total = store.load(teacher.name), how.views + HELD_VIEWS
+    how, net = settings.distilling, store.network(settings.teacher)
+    teacher = distillation.Teacher(net, store.load(net.name), how, settings.seed, folder / "lessons")
+    basis = distillation.components(teacher, source)
     found: list[distillation.Lessons] = []
+    total = how.views + HELD_VIEWS
 
     def seen(before: int, done: int) -> None:
         on_step(Progress("lessons", before + done, total, None))
@@ -210,21 +213,12 @@ def _taught(
     for name, each, count in (("learnt", source, how.views), ("held-out", held_out, HELD_VIEWS)):
         before = sum(len(lessons.maps["stride16"]) for lessons in found)
         lessons = distillation.lessons(
-            teacher,
-            weights,
-            each,
-            count,
-            how,
-            seed=settings.seed,
-            folder=folder / "lessons",
-            name=name,
-            on_view=functools.partial(seen, before),
-            stop=stop,
+            teacher, basis, each, count, name, on_view=functools.partial(seen, before), stop=stop
         )
         if lessons is None:
             return None
         found.append(lessons)
-    return _Taught(found[0], found[1], store.digest(weights)[:16], sum(lessons.seconds for lessons in found))
+    return _Taught(found[0], found[1], teacher.digest, sum(lessons.seconds for lessons in found))
 
 
 def _beside(settings: Settings, net: Backbone, taught: distillation.Lessons) -> through_tracker.Beside:
@@ -237,14 +231,19 @@ def _beside(settings: Settings, net: Backbone, taught: distillation.Lessons) -> 
 
 
 def forget(folder: Path) -> None:
-    """Deletes what a training keeps in its folder.
+    """Deletes how far a training came; what the teacher said is kept, and used if it still fits.
 
     Raises:
       OSError: it cannot be deleted.
     """
-    for pattern in ("lessons/*.safetensors", f"*/{loop.CHECKPOINT}", f"*/{loop.LOG}"):
-        for path in folder.glob(pattern):
-            path.unlink()
+    for phase in PHASES:
+        for name in (loop.CHECKPOINT, loop.LOG):
+            (folder / phase / name).unlink(missing_ok=True)
+
+
+def begun(folder: Path) -> bool:
+    """Whether a folder holds a training."""
+    return any((folder / phase / loop.CHECKPOINT).exists() for phase in PHASES)
 
 
 def keep(path: Path, done: Trained, *, command: str) -> None:
@@ -289,18 +288,52 @@ def _identity(settings: Settings, source: Source, layers: Layers) -> dict[str, A
     return {
         "backbone": settings.backbone,
         "seed": settings.seed,
+        "loss": [SHARPNESS, LABEL_WIDTH, through_tracker.OUTLIERS, REMEMBERED],
         "data": source.digest,
         "weights": store.digest(layers)[:16],
     }
 
 
-def _check(settings: Settings) -> None:
-    """Refuses settings that make no sense, before anything is computed."""
-    if not backbones.get(settings.backbone).template():
-        raise JtrackError(f"{settings.backbone} has no weights to train: give another network")
-    for part in (settings.distilling, settings.following):
-        for name, value in dataclasses.asdict(part).items():
-            if not value > 0 and not (name == "steps" and value == 0):
-                raise JtrackError(f"{name} is {value}: give a number above 0")
-    if settings.following.length < 2:
-        raise JtrackError("length is 1: a clip has two frames at least, the first of which begins the track")
+def check(settings: Settings, names: Mapping[str, str] | None = None) -> None:
+    """Refuses settings that make no sense, before anything is computed.
+
+    Args:
+      settings: what to look at.
+      names: of fields that a command calls otherwise: "distilling.batch", "following.batch".
+
+    Raises:
+      JtrackError: then; the sentence names the setting.
+    """
+    net, called = backbones.get(settings.backbone), dict(names or {})
+    if net.stages is None or not net.template() or backbones.ARCHITECTURES[net.name].untrained:
+        raise JtrackError(f"{net.name} has no weights to train: give another network")
+    if settings.seed < 0:
+        raise JtrackError(f"seed is {settings.seed}: give a number from 0 on")
+    if not (math.isfinite(settings.remember) and settings.remember >= 0):
+        raise JtrackError(f"remember is {settings.remember}: give a number from 0 on")
+    for part in ("distilling", "following"):
+        of_part = {name.partition(".")[2]: to for name, to in called.items() if name.startswith(part)}
+        through_tracker.positive(getattr(settings, part), of_part)
+    through_tracker.check(settings.following)
+    if not settings.distilling.steps and not settings.following.steps:
+        raise JtrackError("both phases have no steps: give some to one of them")
+    if settings.distilling.steps:
+        _check_distillation(settings, net, called.get("distilling.batch", "batch"))
+
+
+def _check_distillation(settings: Settings, net: Backbone, batch: str) -> None:
+    """Refuses a teacher whose cells are not those of the network, and batches of more than is held out."""
+    how, teacher = settings.distilling, backbones.get(settings.teacher)
+    if how.batch > HELD_VIEWS:
+        raise JtrackError(f"{batch} is {how.batch}: give {HELD_VIEWS} at most, as many as are held out")
+    if teacher.stages is None:
+        raise JtrackError(f"{teacher.name} has no maps to learn: give another teacher")
+    for (purpose, mine), theirs in zip(
+        distillation.taps(net).items(), distillation.taps(teacher).values(), strict=True
+    ):
+        sizes = [each.map_shape(tap, (how.side,) * 2)[:2] for each, tap in ((net, mine), (teacher, theirs))]
+        if sizes[0] != sizes[1]:
+            raise JtrackError(
+                f"{net.name} cannot learn the maps of {teacher.name}: those of {purpose} have {sizes[0]} and "
+                f"{sizes[1]} cells for views of {how.side} pixels: give another teacher"
+            )

@@ -53,7 +53,7 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True)
 class Descent:
-    """What is trained, but for its state.
+    """What a training does and where it is kept; its state is given apart.
 
     Attributes:
       folder: of the checkpoint and the log; made if need be.
@@ -117,7 +117,7 @@ def descend(
         for number, batch in batches:
             state, measured = descent.advance(state, number, batch)
             figures = {name: float(value) for name, value in measured.items()}
-            _check_finite(figures, number, path)
+            _check_finite(figures, number + 1, path)
             log.add(figures)
             step, stopped = number + 1, stop()
             due = stopped or step % descent.keep_every == 0 or step == descent.steps
@@ -161,7 +161,8 @@ def _check_finite(figures: Mapping[str, float], step: int, path: Path) -> None:
                     f"the last good checkpoint, of step {checkpoint.about(path)['step']}, is kept in {path}"
                 )
             raise DivergedError(
-                f"training diverged at step {step}: {name} is {value}; {kept}: begin anew with a lower --rate"
+                f"training diverged after step {step}: {name} is {value}; {kept}: begin anew with a lower "
+                "learning rate"
             )
 
 
@@ -176,7 +177,8 @@ class Log:
         if step and path.is_file():  # what came after the checkpoint is done again
             with reading(f"the log {path}", "delete it"):
                 header, *found = list(csv.reader(read_text(path).splitlines())) or [[]]
-                rows = [header] + [row for row in found if row and row[0].isdecimal() and int(row[0]) <= step]
+                whole = [row for row in found if row and len(row) == len(header) and row[0].isdecimal()]
+                rows = [header] * bool(header) + [row for row in whole if int(row[0]) <= step]
         with self._writing(), replacing(path) as unfinished:
             self._put(unfinished, rows)
 

@@ -65,13 +65,8 @@ def train(
       JtrackError: a name that is no positive hyper-parameter, a tracker whose shapes follow the target, a
         folder that holds another training.
     """
+    names = check(bound, settings)
     own = bound.params["tracker"]
-    names = chosen(own, settings.names)
-    box, size = np.array([[8.0, 8.0, 32.0, 32.0]]), np.full((1, 2), settings.following.side)
-    if bound.for_lanes(box, size) is not bound.config:
-        raise JtrackError(
-            f"{bound.called} has shapes that follow the target: give the profile `differentiable`"
-        )
     first = {name: jnp.zeros_like(getattr(own, name)) for name in names}
 
     def params_of(logs: PyTree) -> PyTree:
@@ -94,6 +89,29 @@ def train(
     )
     learnt = _times(own, done.state.learnt)
     return {name: np.asarray(getattr(learnt, name)) for name in names}, done
+
+
+def check(bound: BoundTracker, settings: Settings) -> tuple[str, ...]:
+    """Refuses what cannot be learnt, before anything is computed.
+
+    Returns:
+      The names of the hyper-parameters that are learnt.
+
+    Raises:
+      JtrackError: as of `train`.
+    """
+    through_tracker.check(settings.following)
+    if settings.seed < 0 or not settings.following.steps:
+        wrong = "seed" if settings.seed < 0 else "steps"
+        raise JtrackError(f"{wrong} is {getattr(settings, wrong, 0)}: give a larger number")
+    own = bound.params["tracker"]
+    names = chosen(own, settings.names)
+    box, size = np.array([[8.0, 8.0, 32.0, 32.0]]), np.full((1, 2), settings.following.side)
+    if bound.for_lanes(box, size) is not bound.config:
+        raise JtrackError(
+            f"{bound.called} has shapes that follow the target: give the profile `differentiable`"
+        )
+    return names
 
 
 def chosen(own: Any, names: Sequence[str]) -> tuple[str, ...]:
@@ -125,7 +143,7 @@ def _identity(
     followed = dataclasses.asdict(settings.following)
     del followed["keep_every"]
     return followed | {
-        "tracker": bound.called,
+        "tracker": bound.label()["digest"],
         "backbone": bound.backbone.name,
         "weights": store.digest(jax.device_get(bound.params["backbone"]))[:16],
         "learnt": " ".join(names),

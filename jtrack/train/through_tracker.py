@@ -7,7 +7,9 @@ et al., CVPR 2017) and DCFNet (Wang et al., 2017) learnt features through a filt
 rollout counts what an update does to later frames, too.
 """
 
+import dataclasses
 import functools
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding
 
+from jtrack.errors import JtrackError
 from jtrack.run import mesh
 from jtrack.run.rollout import rollout
 from jtrack.train import clips, loop
@@ -33,9 +36,9 @@ OUTLIERS = 0.1  # share of frames whose target may be anywhere, for all that the
 
 @dataclass(frozen=True)
 class Settings:
-    """How is learnt through a tracker."""
+    """How something is learnt through a tracker."""
 
-    steps: int = 1000
+    steps: int = 0  # so far they have not made tracking better (weights/compact.md)
     batch: int = 8  # clips a step
     length: int = 3  # frames of a clip, the first included
     side: int = 192  # pixels of a frame
@@ -44,6 +47,28 @@ class Settings:
 
 
 DEFAULT = Settings()
+
+
+def check(settings: Settings, names: Mapping[str, str] | None = None) -> None:
+    """Refuses settings that make no sense.
+
+    Args:
+      settings: what to look at; of no steps only that they are not negative.
+      names: of fields that a command calls otherwise.
+
+    Raises:
+      JtrackError: a number that is not above 0, or a clip of one frame.
+    """
+    positive(settings, names or {})
+    if settings.length < 2:
+        raise JtrackError("length is 1: a clip has two frames at least, the first of which begins the track")
+
+
+def positive(settings: Any, names: Mapping[str, str]) -> None:
+    """Refuses a setting that is not a finite number above 0, or steps below 0."""
+    for name, value in dataclasses.asdict(settings).items():
+        if not (math.isfinite(value) and (value > 0 or (name == "steps" and value == 0))):
+            raise JtrackError(f"{names.get(name, name)} is {value}: give a number above 0")
 
 
 class _State(NamedTuple):
@@ -73,8 +98,8 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
     The response, over its maximum, makes a softmax over the cells of the window. What is wanted is the
     softmax of the label: of a Gaussian about the true place, as a filter learns it. So the loss is least
     where the response is the label. Of any place one chance in ten (`OUTLIERS`) is left, so that a frame
-    whose track is hopelessly elsewhere counts as that and pulls no further. Frames whose target is not to be
-    seen, or not within the window, do not count.
+    whose track is hopelessly elsewhere counts as that and pulls no further: so does one whose target is not
+    within the window. Frames whose target is not to be seen do not count.
 
     Args:
       outputs: of T frames, whose info has `response` [T, M, N] and `window` [T, 4].
@@ -88,7 +113,7 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
     known = jnp.where(seen[:, None], true, window)
     per_pixel = cells[None] / window[:, :1:-1]  # cells a pixel (y, x)
     away = (boxes.centre(known) - boxes.centre(window))[:, ::-1] * per_pixel
-    inside = seen & (jnp.abs(away) < cells[None] / 2 - 1).all(axis=-1)
+    inside = (jnp.abs(away) < cells[None] / 2 - 1).all(axis=-1)
     away = jnp.where(inside[:, None], away, 0)
     sides = known[:, :1:-1] * per_pixel
     sigma = label_width * jnp.sqrt(sides[:, 0] * sides[:, 1])
@@ -102,7 +127,8 @@ def place_loss(outputs: Output, true: Array, label_width: float, sharpness: floa
     chances = jax.nn.log_softmax((sharpness * response / top).reshape(label.shape), axis=-1)
     chances = jnp.logaddexp(chances + np.log(1 - OUTLIERS), np.log(OUTLIERS / label.shape[1]))
     wanted = jax.nn.softmax(sharpness * label, axis=-1)
-    return _mean_of(-jnp.sum(wanted * chances, axis=-1), inside)
+    entropies = -jnp.sum(wanted * chances, axis=-1)
+    return _mean_of(jnp.where(inside, entropies, -np.log(OUTLIERS / label.shape[1])), seen)
 
 
 def box_loss(outputs: Output, true: Array) -> Array:
@@ -124,8 +150,14 @@ def box_loss(outputs: Output, true: Array) -> Array:
 
 
 def _mean_of(values: Array, counted: Array) -> Array:
-    """The mean () of the values [T] that count; 0 where none does."""
+    """The mean () of the values that count; 0 where none does."""
     return jnp.sum(jnp.where(counted, values, 0)) / jnp.maximum(counted.sum(), 1).astype(values.dtype)
+
+
+def _mean_of_numbers(values: Array) -> Array:
+    """The mean () of the values that are numbers; 0 where none is."""
+    counted = jnp.isfinite(values)
+    return _mean_of(jnp.where(counted, values, 0), counted)
 
 
 def learn(
@@ -173,11 +205,11 @@ def learn(
         outputs = follow(tracker, params_of(learnt), pixels, true[0])
         seen = jnp.isfinite(true[1:]).all(axis=-1)
         overlaps = boxes.iou(outputs.box, jnp.where(seen[:, None], true[1:], outputs.box))
-        return loss(outputs, true[1:]), jnp.mean(overlaps)
+        return loss(outputs, true[1:]), jnp.where(seen, overlaps, jnp.nan)
 
     def of_clips(learnt: PyTree, pixels: Array, true: Array) -> tuple[Array, Array]:
         losses, overlaps = jax.vmap(of_clip, (None, 0, 0))(learnt, pixels, true)
-        return losses.mean(), overlaps.mean()
+        return losses.mean(), _mean_of_numbers(overlaps)
 
     def gradient(learnt: PyTree, pixels: Array, true: Array) -> tuple[tuple[Array, Array], PyTree]:
         if steepest is None:
@@ -187,7 +219,7 @@ def learn(
         norms = jax.vmap(optax.global_norm)(slopes)
         shares = jnp.minimum(1, steepest / jnp.maximum(norms, 1e-12)) / len(norms)
         mean = jax.tree.map(lambda leaf: jnp.tensordot(shares, leaf, 1), slopes)
-        return (values.mean(), overlaps.mean()), mean
+        return (values.mean(), _mean_of_numbers(overlaps)), mean
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: _State, pixels: Array, true: Array, other: PyTree) -> tuple[_State, dict[str, Array]]:

@@ -24,7 +24,7 @@ def photos(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_network_is_trained_that_trackers_then_use(jtrack, photos, tmp_path, monkeypatch):
+def test_a_network_is_trained_that_trackers_then_use(jtrack, photos, tmp_path, monkeypatch, optax_promotes):
     options = ["train", "features", "--data", f"images:{photos}", "--data", "scenes:5", "--teacher", "tiny"]
     options += [
         "--views",
@@ -43,7 +43,7 @@ def test_a_network_is_trained_that_trackers_then_use(jtrack, photos, tmp_path, m
     path, folder = tmp_path / "compact.safetensors", tmp_path / "compact"
     assert f"compact: stored as {path}" in done.stdout
     assert "lessons: 8 of 200 views" in done.stderr
-    assert "step 2 of 2: distillation loss" in done.stderr and "step 2 of 2: filters loss" in done.stderr
+    assert "step 2 of 2: distillation loss" in done.stderr and "step 2 of 2: filters beside" in done.stderr
     assert "distillation: steps 2" in done.stdout and "overlap" in done.stdout
     with (folder / "filters" / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -66,7 +66,7 @@ def test_a_network_is_trained_that_trackers_then_use(jtrack, photos, tmp_path, m
 
 
 @pytest.mark.slow
-def test_numbers_are_learnt_and_said_as_set_takes_them(jtrack, tmp_path):
+def test_numbers_are_learnt_and_said_as_set_takes_them(jtrack, tmp_path, optax_promotes):
     options = ["train", "tracker", "--data", "scenes:8", "--backbone", "tiny", "--learn", "label_width"]
     done = jtrack(*options, "--steps", 2, "--rate", 0.5, *SMALL, "--out", tmp_path)
     said = done.stdout.splitlines()[0]
@@ -80,9 +80,27 @@ def test_numbers_are_learnt_and_said_as_set_takes_them(jtrack, tmp_path):
 def test_wrong_words_are_refused_at_once(jtrack, tmp_path):
     for options, sentence in (
         (["features", "--data", "scenes:9", "--backbone", "hog"], "hog has no weights to train"),
-        (["features", "--data", "scenes:9", "--length", 1], "a clip has two frames at least"),
+        (["features", "--data", "scenes:9", "--steps", 5, "--length", 1], "a clip has two frames at least"),
         (["features", "--data", "scenes:9", "--batch", 0], "batch is 0: give a number above 0"),
-        (["features", "--data", "scenes:9", "--weights", "other"], "other"),
+        (
+            ["features", "--data", "scenes:9", "--weights", "other"],
+            "unknown weights 'other': known: random, stored",
+        ),
+        (["features", "--data", "scenes:9", "--seed", -1], "seed is -1"),
+        (["features", "--data", "scenes:9", "--distil-steps", 0], "both phases have no steps"),
+        (
+            ["features", "--data", "scenes:9", "--distil-batch", 300],
+            "--distil-batch is 300: give 192 at most",
+        ),
+        (["features", "--data", "scenes:9", "--teacher", "none"], "none has no maps to learn"),
+        (
+            ["features", "--data", "scenes:9", "--teacher", "alexnet"],
+            "compact cannot learn the maps of alexnet",
+        ),
+        (["features", "--data", "scenes:9", "--backbone", "tiny"], "tiny has no weights to train"),
+        (["tracker", "--data", "scenes:9", "--backbone", "tiny", "--batch", 0], "batch is 0"),
+        (["tracker", "--data", "scenes:9", "--backbone", "tiny", "--steps", 0], "steps is 0"),
+        (["tracker", "--data", "scenes:9", "--backbone", "tiny", "--keep-every", 0], "keep_every is 0"),
         (["features", "--data", "photos"], "data 'photos' is not understood"),
         (
             ["tracker", "--data", "scenes:9", "--backbone", "tiny", "--learn", "learning_rat"],

@@ -42,6 +42,7 @@ def test_the_box_holds_what_is_drawn(plain, pasted, seed):
     rng = np.random.default_rng(seed)
     clip = stills.animate(example, ground, frames=4, side=160, rng=rng)
     assert clip.pixels.shape == (4, 160, 160, 3) and clip.pixels.dtype == np.uint8
+    looked_at = 0
     for pixels, (x, y, w, h) in zip(clip.pixels, clip.boxes, strict=True):
         # With mirrored borders the picture may be there more than once: the part around the box counts.
         red = pixels[:, :, 0] > 127
@@ -55,9 +56,11 @@ def test_the_box_holds_what_is_drawn(plain, pasted, seed):
         inside = (x > 0) & (y > 0) & (x + w < 160) & (y + h < 160)
         if not inside:
             continue
+        looked_at += 1
         np.testing.assert_allclose(found.mean(axis=0), [x + w / 2, y + h / 2], atol=1.5)
         # A rotation by some degrees enlarges what is upright around it.
         np.testing.assert_allclose(np.ptp(found, axis=0) + 1, [w, h], rtol=0.3, atol=3)
+    assert looked_at >= 1
 
 
 def test_the_first_frame_shows_the_box_upright(plain):
@@ -127,3 +130,14 @@ def test_images_of_a_folder_need_no_boxes(tmp_path):
         detection.open_detection(f"images:{tmp_path / 'empty'}")
     with pytest.raises(JtrackError, match="there is no folder"):
         detection.open_detection(f"images:{tmp_path / 'absent'}")
+
+
+def test_a_target_is_neither_all_of_a_frame_nor_a_few_pixels():
+    """Boxes that fill their picture, or are a speck of it, are shown over another one."""
+    image = pictures(1, (384, 512))[0]
+    for box in ([20.0, 20.0, 400.0, 300.0], [100.0, 100.0, 16.0, 16.0]):
+        example = detection.Example(image, np.array([box]))
+        for seed in range(10):
+            clip = stills.animate(example, pictures(2), frames=2, side=192, rng=np.random.default_rng(seed))
+            side = np.sqrt(clip.boxes[0, 2:].prod()) / 192
+            assert 0.99 * stills.SIDES[0] <= side <= 1.01 * stills.SIDES[1]

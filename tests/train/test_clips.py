@@ -17,6 +17,10 @@ def test_what_is_held_out_is_not_learnt_from():
     used, kept = learnt.parts[0].indices, held.parts[0].indices
     assert len(kept) == 3 and not set(used) & set(kept)
     assert sorted([*used, *kept]) == list(range(60))
+    # Two targets of one video stay together.
+    out = clips._parted(clips._kin(Dataset("otb", "x", None, ("A", "J-1", "J-2", "B"), None, None)), "x")
+    assert sorted(map(len, out)) in ([1, 3], [2, 2])
+    assert all(({1, 2} <= set(part)) or not ({1, 2} & set(part)) for part in out)
     learnt, held = clips.open_source(["synthetic:"])
     assert set(learnt.parts[0].names) | set(held.parts[0].names) == set(synthetic.CLIPS)
     assert not set(learnt.parts[0].names) & set(held.parts[0].names)
@@ -37,7 +41,9 @@ def test_a_batch_does_not_depend_on_threads():
     assert number == 4
     np.testing.assert_array_equal(batch.pixels, found[0].pixels)
     assert next(stream)[0] == 5 and next(stream, None) is None
-    assert not np.array_equal(clips.held_out(held, 4, 3, 64).pixels, found[0].pixels)
+    with ThreadPoolExecutor(1) as pool:
+        same_numbers = held.batch(pool, 0, 4, 4, 3, 64)
+    assert not np.array_equal(same_numbers.pixels, found[0].pixels)
 
 
 def marked(frames, boxes):
@@ -69,12 +75,27 @@ def test_frames_without_a_target_have_no_box():
     video.events["absent"] = np.array([False, True, False, True, False, True])
     data = Dataset("otb", "videos", None, ("marked",), lambda _: video, lambda _: video)
     clips._opened.cache_clear()
-    for seed in range(8):
+    steps = set()
+    for seed in range(20):
         clip = clips.Videos(data, ("marked",)).draw(2, 64, np.random.default_rng(seed))
         assert np.isfinite(clip.boxes[0]).all()
+        steps.add(bool(np.isnan(clip.boxes[1]).all()))
+        assert np.isnan(clip.boxes[1]).all() or np.isfinite(clip.boxes[1]).all()
+    assert steps == {True, False}  # every second frame has none
     video.events["absent"][:] = True
     with pytest.raises(JtrackError, match="show no target in 2 frames"):
         clips.Videos(data, ("marked",)).draw(2, 64, np.random.default_rng(0))
+
+
+def test_an_image_that_cannot_be_read_costs_itself_alone(tmp_path):
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((60, 60, 3), 40 * number, np.uint8))
+    (tmp_path / "2.png").write_bytes(b"no image")
+    source, _ = clips.open_source([f"images:{tmp_path}"])
+    with pytest.warns(UserWarning, match="left out"), ThreadPoolExecutor(1) as pool:
+        batch = source.batch(pool, 0, 0, 6, 2, 32)
+        again = source.batch(pool, 0, 0, 6, 2, 32)
+    np.testing.assert_array_equal(batch.pixels, again.pixels)
 
 
 def test_data_that_are_too_few_are_refused():
@@ -82,3 +103,5 @@ def test_data_that_are_too_few_are_refused():
         clips.open_source(["scenes:1"])
     with pytest.raises(JtrackError, match="is not understood"):
         clips.open_source(["photographs"])
+    with pytest.raises(JtrackError, match="is not understood"):
+        clips.open_source(["otb"])

@@ -87,7 +87,7 @@ def test_an_interrupted_one_goes_on_to_the_bit(tmp_path):
 def test_rows_after_the_checkpoint_are_done_again(tmp_path):
     loop.descend(descent(tmp_path, steps=4), START)
     with (tmp_path / loop.LOG).open("a") as file:
-        file.write("8,1,1,1\n9,1")
+        file.write("8,1,1,1\n4")  # and one that was cut off
     loop.descend(descent(tmp_path, steps=8), START)
     assert [row["step"] for row in rows(tmp_path)] == ["0", "4", "8"]
 
@@ -111,7 +111,7 @@ def test_what_is_not_finite_stops_it(tmp_path):
         return state, {"loss": jnp.float32(jnp.nan)} if number == 5 else figures
 
     with pytest.raises(
-        loop.DivergedError, match="diverged at step 5: loss is nan; the last good checkpoint, of step 4"
+        loop.DivergedError, match="diverged after step 6: loss is nan; the last good checkpoint, of step 4"
     ):
         loop.descend(descent(tmp_path, advance=advance), START)
     assert loop.descend(good, START).step == 10  # from step 4
