@@ -1,4 +1,4 @@
-"""`compact`, jtrack's own network: small enough to come with the package, learnt for correlation filters."""
+"""`compact`, jtrack's own network: small enough to come with the package."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from jtrack.backbones.layers import Conv, MaxPool, Relu
 
 
 def compact() -> Iterator[Layer]:
-    """Jtrack's own six convolutions, .9 MB, learnt through HCFT's filters; part of the package.
+    """Six convolutions of jtrack's own, .9 MB, distilled from VGG-16; part of the package.
 
     Maps of strides 4, 8 and 16, whose cells lie where VGG-16's do: an even kernel at the first stride, and
     pooling at the others, keep them in the middle of their pixels.
