@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -58,11 +59,15 @@ def test_a_network_is_trained_that_trackers_then_use(jtrack, photos, tmp_path, m
     bound = trackers.create("hcft", backbone="compact")
     np.testing.assert_array_equal(bound.params["backbone"]["conv6"]["kernel"], layers["conv6"]["kernel"])
 
-    again = jtrack(*options, code=2)
-    assert f"{path} exists: give another --out, or --overwrite" in again.stderr
-    path.unlink()
+    before = path.read_bytes()
+    assert "step 1" not in jtrack(*options).stderr  # nothing is left to do
+    assert store.read(path, "compact")[1]["params_sha256"] == header["params_sha256"]
     other = jtrack(*options, "--seed", 1, code=2)
     assert "is of another teacher, data, seed or size: give the same, another --out" in other.stderr
+    shutil.rmtree(folder)
+    again = jtrack(*options, code=2)
+    assert f"{path} exists: give another --out, or --overwrite" in again.stderr
+    assert len(path.read_bytes()) == len(before)
 
 
 @pytest.mark.slow
