@@ -106,14 +106,14 @@ def objectness(
         steps=steps,
         keep_every=keep_every,
     )
+    if path.exists() and not overwrite and not (folder / training.CHECKPOINT).exists():
+        raise JtrackError(f"{path} exists: give another --out, or --overwrite")
+    images = joined([open_detection(one, split=split, root=data_dir) for one in data])
+    weights = store.load(backbone)
     if overwrite:
         for earlier in (folder / training.CHECKPOINT, folder / training.LOG):
             with reading(f"the earlier training's {earlier}", "remove it"):
                 earlier.unlink(missing_ok=True)
-    elif path.exists() and not (folder / training.CHECKPOINT).exists():
-        raise JtrackError(f"{path} exists: give another --out, or --overwrite")
-    images = joined([open_detection(one, split=split, root=data_dir) for one in data])
-    weights = store.load(backbone)
     prepare("float32")
     with interruptible() as interrupted, progress(steps) as on_step, shared.diverging():
         done = training.train(

@@ -179,8 +179,8 @@ class Log:
                 header, *found = list(csv.reader(read_text(path).splitlines())) or [[]]
                 whole = [row for row in found if row and len(row) == len(header) and row[0].isdecimal()]
                 rows = [header] * bool(header) + [row for row in whole if int(row[0]) <= step]
-        with self._writing(), replacing(path) as unfinished:
-            self._put(unfinished, rows)
+        with writing(path), replacing(path) as unfinished:
+            append(unfinished, rows)
 
     def add(self, figures: Mapping[str, float]) -> None:
         """Notes the figures of a step."""
@@ -192,20 +192,24 @@ class Log:
         self.steps = []
         values = [f"{value:.6g}" if value != "" else "" for value in (*means, *held_out.values())]
         header = ["step", *self.figures, *(f"held_out_{name}" for name in held_out), "seconds"]
-        with self._writing():
+        with writing(self.path):
             rows = [] if self.path.stat().st_size else [header]
-            self._put(self.path, [*rows, [str(step), *values, f"{seconds:.1f}"]])
+            append(self.path, [*rows, [str(step), *values, f"{seconds:.1f}"]])
 
-    def _put(self, path: Path, rows: list[list[str]]) -> None:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise JtrackError(
-                f"cannot write {self.path}: {error.strerror or error}; the last checkpoint is kept: make "
-                "room and run the same command again"
-            ) from None
+def append(path: Path, rows: list[list[str]]) -> None:
+    """Adds rows to a CSV file."""
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says in a sentence that a log cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise JtrackError(
+            f"cannot write {path}: {error.strerror or error}; the last checkpoint is kept: make room and run "
+            "the same command again"
+        ) from None

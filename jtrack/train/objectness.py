@@ -22,7 +22,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ from jtrack.learning import fc_head
 from jtrack.learning.fc_head import NEW, TRAINED, Dense
 from jtrack.train import checkpoint
 from jtrack.train.descent import CAFFE, Descent, caffe_sgd
-from jtrack.train.loop import DivergedError
+from jtrack.train.loop import DivergedError, append, writing
 from jtrack.train.patches import PER_IMAGE, Batch, Patches, in_order, split, stream
 from jtrack.train.probe import ridge_accuracy
 from jtrack.types import Array, PyTree
@@ -394,9 +394,10 @@ class _Log:
         if step and path.is_file():  # what came after the checkpoint is done again
             with reading(f"the log {path}", "delete it"):
                 found = csv.reader(read_text(path).splitlines())
-                rows = [row for row in found if row and row[0].isdecimal() and int(row[0]) <= step]
-        with self._writing(), replacing(path) as unfinished:
-            self._put(unfinished, [list(COLUMNS), *rows])
+                whole = [row for row in found if len(row) == len(COLUMNS) and row[0].isdecimal()]
+                rows = [row for row in whole if int(row[0]) <= step]
+        with writing(path), replacing(path) as unfinished:
+            append(unfinished, [list(COLUMNS), *rows])
 
     def add(self, loss: float, accuracy: float) -> None:
         self.batches.append((loss, accuracy))
@@ -404,23 +405,9 @@ class _Log:
     def write(self, step: int, score: Score, rate: float, seconds: float) -> None:
         means = np.mean(self.batches, axis=0) if self.batches else (math.nan, math.nan)
         self.batches = []
-        with self._writing():
+        with writing(self.path):
             values = (f"{value:.6g}" for value in (*means, *score, rate))
-            self._put(self.path, [[str(step), *values, f"{seconds:.1f}"]])
-
-    def _put(self, path: Path, rows: list[list[str]]) -> None:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise JtrackError(
-                f"cannot write {self.path}: {error.strerror or error}; the last checkpoint is kept: make "
-                "room and run the same command again"
-            ) from None
+            append(self.path, [[str(step), *values, f"{seconds:.1f}"]])
 
 
 # --- checks -----------------------------------------------------------------------------------------------

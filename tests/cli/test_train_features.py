@@ -115,3 +115,23 @@ def test_wrong_words_are_refused_at_once(jtrack, tmp_path):
         done = jtrack("train", *options, "--out", tmp_path, code=2)
         assert sentence in done.stderr.replace("\n", " ")
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        (["objectness", "--backbone", "tiny", "--out"], "tiny_objectness/checkpoint.safetensors"),
+        (["features", "--out"], "compact/distillation/checkpoint.safetensors"),
+        (["tracker", "--backbone", "tiny", "--out"], "checkpoint.safetensors"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_a_slip_of_the_keyboard_deletes_no_training(jtrack, tmp_path, command, kept):
+    """--overwrite beside data that are not there."""
+    path = tmp_path / kept
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"hours")
+    data = f"folder:{tmp_path / 'absent'}"
+    done = jtrack("train", *command, tmp_path, "--data", data, "--overwrite", code=2)
+    assert "there is no folder" in done.stderr
+    assert path.read_bytes() == b"hours"
