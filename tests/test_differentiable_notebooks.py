@@ -59,7 +59,7 @@ def test_hyper_parameters_are_learnt_and_judged_on_other_clips(executed):
     probe = """{"losses": losses, "aucs": aucs.tolist(), "others": list(other.names),
     "of": list(learnt_from.names),
     "judged": {name: each.scored.measures["auc"] for name, each in judged["differentiable"].items()}}"""
-    pictures, said = executed("learn_hyperparameters", probe, [("DRAWS = 24", "DRAWS = 4"), ("17)", "8)")])
+    pictures, said = executed("learn_hyperparameters", probe, [("DRAWS = 24", "DRAWS = 8"), ("17)", "8)")])
     assert pictures == 2
     assert min(said["losses"]) < 0.85 * said["losses"][0]
     assert len(said["aucs"]) == 9
