@@ -114,14 +114,22 @@ def two_cpus():
     nodes.shutdown()
 
 
+@pytest.fixture(params=[2, 4])
+def workers(request, two_cpus):
+    """How many there is room for."""
+    more = [two_cpus.add_node(num_cpus=1) for _ in range(request.param - 2)]
+    yield request.param
+    for node in more:
+        two_cpus.remove_node(node)
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("two_cpus")
-def test_one_is_killed_in_the_middle(jtrack, command, whole, drunkard, tmp_path):
+def test_one_is_killed_in_the_middle(jtrack, command, whole, drunkard, tmp_path, workers):
     fuse = drunkard.with_name("fuse")
     fuse.write_text("once")
     with pytest.warns(UserWarning, match="a worker died at walk3, which another is given"):
         done = jtrack(*command, "--results", tmp_path / "out", "--on", "ray")
-    assert not fuse.exists() and "jtrack: 2 workers" in done.stderr
+    assert not fuse.exists() and f"jtrack: {workers} workers" in done.stderr
     assert "18 trials run" in done.stdout  # nothing twice
     assert bits(tmp_path / "out") == whole and len(whole) == 6
     (loaded,) = results.load(tmp_path / "out")
