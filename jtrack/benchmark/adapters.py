@@ -46,7 +46,8 @@ from jtrack.data.text import FARTHEST
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.names import match
 from jtrack.run.inputs import canvas_of, check_boxes, to_frame
-from jtrack.run.stream import Executable, build, executable, make_tracker
+from jtrack.run.stream import build, make_tracker
+from jtrack.run.together import Executable, executable
 from jtrack.settings import apply
 from jtrack.trackers import BoundTracker, Row
 from jtrack.types import Array, Frame, PyTree, Tracker

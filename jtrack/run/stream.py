@@ -12,18 +12,17 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 
 from jtrack import data, devices, trackers
 from jtrack.backbones import Backbone
 from jtrack.data import FrameError
 from jtrack.errors import JtrackError
-from jtrack.run.advance import advance, advance_lanes
 from jtrack.run.inputs import Source, canvas_of, check_boxes, open_frames, to_frame
+from jtrack.run.together import Together
 from jtrack.trackers import BoundTracker
 from jtrack.types import Frame, Key, Output, PyTree, Tracker
 
@@ -56,25 +55,6 @@ class Track:
         if self.stopped is not None:
             parts.append(f"stopped: {self.stopped}")
         return f"Track({', '.join(parts)})"
-
-
-class Executable(NamedTuple):
-    """A tracker compiled for one target or for lanes of targets; `learn` is part of `step`."""
-
-    init: Callable[[PyTree, Key, Frame, ArrayLike], PyTree]  # (params, key(s), frame(s), box(es)) -> state(s)
-    step: Callable[[PyTree, PyTree, Frame], tuple[PyTree, Output]]  # donates the state
-
-
-@functools.lru_cache(maxsize=32)
-def executable(tracker: Tracker, *, lanes: bool) -> Executable:
-    """Jits a tracker for one target, or for several targets (lanes) that share each frame."""
-    init = jax.vmap(tracker.init, (None, 0, None, 0)) if lanes else tracker.init
-    run = advance_lanes if lanes else advance
-
-    def step_and_learn(params: PyTree, state: PyTree, frame: Frame) -> tuple[PyTree, Output]:
-        return run(tracker, params, state, frame)
-
-    return Executable(jax.jit(init), jax.jit(step_and_learn, donate_argnums=1))
 
 
 @functools.lru_cache(maxsize=32)
@@ -119,14 +99,11 @@ def stream(
     params = jax.device_put(params)  # once, not with every frame
     boxes = np.asarray(boxes, np.float32)
     targets = boxes.reshape(-1, 4)
-    one = boxes.ndim == 1
     each = [tracker] * len(targets) if isinstance(tracker, Tracker) else list(tracker)
-    groups = {made: [i for i, other in enumerate(each) if other == made] for made in dict.fromkeys(each)}
-    keys = key[None] if one else jax.random.split(key, len(targets))
 
     failure = None
     waiting: deque[tuple[np.ndarray, list[PyTree]]] = deque()
-    states: dict[Tracker, PyTree] = {}
+    together: Together | None = None
     # Closed here and now: left to the garbage collector, the reading thread would outlive an exception.
     with closing(data.prefetch(_send(frames), depth=1 if live else 4)) as ahead:
         while True:
@@ -137,23 +114,17 @@ def stream(
             except FrameError as error:
                 failure = error
                 break
-            if not states:
-                for made, index in groups.items():
-                    pick: Any = 0 if one else np.array(index)
-                    states[made] = executable(made, lanes=not one).init(
-                        params, keys[pick], frame, targets[pick]
-                    )
+            if together is None:
+                together = Together(each, params, key, frame, boxes)
                 yield image, [first_output(box) for box in targets]
                 continue
-            outputs = []
-            for made in groups:
-                states[made], output = executable(made, lanes=not one).step(params, states[made], frame)
-                outputs.append(output)
-            waiting.append((image, outputs))
+            waiting.append((image, together.step(frame)))
             if live or len(waiting) > 1:
-                yield _receive(*waiting.popleft(), list(groups.values()), one=one)
-    while waiting:
-        yield _receive(*waiting.popleft(), list(groups.values()), one=one)
+                image, outputs = waiting.popleft()
+                yield image, together.receive(outputs)
+    for image, outputs in waiting:
+        assert together is not None
+        yield image, together.receive(outputs)
     if failure is not None:
         raise failure
 
@@ -164,21 +135,6 @@ def _send(frames: Iterable[np.ndarray]) -> Generator[tuple[np.ndarray, Frame]]:
     for image in frames:
         canvas = canvas or canvas_of((image.shape[0], image.shape[1]))
         yield image, to_frame(image, canvas)
-
-
-def _receive(
-    image: np.ndarray, outputs: list[PyTree], groups: list[list[int]], *, one: bool
-) -> tuple[np.ndarray, list[Output]]:
-    """Waits for the groups' outputs and puts them in the order of the targets."""
-    host = jax.device_get(outputs)
-    if one:
-        return image, host
-    by_target = {
-        index: jax.tree.map(lambda leaf, lane=lane: leaf[lane], output)
-        for group, output in zip(groups, host, strict=True)
-        for lane, index in enumerate(group)
-    }
-    return image, [by_target[index] for index in range(len(by_target))]
 
 
 def build(

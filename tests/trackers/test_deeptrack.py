@@ -16,7 +16,7 @@ from jtrack.components.localisation import BestCandidate, MeanOfBest
 from jtrack.errors import JtrackError
 from jtrack.learning import cue_network, replay_buffer, structural_loss
 from jtrack.run.advance import learn_where_due
-from jtrack.run.stream import executable
+from jtrack.run.together import executable
 from jtrack.types import Frame
 from jtrack.vision import boxes
 from jtrack.vision.cues import Stretched

@@ -14,7 +14,7 @@ from jtrack.components import motion
 from jtrack.errors import JtrackError
 from jtrack.learning import heat_map_memory
 from jtrack.run.advance import learn_where_due
-from jtrack.run.stream import executable
+from jtrack.run.together import executable
 from jtrack.trackers import fcnt
 from jtrack.types import Frame, as_arrays
 from jtrack.vision import heat_map
