@@ -13,6 +13,7 @@ from jtrack.benchmark.adapters import EvaluatedTracker, evaluated
 from jtrack.cli.options import Backbone, Precision, Profile, Settings, Weights, changes, either, parse_size
 from jtrack.cli.track import prepare
 from jtrack.data import open_dataset
+from jtrack.errors import JtrackError
 from jtrack.integrations import vot_toolkit
 from jtrack.names import match
 from jtrack.weights.store import SUFFIX
@@ -20,6 +21,8 @@ from jtrack.weights.store import SUFFIX
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Run jtrack's trackers inside the VOT toolkit."
 )
+
+PROTOCOLS = ("trax", "python")
 
 Tracker = Annotated[
     str, typer.Option(help=f"{either(trackers.names())}; or another that `jtrack eval` takes.")
@@ -39,18 +42,33 @@ def print_entry(
     precision: Precision = "float32",
     weights: Weights = None,
     settings: Settings = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help=f"How the toolkit talks to it: {either(PROTOCOLS)}. `trax` is a process of its own and any "
+            "tracker; `python` is called by the toolkit, and its targets run as lanes of one step."
+        ),
+    ] = "trax",
     size: Sizes = None,
     root: Annotated[
         Path | None, typer.Option(help="A folder of VOT sequences, to compile for their sizes.")
     ] = None,
 ) -> None:
     """Prints the tracker's entry for the toolkit's `trackers.ini`."""
+    by = match("protocol", protocol, PROTOCOLS)
+    if by == "python" and (size or root):
+        raise JtrackError(
+            "--size and --root are for --protocol trax: by python it compiles in the first frame"
+        )
     sizes = [parse_size(text) for text in size or []]
     if root is not None:
         dataset = open_dataset("vot", root)
         sizes += [found for name in dataset.names if (found := dataset.annotation(name).size)]
     chosen, options = find(tracker, profile, backbone, precision, weights, settings)
-    typer.echo(vot_toolkit.entry(chosen, options, sizes), nl=False)
+    if by == "python":
+        typer.echo(vot_toolkit.python_entry(chosen, options), nl=False)
+    else:
+        typer.echo(vot_toolkit.entry(chosen, options, sizes), nl=False)
 
 
 @app.command()

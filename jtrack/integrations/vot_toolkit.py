@@ -3,9 +3,11 @@
     jtrack vot entry --backbone googlenet --root data/vot2015 >> workspace/trackers.ini
     vot evaluate --workspace workspace hcft_default_googlenet
 
-The toolkit gives a tracker half a minute for every answer, the first greeting too. So what can be compiled is
-compiled before the greeting, for the sizes of frames that the entry in `trackers.ini` names; and the entry
-asks for more patience, should another size come up.
+`vot_python.py` is the other way, without TraX.
+
+By TraX the toolkit gives a tracker half a minute for every answer, the first greeting too. So what can be
+compiled is compiled before the greeting, for the sizes of frames that the entry in `trackers.ini` names; and
+the entry asks for more patience, should another size come up.
 """
 
 import os
@@ -22,38 +24,64 @@ import numpy as np
 from jtrack.benchmark.adapters import EvaluatedTracker, Prediction, Session
 from jtrack.data.folder import decode_image, read_image
 from jtrack.errors import JtrackError, missing_extra
+from jtrack.integrations.vot_python import Targets
 from jtrack.run.inputs import canvas_of
 
 TIMEOUT = 300  # seconds the toolkit shall wait for an answer
 
 
 def entry(found: EvaluatedTracker, options: Mapping[str, str], sizes: Iterable[tuple[int, int]] = ()) -> str:
-    """What `trackers.ini` says of a tracker.
+    """What `trackers.ini` says of a tracker that is talked to by TraX.
 
     Args:
       found: the tracker.
       options: of `jtrack vot serve`, which the toolkit shall start.
       sizes: (height, width) of the frames to come.
     """
-    names = ("tracker", "profile", "changes", "backbone", "trained")
-    label = " ".join(str(found.label[what]) for what in names if found.label.get(what))
     command = [sys.executable, "-m", "jtrack.cli", "vot", "serve"]
     command += [f"--{name}={value}" for name, value in options.items()]
     command += [f"--set={change}" for change in str(found.label.get("changes", "")).split()]
     # Frames of one canvas share what is compiled.
     different = {canvas_of(size): size for size in sorted(set(sizes))}.values()
     command += [f"--size={width}x{height}" for height, width in different]
-    lines = [
-        f"[{re.sub(r'[^A-Za-z0-9_]', '_', '_'.join(found.identifier))}]",
-        f"label = {label}",
-        "protocol = trax",
-        f"command = {shlex.join(command)}",
-        f"timeout = {TIMEOUT}",
-    ]
+    lines = [*_head(found, "trax"), f"command = {shlex.join(command)}", f"timeout = {TIMEOUT}"]
     if named := os.environ.get("JTRACK_WEIGHTS"):  # whole: the toolkit starts trackers in a folder of its own
         folders = [str(Path(part).expanduser().resolve()) for part in named.split(os.pathsep) if part]
         lines.append(f"env_JTRACK_WEIGHTS = {os.pathsep.join(folders)}")
     return "\n".join(lines) + "\n"
+
+
+def python_entry(found: EvaluatedTracker, options: Mapping[str, str]) -> str:
+    """What `trackers.ini` says of a tracker that the toolkit calls by `protocol = python`.
+
+    The toolkit's own Python imports it, and hands its environment on, `JTRACK_WEIGHTS` too.
+
+    Args:
+      found: the tracker.
+      options: arguments of `vot_python.Targets`.
+
+    Raises:
+      JtrackError: it is not a tracker of jtrack.
+    """
+    if found.bound is None:
+        raise JtrackError(
+            f"{found.label['tracker']} is not a tracker of jtrack: give --protocol trax, which serves any"
+        )
+    chosen = dict(options)
+    if changes := str(found.label.get("changes", "")):
+        chosen["set"] = changes
+    lines = [*_head(found, "python"), f"command = {Targets.__module__}:{Targets.__name__}"]
+    lines += [f"arg_{name} = {value}" for name, value in chosen.items()]
+    lines += ["convert = rectangle", f"timeout = {TIMEOUT}"]
+    return "\n".join(lines) + "\n"
+
+
+def _head(found: EvaluatedTracker, protocol: str) -> list[str]:
+    """The tracker's name and label, and how it is talked to."""
+    names = ("tracker", "profile", "changes", "backbone", "trained")
+    label = " ".join(str(found.label[what]) for what in names if found.label.get(what))
+    identifier = re.sub(r"[^A-Za-z0-9_]", "_", "_".join(found.identifier))
+    return [f"[{identifier}]", f"label = {label}", f"protocol = {protocol}"]
 
 
 def warm_up(found: EvaluatedTracker, sizes: Iterable[tuple[int, int]]) -> None:

@@ -71,7 +71,7 @@ class Together:
 
     def receive(self, outputs: list[PyTree]) -> list[Output]:
         """Waits for outputs of `step`, and puts them in the order of the targets, as NumPy arrays."""
-        host = jax.device_get(outputs)
+        host: list[Output] = jax.device_get(outputs)
         if self._one:
             return host
         by_target = {

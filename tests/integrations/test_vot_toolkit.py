@@ -1,6 +1,7 @@
 """jtrack's trackers in the VOT toolkit: its entry, and answers to a real TraX client."""
 
 import configparser
+import importlib
 import json
 import os
 import shlex
@@ -12,10 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
+from jtrack import track, trackers
 from jtrack.benchmark.adapters import evaluated
+from jtrack.cli.options import changes
 from jtrack.data import synthetic
 from jtrack.errors import JtrackError
-from jtrack.integrations import vot_toolkit
+from jtrack.integrations import vot_python, vot_toolkit
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +133,76 @@ def test_a_trax_client_gets_what_the_tracker_says(clip, tmp_path):
         boxes = np.array([[region for region, _ in objects] for objects in frames])
         np.testing.assert_allclose(boxes, np.tile(expected[:, None], (1, targets, 1)), atol=1e-3)
     assert float(said[0][0][1]["confidence"]) == 1
+
+
+def test_the_entry_by_python_says_what_the_class_takes():
+    options = {"tracker": "hcft", "profile": "default", "backbone": "hog", "precision": "float32"}
+    found = evaluated("hcft", backbone="hog", changes=changes(["learning_rate=0.02", "scale.count=9"]))
+    parser = configparser.ConfigParser()
+    parser.read_string(vot_toolkit.python_entry(found, options))
+    (section,) = parser.sections()
+    entry = parser[section]
+    assert entry["protocol"] == "python" and entry["convert"] == "rectangle"
+    module, _, name = entry["command"].partition(":")
+    assert getattr(importlib.import_module(module), name) is vot_python.Targets
+    arguments = {key[4:]: value for key, value in entry.items() if key.startswith("arg_")}
+    assert arguments == options | {"set": "scale.count=9 learning_rate=0.02"}
+    with pytest.raises(JtrackError, match="--protocol trax, which serves any"):
+        vot_toolkit.python_entry(evaluated("opencv:mil"), {"tracker": "opencv:mil"})
+
+
+def test_the_toolkit_calls_it_with_several_targets(clip, tmp_path, monkeypatch):
+    """In a process that the toolkit starts; the third target begins in the third frame."""
+    pytest.importorskip("vot")
+    flag = "JAX_DISABLE_MOST_OPTIMIZATIONS"  # as tests/conftest.py has it for this process
+    monkeypatch.setenv(flag, os.environ.get(flag, "1"))
+    from vot.dataset import load_sequence
+    from vot.region import Rectangle
+    from vot.tracker import ObjectQuery, Tracker
+
+    clip, files = clip
+    folder = tmp_path / "walk"
+    (folder / "color").mkdir(parents=True)
+    for index, file in enumerate(files, start=1):
+        file.rename(folder / "color" / f"{index:08}.png")
+    (folder / "groundtruth.txt").write_text("".join(f"{x},{y},{w},{h}\n" for x, y, w, h in clip.boxes))
+    (folder / "sequence").write_text(
+        "channels.color=color/%08d.png\nchannel.default=color\nfps=30\nformat=default\n"
+        f"length={len(files)}\nname=walk\nwidth=128\nheight=96\n"
+    )
+    box = clip.boxes[0]
+    targets = {"here": (box, 0), "beside": (box + np.float32([3, 2, 0, 0]), 0), "late": (clip.boxes[2], 2)}
+    queries = [ObjectQuery(Rectangle(*each.tolist()), {}, offset) for each, offset in targets.values()]
+    arguments = {"arg_tracker": "hcft", "arg_backbone": "hog", "arg_set": "learning_rate=0.02"}
+    patience = {"timeout": str(vot_toolkit.TIMEOUT)}
+    tracker = Tracker(
+        "hcft",
+        str(tmp_path),
+        "jtrack.integrations.vot_python:Targets",
+        protocol="python",
+        **arguments,
+        **patience,
+    )
+    with tracker.runtime() as runtime:
+        done = runtime.run(load_sequence(str(folder)), queries)
+
+    bound = trackers.create("hcft", backbone="hog", changes=changes(["learning_rate=0.02"]))
+    first = track(clip, np.stack([box, targets["beside"][0]]), tracker=bound)
+    late = track(clip, clip.boxes[2], tracker=bound, start=2)
+    expected = [(first.boxes[:, 0], first.scores[:, 0]), (first.boxes[:, 1], first.scores[:, 1])]
+    expected.append((late.boxes, late.scores))
+    for said, (boxes, scores), (_, offset) in zip(done.objects, expected, targets.values(), strict=True):
+        tracked = said[offset:]
+        found = np.array([[where.x, where.y, where.width, where.height] for where, _ in tracked])
+        np.testing.assert_array_equal(found.astype(np.float32), boxes)
+        np.testing.assert_array_equal(np.float32([about["confidence"] for _, about in tracked]), scores)
+    assert len(done.times) == len(files)
+
+
+def test_what_the_class_cannot_track_it_refuses(clip):
+    _, files = clip
+    targets = vot_python.Targets("hcft", backbone="tiny")
+    with pytest.raises(JtrackError, match="channels depth of a frame"):
+        targets.init({"depth": str(files[0])}, [((10.0, 10.0, 20.0, 20.0), {})])
+    with pytest.raises(JtrackError, match="width"):
+        targets.init({"color": str(files[0])}, [((10.0, 10.0, 0.0, 20.0), {})])
