@@ -12,6 +12,7 @@ import numpy as np
 
 from jtrack.cli import encode
 from jtrack.cli.printing import tell
+from jtrack.data import mot
 from jtrack.errors import JtrackError
 from jtrack.run import Track
 from jtrack.whole import replacing
@@ -86,24 +87,29 @@ def saying(path: Path) -> Generator[None]:
 
 
 def box_files(path: Path, targets: int) -> list[Path]:
-    """The files that hold the boxes: one, but for .txt one a target: boxes.1.txt, boxes.2.txt ..."""
-    if path.suffix.lower() != ".txt" or targets == 1:
+    """The files that hold the boxes: one, but for .txt as OTB's one a target: boxes.1.txt, boxes.2.txt ..."""
+    if path.suffix.lower() != ".txt" or targets == 1 or _is_mot(path):
         return [path]
     return [path.with_suffix(f".{target}.txt") for target in range(1, targets + 1)]
+
+
+def _is_mot(path: Path) -> bool:
+    return path.name.lower().endswith(mot.SUFFIX)
 
 
 def write_boxes(path: Path, track: Track, *, first: int = 0, one_based: bool = False) -> list[Path]:
     """Writes what was tracked, by the file's suffix.
 
     .csv has the columns frame, target, x, y, w, h, score, lost (0 or 1); .txt has x,y,w,h a line, as OTB's
-    files, one file a target (`box_files`); .json has everything, the label included. Numbers are written to
+    files, one file a target (`box_files`); .mot.txt is MOTChallenge's, in which everything counts from 1 and
+    a target has no line where it is lost; .json has everything, the label included. Numbers are written to
     six decimals. Targets count from 1.
 
     Args:
       path: the file to be.
       track: of one target or several.
       first: number of the first frame in its source, from 0.
-      one_based: add 1 to x and y, as OTB's files have them.
+      one_based: add 1 to x and y, as OTB's files have them; .mot.txt always does.
 
     Returns:
       The files written.
@@ -111,11 +117,16 @@ def write_boxes(path: Path, track: Track, *, first: int = 0, one_based: bool = F
     Raises:
       JtrackError: a file that cannot be written; then it is not there.
     """
-    rows = _by_target(track, one_based=one_based)
+    rows = _by_target(track, one_based=one_based and not _is_mot(path))
     files = box_files(path, len(rows))
     for target, file in enumerate(files):
         with appearing(file) as part, part.open("w", newline="", encoding="utf-8") as stream:
             match path.suffix.lower():
+                case ".txt" if _is_mot(path):
+                    for t in range(len(track.boxes)):
+                        for n, (boxes, scores, lost) in enumerate(rows, start=1):
+                            if not lost[t]:
+                                stream.write(mot.line(first + t, n, boxes[t], scores[t]))
                 case ".txt":
                     stream.writelines(_numbers(box) + "\n" for box in rows[target][0])
                 case ".csv":

@@ -21,7 +21,7 @@ from jtrack.cli import outputs
 from jtrack.cli.options import Backbone, Precision, Profile, Settings, Tracker, Weights, changes, either
 from jtrack.cli.printing import NO_NETWORK, tell
 from jtrack.cli.progress import Bar, Rate, announce_compiling
-from jtrack.data import FrameSource, open_source
+from jtrack.data import FrameSource, mot, open_source
 from jtrack.data.annotated import OTB_NAME, initial_box
 from jtrack.data.folder import Levels
 from jtrack.errors import JtrackError, printable
@@ -62,8 +62,9 @@ def track(
     init_file: Annotated[
         Path | None,
         typer.Option(
-            help="A file with the target's box in the first frame, such as an annotation; OTB's "
-            "groundtruth_rect.txt counts pixels from 1, any other from 0.",
+            help="A file with the target's box in the first frame, such as an annotation, or with several "
+            "targets', as MOTChallenge's gt.txt or det.txt. These and OTB's groundtruth_rect.txt count pixels "
+            "from 1, any other from 0.",
         ),
     ] = None,
     one_based: Annotated[
@@ -92,7 +93,10 @@ def track(
     weights: Weights = None,
     settings: Settings = None,
     out: Annotated[
-        Path | None, typer.Option(help="Boxes, as .csv, .txt (as OTB's files, one a target) or .json.")
+        Path | None,
+        typer.Option(
+            help="Boxes, as .csv, .txt (as OTB's files, one a target), .mot.txt (as MOTChallenge's) or .json."
+        ),
     ] = None,
     video: Annotated[Path | None, typer.Option(help="The annotated video, .mp4.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Show it in a window; q ends.")] = False,
@@ -245,9 +249,11 @@ def initial_boxes(init: list[str], file: Path | None, start: int, *, one_based: 
     if file is not None and init:
         raise JtrackError(f"--init and --init-file {file} both give the target's box: leave one out")
     boxes = np.array([parse_box(text) for text in init]).reshape(-1, 4)
+    if file is not None and mot.is_mot(file):  # which counts from 1, as OTB's
+        return mot.boxes_of_frame(file, start)
     if file is not None:
         boxes = initial_box(file, start)[None]
-    if file is None or not file.name.startswith(OTB_NAME):  # which says itself where it counts from
+    if file is None or not file.name.startswith(OTB_NAME):
         boxes[:, :2] -= one_based
     return boxes
 

@@ -63,6 +63,36 @@ def test_a_sequence_of_otb_with_its_own_file_of_boxes(tracked, folder, box, tmp_
     )
 
 
+def test_motchallenge_s_text_in_and_out(jtrack, folder, box, tmp_path):
+    """Two targets, the second absent at first; what comes out goes in again."""
+    x, y, w, h = map(float, box.split(","))
+    truth = tmp_path / "gt.txt"
+    truth.write_text(
+        f"1,9,{x + 3},{y + 2},{w},{h},1,1,1\n1,4,{x + 1},{y + 1},{w},{h},1,1,1\n"
+        f"2,4,{x + 3},{y + 3},{w},{h},1,1,1\n1,5,1,1,9,9,0,1,1\n"
+    )
+    options = ("--overwrite", *TINY)
+    out = tmp_path / "out.mot.txt"
+    jtrack("track", folder, "--init-file", truth, "--out", out, *options)
+    rows = np.loadtxt(out, delimiter=",")
+    assert rows.shape[1] == 10
+    np.testing.assert_array_equal(
+        rows[:2, :7], [[1, 1, x + 1, y + 1, w, h, 1], [1, 2, x + 3, y + 2, w, h, 1]]
+    )
+    np.testing.assert_array_equal(rows[:, 7:], -1)
+    table = tmp_path / "out.csv"
+    both = ("--init", box, "--init", f"{x + 2},{y + 1},{w},{h}")
+    jtrack("track", folder, *both, "--out", table, *options)
+    with table.open() as stream:
+        kept = [row for row in csv.DictReader(stream) if row["lost"] == "0"]
+    expected = [[float(row[name]) for name in ("frame", "target", *"xywh", "score")] for row in kept]
+    np.testing.assert_allclose(rows[:, :7] - [1, 0, 1, 1, 0, 0, 0], expected, atol=1e-9)
+    jtrack("track", folder, "--init-file", out, "--out", tmp_path / "again.mot.txt", *options)
+    assert (tmp_path / "again.mot.txt").read_text() == out.read_text()
+    result = jtrack("track", folder, "--init-file", truth, "--start", 3, *options, code=2)
+    assert "has no box for frame 4 (it counts from 1), only for some of 1 to 2" in result.stderr
+
+
 def test_a_box_is_given_once(jtrack, folder, box, tmp_path):
     (tmp_path / "one.txt").write_text(box)
     result = jtrack("track", folder, "--init", box, "--init-file", tmp_path / "one.txt", code=2)
