@@ -63,8 +63,8 @@ def track(
         Path | None,
         typer.Option(
             help="A file with the target's box in the first frame, such as an annotation, or with several "
-            "targets', as MOTChallenge's gt.txt or det.txt. These and OTB's groundtruth_rect.txt count pixels "
-            "from 1, any other from 0.",
+            "targets', as MOTChallenge's gt.txt or det.txt. These and OTB's groundtruth_rect.txt count "
+            "pixels from 1, any other from 0.",
         ),
     ] = None,
     one_based: Annotated[

@@ -1,7 +1,7 @@
 """MOTChallenge's text: all targets of a video in one file, a line a box, and everything counted from 1.
 
-`frame,id,x,y,w,h,confidence` and two columns more in annotations (class, visibility), three in detections and
-results (a place in the world, or -1). Detections have the id -1; an annotation of confidence 0 is to be ignored.
+`frame,id,x,y,w,h,confidence` and two columns more in annotations (class, visibility), three in detections
+and results (a place in the world, or -1). Detections have the id -1; what has the confidence 0 is ignored.
 """
 
 from collections.abc import Iterable
@@ -46,8 +46,8 @@ def boxes_of_frame(path: str | Path, frame: int) -> np.ndarray:
     for number, row in rows:
         if len(row) not in WIDTHS or not np.isfinite(row[:7]).all():
             raise JtrackError(
-                f"line {number} of {path} is not MOTChallenge's: it should be frame,id,x,y,w,h,confidence and "
-                "two or three numbers more"
+                f"line {number} of {path} is not MOTChallenge's: it should be frame,id,x,y,w,h,confidence "
+                "and two or three numbers more"
             )
     here = [row for _, row in rows if row[0] == frame + 1 and row[6] != 0]
     ids = [row[1] for row in here if row[1] > 0]
