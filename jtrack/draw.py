@@ -38,6 +38,7 @@ def annotate(
     truth: np.ndarray | None = None,
     caption: str = "",
     key: Mapping[str, Sequence[int]] | None = None,
+    numbered: bool = True,
 ) -> np.ndarray:
     """Draws boxes on a frame, each in its target's colour.
 
@@ -49,6 +50,7 @@ def annotate(
       truth: [M, 4] ground truth, in white beneath the others.
       caption: written in the top-left corner.
       key: what colours mean, {words: RGB}; written in the bottom-left corner.
+      numbered: write a number at each of several boxes.
 
     Returns:
       The annotated copy; a frame whose shorter side is under about 480 pixels is enlarged by a whole factor.
@@ -63,7 +65,7 @@ def annotate(
         colour = COLOURS[target % len(COLOURS)]
         gone = lost is not None and bool(lost[target])
         _rectangle(picture, box * zoom, colour, width, dashed=gone)
-        words = [] if len(boxes) == 1 else [f"{target + 1}:"]
+        words = [f"{target + 1}:"] if numbered and len(boxes) > 1 else []
         words += [] if scores is None else [f"{scores[target]:.2f}"]
         x, y = box[:2] * zoom
         words += ["LOST"] if gone else []
