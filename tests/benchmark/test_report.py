@@ -97,14 +97,14 @@ def test_one_section_a_protocol_best_first_and_a_tracker_looks_the_same_in_all(a
     assert [section.title for section in arranged] == ["OPE", "SRE", "Baseline"]
     assert [entry.name for entry in arranged[0].entries] == ["steady", HOSTILE, "_lost"]
     assert [entry.name for entry in arranged[1].entries] == [HOSTILE, "steady"]
-    looks = {(entry.name, entry.colour, entry.dash) for section in arranged for entry in section.entries}
+    looks = {(entry.name, entry.look) for section in arranged for entry in section.entries}
     assert len(looks) == 3 and len({look[1:] for look in looks}) == 3
     # No stretch is long enough for EAO, which would come before accuracy.
     assert [section.measures[0].key for section in arranged] == ["auc", "auc", "accuracy"]
 
 
 def test_forty_trackers_look_different():
-    looks = {(one.colour, one.dash) for one in (sections.Entry("", n, None) for n in range(40))}
+    looks = {sections.Entry("", n, None).look[:2] for n in range(40)}
     assert len(looks) == 40
 
 
@@ -339,7 +339,7 @@ def test_curves_are_drawn_as_scored_and_ranked(arranged):
     for line, entry in zip(axes.get_lines(), want, strict=True):
         np.testing.assert_allclose(line.get_xdata(), metrics.OVERLAP_THRESHOLDS, atol=1e-12)
         np.testing.assert_array_equal(line.get_ydata(), entry.scored.curves["success"])
-        assert line.get_color() == entry.colour
+        assert line.get_color() == entry.look.colour
 
 
 @pytest.mark.parametrize(("number", "measure"), [(0, "auc"), (1, "precision20")])

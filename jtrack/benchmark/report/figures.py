@@ -149,7 +149,7 @@ def scatter(
     """One point a tracker."""
     figure, axes = _empty()
     for entry, x, y in points:
-        axes.plot(x, y, "o", color=entry.colour, markersize=6, label=entry.name)
+        axes.plot(x, y, entry.look.marker, color=entry.look.colour, markersize=6, label=entry.name)
     axes.legend(*_handles(axes), loc="upper left", bbox_to_anchor=(1.02, 1.0))
     if log:
         axes.set_xscale("log")
@@ -167,9 +167,10 @@ def _empty() -> tuple[Figure, Any]:
 
 
 def _look(entry: Entry) -> dict[str, Any]:
-    # matplotlib counts dashes in line widths; `Entry` has them in pixels of a line two wide.
-    style: Any = (0, tuple(part / 2 for part in entry.dash)) if entry.dash else "-"
-    return {"color": entry.colour, "linestyle": style, "linewidth": 1.6}
+    # matplotlib counts dashes in line widths; `Look` has them in pixels of a line two wide.
+    dash = entry.look.dash
+    style: Any = (0, tuple(part / 2 for part in dash)) if dash else "-"
+    return {"color": entry.look.colour, "linestyle": style, "linewidth": 1.6}
 
 
 def _handles(axes: Any) -> tuple[list[Any], list[str]]:

@@ -116,7 +116,7 @@
     legend(card, points.map(([tracker, , y]) => [tracker, y.toFixed(3)]));
     const traces = points.map(([tracker, x, y], n) => ({
       ...line(tracker, [x], [y]), mode: "markers+text", text: [sides[n] ? plain(short(trackers[tracker].name)) : ""], textposition: sides[n] === "below" ? "bottom center" : "top center",
-      marker: { size: 10, color: trackers[tracker].colour }, cliponaxis: false, hovertemplate: `${up} %{y:.3f}, %{x:.3~g} ${unit}<extra>%{fullData.name}</extra>`,
+      marker: { size: 10, color: trackers[tracker].colour, symbol: trackers[tracker].symbol }, cliponaxis: false, hovertemplate: `${up} %{y:.3f}, %{x:.3~g} ${unit}<extra>%{fullData.name}</extra>`,
     }));
     const pad = (values) => { const [low, high] = [Math.min(...values), Math.max(...values)]; const gap = Math.max(0.18 * (high - low), log ? 0.15 : 0.02); return [low - gap, high + gap]; };
     const ticks = [-2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));

@@ -18,7 +18,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from jtrack.benchmark.report.figures import STYLE
-from jtrack.benchmark.report.sections import COLOURS, measure
+from jtrack.benchmark.report.looks import COLOURS
+from jtrack.benchmark.report.sections import measure
 from jtrack.benchmark.sensitivity import Outcome, figures
 from jtrack.checks import there
 from jtrack.whole import replacing

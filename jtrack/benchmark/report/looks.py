@@ -1,0 +1,33 @@
+"""How trackers look: a colour, a dash and a marker, so that each is told apart in grey and in print too."""
+
+from typing import NamedTuple
+
+# Distinct to colour-blind eyes (after Okabe and Ito) and on white as on dark; with five dashes, forty looks.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5529b", "#c98a00", "#3aa0d8", "#7a6ff0", "#8c6d4f")
+DASHES = ((), (6, 3), (2, 2), (9, 2, 2, 2), (12, 4))  # pixels on, off, ... of a line two pixels wide
+# As matplotlib and Plotly call the same shape; nine, so that a colour comes again with another one.
+MARKERS = (
+    ("o", "circle"),
+    ("s", "square"),
+    ("^", "triangle-up"),
+    ("D", "diamond"),
+    ("v", "triangle-down"),
+    ("P", "cross"),
+    ("X", "x"),
+    ("*", "star"),
+    ("p", "pentagon"),
+)
+
+
+class Look(NamedTuple):
+    """How one tracker is drawn, wherever it is."""
+
+    colour: str
+    dash: tuple[int, ...]  # of its curves and boxes
+    marker: str  # of its points, by matplotlib's name
+    symbol: str  # the same by Plotly's
+
+
+def look(number: int) -> Look:
+    """The look of a tracker by its number, from 0."""
+    return Look(COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)], *MARKERS[number % len(MARKERS)])
