@@ -1,15 +1,19 @@
-"""What goes into a page that needs no other file: its own assets, data, numbers and pictures as text."""
+"""What goes into a page that needs no other file: its own assets, data, numbers and pictures as text.
+
+The packages of the extra `report` are imported where a page is filled.
+"""
 
 import base64
 import json
 import math
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _LEVELS = 250  # of a value in [0, 1]; what lies above is free to say that there is none
 _NONE = 255
@@ -17,21 +21,25 @@ _NONE = 255
 
 def fill(package: str, template: str, values: Mapping[str, Any]) -> str:
     """Fills a template of a package with values, each escaped unless it is `trusted`."""
+    import jinja2
+
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_asset(package, template)).render(values)
 
 
-def asset(package: str, name: str) -> Markup:
+def asset(package: str, name: str) -> "Markup":
     """A package's own file as it stands in a page."""
     return trusted(_asset(package, name))
 
 
-def trusted(text: str) -> Markup:
+def trusted(text: str) -> "Markup":
     """Text that stands in the page as it is. All else is escaped."""
+    from markupsafe import Markup
+
     return Markup(text)  # noqa: S704
 
 
-def json_text(data: Any) -> Markup:
+def json_text(data: Any) -> "Markup":
     """JSON that may stand in a script element, whatever the names in it."""
     return trusted(json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
 
