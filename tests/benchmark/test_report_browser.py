@@ -1,33 +1,13 @@
 """The report's page in a real browser: it is clicked through as a reader would."""
 
-import json
-import shutil
-
 import pytest
+from browser_tools import NEEDS_BROWSER, css, opened, texts, window
 from report_world import HOSTILE, build, scored
 
 from jtrack.benchmark import report
 from jtrack.benchmark.report import figures
 
-BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER),
-        reason="no chromium and chromedriver on the PATH (apt-get install chromium-driver)",
-    ),
-]
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-)
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -40,45 +20,10 @@ def address(tmp_path_factory):
         return report.write(scored(dataset), folder / "out", dataset=dataset).as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def page(browser, address):
-    """A freshly opened page; afterwards, it must have complained of nothing and asked for nothing."""
-    browser.get_log("performance")
-    browser.get(address)
-    yield browser
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert {url for url in sent if not url.startswith(("data:", "blob:"))} == {address}
-
-
-def css(page, selector):
-    """The visible elements of a selector."""
-    found = page.find_elements("css selector", selector)
-    return [element for element in found if element.is_displayed()]
-
-
-def texts(page, selector):
-    return [element.text for element in css(page, selector)]
+    with opened(browser, address):
+        yield browser
 
 
 def lines(page, kind):
@@ -216,14 +161,9 @@ def test_hostile_names_are_words(page):
 
 @pytest.mark.parametrize("width", [400, 1000])
 def test_a_narrow_window_scrolls_only_downwards(page, width):
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
-        page.refresh()
+    with window(page, width):
         root = "document.documentElement"
         assert page.execute_script(f"return {root}.scrollWidth === {root}.clientWidth")
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def theme(page):

@@ -86,13 +86,14 @@ class _Room:
         if image is None:
             return None
         address = data_url(jpeg(image, height), "jpeg")
-        self.bytes, self.taken = self.bytes + len(address), self.taken + 1
+        self.bytes += len(address)
         if self.bytes > LARGEST:
             raise self._full()
+        self.taken += 1
         return address
 
     def _full(self) -> JtrackError:
-        fewer = max(2, -(-len(self.numbers) * self.per_frame // self.taken))
+        fewer = max(2, -(-len(self.numbers) * self.per_frame // max(1, self.taken)))
         return JtrackError(
             f"the page of {self.name} would have more than {LARGEST >> 20} MiB of pictures, "
             f"{len(self.numbers)} frames at most {self.height} pixels high: give "
