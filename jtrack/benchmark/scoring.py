@@ -144,9 +144,10 @@ def fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list[
         why = next(
             (f" ({name}: {results.failures[name]})" for name in missing if name in results.failures), ""
         )
+        of_all = f"{len(missing)} of the {len(truth)} sequences: " if len(truth) > 1 else ""
         raise JtrackError(
-            f"{results.tracker} has no results of {len(missing)} of the {len(truth)} sequences: "
-            f"{_listed(missing)}{why}: run it on them, or name the others with --sequences"
+            f"{results.tracker} has no results of {of_all}{_listed(missing)}{why}: run it on "
+            f"{'them' if len(missing) > 1 else 'it'}, or name others with --sequences"
         )
     return {
         name: [_fit(results, trial, name, len(annotation.boxes)) for trial in found[name]]
