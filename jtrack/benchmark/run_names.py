@@ -7,7 +7,8 @@ from jtrack.benchmark import machine
 from jtrack.benchmark.results import Results
 from jtrack.errors import printable
 
-_MORE = ("profile", "backbone", "changes", "digest", "machines")  # in this order, as long as names are shared
+# What is added, in this order, as long as names are shared.
+_MORE = ("profile", "backbone", "trained", "changes", "digest", "machines")
 
 
 def told_apart(found: Sequence[Results], groups: Sequence[Hashable], marks: Sequence[str]) -> list[str]:

@@ -103,11 +103,6 @@ def test_one_section_a_protocol_best_first_and_a_tracker_looks_the_same_in_all(a
     assert [section.measures[0].key for section in arranged] == ["auc", "auc", "accuracy"]
 
 
-def test_forty_trackers_look_different():
-    looks = {sections.Entry("", n, None).look[:2] for n in range(40)}
-    assert len(looks) == 40
-
-
 def test_trackers_of_one_name_are_told_apart_by_as_much_as_it_takes(dataset):
     truth = scoring.annotations(dataset)
     runs = [
@@ -357,16 +352,65 @@ def test_curves_by_attribute_are_means_over_its_sequences(arranged, number, meas
             assert line.get_label() == f"{entry.name} [{value:.3f}]"
 
 
-@pytest.mark.parametrize(("trackers", "beside"), [(figures.INSIDE, False), (figures.INSIDE + 1, True)])
-def test_a_long_legend_stands_beside_the_plot(arranged, trackers, beside):
+@pytest.mark.parametrize("trackers", [2, 9, 30])
+def test_a_legend_covers_nothing(arranged, trackers):
     first = arranged[0].entries[0]
     many = tuple(replace(first, name=f"t{number}", number=number) for number in range(trackers))
     section = replace(arranged[0], entries=many)
-    figure = figures.curves(section, section.curves[0])
+    for figure in (figures.curves(section, section.curves[0]), figures.radar(section)):
+        (axes,) = figure.axes
+        figure.draw_without_rendering()
+        legend = axes.get_legend().get_window_extent()
+        names = [label.get_window_extent() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        assert legend.x0 >= axes.get_window_extent().x1
+        assert not legend.count_overlaps([each for each in names if each.width])
+
+
+def points_of(arranged, places):
+    """A point a tracker, at (x, y)."""
+    first = arranged[0].entries[0]
+    return [
+        (replace(first, name=f"tracker {n}", number=n), float(x), float(y)) for n, (x, y) in enumerate(places)
+    ]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_names_stand_beside_points_and_cover_nothing(arranged, log):
+    angles = np.linspace(0, 2 * np.pi, 9, endpoint=False)
+    points = points_of(arranged, np.stack([30 + 25 * np.cos(angles), 0.5 + 0.1 * np.sin(angles)], axis=1))
+    figure = figures.scatter(arranged[0], "across", "up", points, log=log)
     (axes,) = figure.axes
     figure.draw_without_rendering()
-    legend = axes.get_legend().get_window_extent()
-    assert (legend.x0 >= axes.get_window_extent().x1) == beside
+    names = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert names.keys() == {entry.name for entry, *_ in points} and axes.get_legend() is None
+    dots = [axes.transData.transform(point[1:]) for point in points]
+    for name, place in names.items():
+        others = [other for key, other in names.items() if key != name]
+        assert not place.count_overlaps(others) and not any(place.contains(*dot) for dot in dots)
+        own = dots[int(name.split()[1])]
+        assert max(abs(np.clip(own, place.min, place.max) - own)) < 12  # pixels
+
+
+def test_names_without_room_are_in_a_legend(arranged):
+    points = points_of(arranged, [(30, 0.5)] * 12)
+    (axes,) = figures.scatter(arranged[0], "across", "up", points, log=True).axes
+    assert len(axes.texts) < 12 and len(axes.get_legend().get_texts()) == 12
+
+
+@pytest.mark.parametrize("ends", [(20.0, 21.0), (4.0, 30.0), (0.5, 60.0), (0.1, 900.0)])
+def test_labels_of_speeds_do_not_collide(arranged, ends):
+    points = points_of(arranged, [(ends[0], 0.4), (ends[1], 0.5)])
+    figure = figures.scatter(arranged[0], "across", "up", points, log=True)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    labels = [
+        label.get_window_extent()
+        for label, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+        if low <= at <= high and label.get_text()
+    ]
+    assert len(labels) >= 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(labels))
 
 
 def test_radar_has_a_spoke_an_attribute(arranged):

@@ -2,10 +2,21 @@
 
 from typing import NamedTuple
 
-# Distinct to colour-blind eyes (after Okabe and Ito) and on white as on dark; with five dashes, forty looks.
+# Distinct to colour-blind eyes (after Okabe and Ito) and on white as on dark.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5529b", "#c98a00", "#3aa0d8", "#7a6ff0", "#8c6d4f")
-DASHES = ((), (6, 3), (2, 2), (9, 2, 2, 2), (12, 4))  # pixels on, off, ... of a line two pixels wide
-# As matplotlib and Plotly call the same shape; nine, so that a colour comes again with another one.
+# Pixels on, off, ... of a line two pixels wide; nine, so that a colour comes again with another dash.
+DASHES = (
+    (),
+    (6, 3),
+    (2, 2),
+    (9, 2, 2, 2),
+    (14, 4),
+    (8, 2, 2, 2, 2, 2),
+    (2, 5),
+    (14, 3, 5, 3),
+    (5, 6),
+)
+# As matplotlib and Plotly call the same shape; nine too.
 MARKERS = (
     ("o", "circle"),
     ("s", "square"),

@@ -8,6 +8,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from jtrack import __version__
+from jtrack.benchmark.bootstrap import caveat
 from jtrack.benchmark.report import figures, payload
 from jtrack.benchmark.report.embedding import asset, fill, json_text, trusted
 from jtrack.benchmark.report.filmstrip import Film
@@ -129,7 +130,8 @@ def _glossary(table: Table, section: Section) -> str:
 
 def _notes(section: Section) -> list[str]:
     """What a reader must know before comparing."""
-    notes = []
+    intervals = any(entry.scored.intervals for entry in section.entries)
+    notes = [*filter(None, [caveat(len(section.sequences))])] if intervals else []
     for entry in section.entries:
         lacking = [name for name in section.sequences if name not in entry.scored.sequences]
         if lacking:

@@ -229,7 +229,7 @@ def arrange(scored: Sequence[Scored], datasets: Sequence[Dataset]) -> list[Secti
         raise JtrackError("there are no results to report: give at least one")
     groups: dict[Group, list[tuple[str, Scored]]] = {}
     found = [_group(*pair) for pair in zip(scored, datasets, strict=True)]
-    for name, group, one in zip(_names(scored, found), found, scored, strict=True):
+    for name, group, one in zip(called(scored, datasets), found, scored, strict=True):
         groups.setdefault(group, []).append((name, one))
     of = dict(zip(found, datasets, strict=True))
     numbers: dict[str, int] = {}
@@ -279,9 +279,10 @@ def _title(protocol: str) -> str:
     return protocol.upper() if len(protocol) == 3 else protocol.replace("_", " ").capitalize()
 
 
-def _names(scored: Sequence[Scored], groups: Sequence[Group]) -> list[str]:
+def called(scored: Sequence[Scored], datasets: Sequence[Dataset]) -> list[str]:
     """What each is called: its tracker's name, and as much more as tells it from its rivals in a section."""
     marks = [f"not ranked: {one.unranked}" if one.unranked else cut(one.results) for one in scored]
+    groups = [_group(*pair) for pair in zip(scored, datasets, strict=True)]
     return told_apart([one.results for one in scored], groups, marks)
 
 
