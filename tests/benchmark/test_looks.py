@@ -48,4 +48,16 @@ SEEN = {
 @pytest.mark.parametrize("kind", SEEN)
 def test_colours_differ_to_colour_blind_eyes(kind):
     seen = [lab(np.array(SEEN[kind]) @ linear(colour)) for colour in COLOURS]
-    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 10
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 23
+
+
+def luminance(colour):
+    return linear(colour) @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize(("ground", "least"), [("#ffffff", 2.5), ("#1b1f24", 3)])
+def test_colours_are_seen_on_the_pages_grounds(ground, least):
+    """The contrast of WCAG 2; the grounds are --raised of page.css."""
+    for colour in COLOURS:
+        low, high = sorted([luminance(colour), luminance(ground)])
+        assert (high + 0.05) / (low + 0.05) > least, colour

@@ -479,6 +479,12 @@ def page(written):
     return Page((written / "report.html").read_text("utf-8"))
 
 
+def test_page_says_that_intervals_are_of_few_sequences(page):
+    assert (
+        sum("Intervals over 3 sequences are narrower" in words for words in page.words) == 3
+    )  # a section each
+
+
 def test_page_asks_for_nothing(page):
     outside = [
         (tag, value)

@@ -111,4 +111,4 @@ def test_a_target_has_its_colour_in_its_row_and_in_the_key():
     sheet = draw.sheet(rows, "two", targets=2)
     foot = sheet[sheet.shape[0] - draw.BAR - 8 :, :300]
     assert all(coloured(foot, draw.COLOURS[target]) > 5 for target in (0, 1))
-    assert not coloured(draw.sheet(rows, "one")[-draw.BAR - 8 :, :300], draw.COLOURS[1])
+    assert not coloured(draw.sheet(rows, "one")[-draw.BAR - 8 :, :80], draw.COLOURS[1])

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-# Distinct to colour-blind eyes (after Okabe and Ito) and on white as on dark.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5529b", "#c98a00", "#3aa0d8", "#7a6ff0", "#8c6d4f")
+# Found by search near Okabe and Ito's hues: as far apart as they get to all eyes (CIELAB, 23 at least with
+# protanopia or deuteranopia), with a contrast of 2.5 on white and 3 on the pages' dark ground.
+COLOURS = ("#117bc3", "#bf4e15", "#00b983", "#a15e84", "#e58b04", "#35aec9", "#665cf0", "#9b5d41")
 # Pixels on, off, ... of a line two pixels wide; nine, so that a colour comes again with another dash.
 DASHES = (
     (),
