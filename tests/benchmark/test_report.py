@@ -614,15 +614,3 @@ def test_published_trackers_on_cvpr13(data_folder):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["CF2 [0.605]", "KCF [0.514]"]
     text = io.StringIO(tables.latex(tables.tables(section)[0], label="t")).read()
     assert re.search(r"CF2 & \\textbf\{0.605\} & \\textbf\{0.891\}", text)
-
-
-def test_names_beside_points_are_clear_of_each_other():
-    """Of points close together one is named above and one below; for a third there is no room."""
-    pytest.importorskip("matplotlib")
-    from jtrack.benchmark.report import payload
-
-    far = [(None, 1.0, 0.0), (None, 100.0, 1.0)]
-    assert payload.label_sides(far, log=True) == ["above", "above"]
-    close = [*far, (None, 10.0, 0.5), (None, 11.0, 0.51), (None, 10.5, 0.49)]
-    assert sorted(payload.label_sides(close, log=True)[2:]) == ["", "above", "below"]
-    assert payload.label_sides([], log=False) == []

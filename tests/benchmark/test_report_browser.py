@@ -1,10 +1,12 @@
 """The report's page in a real browser: it is clicked through as a reader would."""
 
+import itertools
+
 import pytest
 from browser_tools import NEEDS_BROWSER, css, opened, texts, window
-from report_world import HOSTILE, build, scored
+from report_world import HOSTILE, build, run, scored
 
-from jtrack.benchmark import report
+from jtrack.benchmark import report, scoring
 from jtrack.benchmark.report import figures
 
 pytestmark = NEEDS_BROWSER
@@ -152,6 +154,44 @@ def test_protocols_switch_by_mouse_and_keyboard(page):
     assert tabs[2].get_attribute("aria-selected") == "true" and page.switch_to.active_element == tabs[2]
     assert len(css(page, "[data-plot=robustness] .points path")) == 2
     assert lines(page, "expected_overlap") == 2
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """The page of nine trackers of much the same speed and success."""
+    folder = tmp_path_factory.mktemp("crowd")
+    dataset = build(folder / "otb", images=False)
+    truth = scoring.annotations(dataset)
+    runs = [
+        run(f"tracker of number {n}", 0.5 + 0.3 * (n % 5), truth, seconds=0.01 * (1 + 0.1 * (n * 4 % 9)))
+        for n in range(9)
+    ]
+    compared = [scoring.score(each, truth, resamples=2) for each in runs]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "write", lambda section, folder: None)
+        return report.write(compared, folder / "out", dataset=dataset).as_uri()
+
+
+BOUNDS = """
+return [...document.querySelectorAll(arguments[0])].map((each) => {
+  const { left, top, right, bottom } = each.getBoundingClientRect();
+  return [left, top, right, bottom];
+});
+"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_names_of_points_cover_nothing(browser, crowd, width):
+    with opened(browser, crowd), window(browser, width):
+        names, dots = (
+            browser.execute_script(BOUNDS, f"[data-plot=speed] {each}")
+            for each in (".textpoint text", ".points path")
+        )
+    names = [box for box in names if box[0] < box[2]]  # an empty name has no width
+    assert len(dots) == 9 and len(names) >= 3
+    for one, other in [*itertools.combinations(names, 2), *itertools.product(names, dots)]:
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart, (one, other)
 
 
 def test_hostile_names_are_words(page):

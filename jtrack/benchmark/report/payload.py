@@ -122,37 +122,9 @@ def _scatter(
         "across": across,
         "up": up,
         "points": [[entry.number, number(x), number(y)] for entry, x, y in points],
-        "sides": label_sides(points, log=log),
         "log": log,
         "unit": unit,
     }
-
-
-def label_sides(points: Sequence[tuple[Entry, float, float]], *, log: bool) -> list[str]:
-    """Where each point's name is clear of the others': `above` it, `below`, or nowhere (empty).
-
-    Names are taken to be a quarter of the plot wide, and a line a twelfth of it high.
-    """
-    if not points:
-        return []
-    places = np.array([[np.log(x) if log else x, y] for _, x, y in points])
-    places = (places - places.min(axis=0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
-    taken = [(place, (0.03, 0.04)) for place in places]  # the dots: centre, half width and half height
-    sides = []
-    for own, place in enumerate(places):
-        for side, away in (("above", 0.08), ("below", -0.08), ("", 0.0)):
-            centre = np.add(place, [0, away])
-            clear = all(
-                abs(centre[0] - other[0]) > 0.125 + width or abs(centre[1] - other[1]) > 0.04 + height
-                for number, (other, (width, height)) in enumerate(taken)
-                if number != own
-            )
-            if not side or clear:
-                break
-        sides.append(side)
-        if side:
-            taken.append((centre, (0.125, 0.04)))
-    return sides
 
 
 def _film(film: Film) -> dict[str, Any]:
