@@ -126,11 +126,12 @@
     box.replaceChildren(axis, plane(...grid, ...curves), ticks);
   }
 
-  function block([what, first, last], kind) {
-    const thin = kind === "restarted" || kind === "failed";
-    const [top, bottom] = { lost: [0.35, 0.65], skipped: [0.35, 0.65], scene: [0.2, 0.8] }[kind] ?? [0, 1];
-    const frames = first === last ? `frame ${first + 1}` : `frames ${first + 1} to ${last + 1}`;
-    return make("rect", { class: kind, x: first, y: top, width: thin ? 0 : last - first + 1, height: bottom - top }, make("title", {}, `${what}, ${frames}`));
+  function block([what, first, last], kind) { // a moment is a stroke, for it may be narrower than a pixel
+    const words = first === last ? `frame ${first + 1}` : `frames ${first + 1} to ${last + 1}`;
+    const title = make("title", {}, `${what}, ${words}`);
+    if (kind === "failed" || kind === "restarted") return make("path", { class: kind, "data-frame": first, d: `M${first + 0.5} 0V1` }, title);
+    const height = kind === "scene" ? 0.6 : 0.3;
+    return make("rect", { class: kind, "data-frame": first, x: first, y: (1 - height) / 2, width: last - first + 1, height }, title);
   }
 
   function lanes() {
