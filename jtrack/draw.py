@@ -98,7 +98,13 @@ def tint(image: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def response_maps(
-    image: np.ndarray, box: np.ndarray, info: dict[str, Any], names: Sequence[str], *, title: str = "frame"
+    image: np.ndarray,
+    box: np.ndarray,
+    info: dict[str, Any],
+    names: Sequence[str],
+    *,
+    title: str = "frame",
+    target: int = 0,
 ) -> np.ndarray:
     """Lays out the search window, every layer's response and the combined response in a row.
 
@@ -112,6 +118,7 @@ def response_maps(
         combined, zero displacement in the middle (at M // 2, N // 2).
       names: of the L layers.
       title: of the first panel.
+      target: its number, from 0, whose colour the box has.
 
     Returns:
       uint8 [PANEL + BAR, W, 3] RGB.
@@ -123,7 +130,9 @@ def response_maps(
     matrix = np.array([[1 / scales[0], 0, x + 0.5 / scales[0] - 0.5], [0, 1 / scale, y + 0.5 / scale - 0.5]])
     view = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     corner = (np.asarray(box[:2]) - [x, y]) * scales
-    _rectangle(view, np.concatenate([corner, np.asarray(box[2:]) * scales]), COLOURS[0], 2)
+    _rectangle(
+        view, np.concatenate([corner, np.asarray(box[2:]) * scales]), COLOURS[target % len(COLOURS)], 2
+    )
     panels = [_titled(view, title)]
     maps = [*zip(names, info["responses"], strict=True), ("combined", info["response"])]
     panels += [_titled(_heat(np.asarray(response), size), name, response.max()) for name, response in maps]
@@ -211,12 +220,13 @@ def _font(picture: np.ndarray) -> tuple[float, int]:
     return scale, max(1, round(1.4 * scale))
 
 
-def sheet(pictures: Sequence[np.ndarray], title: str) -> np.ndarray:
+def sheet(pictures: Sequence[np.ndarray], title: str, *, targets: int = 1) -> np.ndarray:
     """Rows of `response_maps` below each other, under a title and above a key to their colours.
 
     Args:
       pictures: uint8 [H, W, 3] RGB, of any sizes.
       title: what they are of, shortened to fit.
+      targets: how many there are; of several, the key names each in its colour.
     """
     rows = stack(pictures)
     width = rows.shape[1]
@@ -225,7 +235,9 @@ def sheet(pictures: Sequence[np.ndarray], title: str) -> np.ndarray:
         title = title[:-1]
     cv2.putText(head, title, (6, BAR), cv2.FONT_HERSHEY_SIMPLEX, 0.6, WHITE, 1, cv2.LINE_AA)
     x, base = 6, BAR - 3
-    for words, colour in (("box: tracked", COLOURS[0]), ("cross: peak", PEAK), ("lowest", WHITE)):
+    boxes = ["box: tracked"] if targets == 1 else [f"target {number + 1}" for number in range(targets)]
+    key = [(words, COLOURS[number % len(COLOURS)]) for number, words in enumerate(boxes)]
+    for words, colour in (*key, ("cross: peak", PEAK), ("lowest", WHITE)):
         cv2.putText(foot, words, (x, base), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
         x += _width(words, 0.45) + 18
     bar = np.tile(np.linspace(0, 255, PANEL).round().astype(np.uint8), (BAR - 8, 1))

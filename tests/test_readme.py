@@ -57,6 +57,7 @@ MADE = {
     "jtrack export": "exported/step.stablehlo",
     "jtrack eval --dataset otb": "results/*/**/*.txt",
     "jtrack report": "report/report.html",
+    "jtrack view": "pages/*.html",
     "jtrack paper": "paper-hcft/report.html",
     "jtrack sweep": "sweep/sweep-learning_rate.pdf",
     "jtrack pack": "packed/jtrack_sot/**/*.array_record*",

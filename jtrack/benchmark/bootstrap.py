@@ -13,6 +13,7 @@ import numpy as np
 from jtrack.errors import JtrackError
 
 RESAMPLES = 9999
+FEW = 5  # sequences; of fewer an interval is too narrow: what is drawn anew has hardly any variety
 _BLOCK = 1 << 22  # numbers of a resampling held at once, which bounds the memory
 
 
@@ -22,6 +23,13 @@ class Interval(NamedTuple):
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+
+
+def caveat(sequences: int) -> str:
+    """What a reader of intervals over so many sequences must know, as a sentence; empty for nothing."""
+    if not 1 < sequences < FEW:
+        return ""
+    return f"Intervals over {sequences} sequences are narrower than they should be: they need {FEW} or more."
 
 
 def mean_interval(

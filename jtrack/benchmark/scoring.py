@@ -24,6 +24,7 @@ from jtrack.benchmark import bootstrap, got, machine, metrics, vot_measures
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark.protocol import Protocol
 from jtrack.benchmark.results import Results, Trajectory
+from jtrack.benchmark.run_names import machines
 from jtrack.data import Annotation, otb
 from jtrack.data.dataset import Dataset
 from jtrack.errors import LONGEST_LIST, JtrackError
@@ -73,8 +74,7 @@ class Scored:
     @property
     def machines(self) -> tuple[str, ...]:
         """The titles of the machines that made the trials; none if that is not known."""
-        keys = {trial.machine for trials in self.results.trajectories.values() for trial in trials}
-        return tuple(sorted({machine.called(self.results.machines, key) for key in keys if key is not None}))
+        return machines(self.results)
 
     @property
     def fps(self) -> float | None:
@@ -133,6 +133,28 @@ def shared(results: Results, truth: Mapping[str, Annotation]) -> dict[str, Annot
     return both
 
 
+def fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list[Trajectory]]:
+    """The trials of every annotated sequence, by the annotations' names and with a row for each frame.
+
+    Raises:
+      JtrackError: a sequence has no results, or results of another length than the annotation.
+    """
+    found = _by_name(results, truth)
+    if missing := [name for name in truth if not found.get(name)]:
+        why = next(
+            (f" ({name}: {results.failures[name]})" for name in missing if name in results.failures), ""
+        )
+        of_all = f"{len(missing)} of the {len(truth)} sequences: " if len(truth) > 1 else ""
+        raise JtrackError(
+            f"{results.tracker} has no results of {of_all}{_listed(missing)}{why}: run it on "
+            f"{'them' if len(missing) > 1 else 'it'}, or name others with --sequences"
+        )
+    return {
+        name: [_fit(results, trial, name, len(annotation.boxes)) for trial in found[name]]
+        for name, annotation in truth.items()
+    }
+
+
 def score(
     results: Results,
     truth: Mapping[str, Annotation],
@@ -158,7 +180,7 @@ def score(
     """
     protocol = protocol or protocols.load(results.protocol)
     shared(results, truth)
-    trials = _fitted(results, truth)
+    trials = fitted(results, truth)
     _check_complete(results, trials, truth, protocol)
     if protocol.measures == "vot":  # whose failures count by the length of the sequence
         truth = {name: _until(_end(trials[name]), annotation) for name, annotation in truth.items()}
@@ -371,23 +393,6 @@ def _until(end: int, annotation: Annotation) -> Annotation:
         polygons=None if annotation.polygons is None else annotation.polygons[:end],
         events={name: marks[:end] for name, marks in annotation.events.items()},
     )
-
-
-def _fitted(results: Results, truth: Mapping[str, Annotation]) -> dict[str, list[Trajectory]]:
-    """The trials of every annotated sequence, which have a row for each frame they should have."""
-    found = _by_name(results, truth)
-    if missing := [name for name in truth if not found.get(name)]:
-        why = next(
-            (f" ({name}: {results.failures[name]})" for name in missing if name in results.failures), ""
-        )
-        raise JtrackError(
-            f"{results.tracker} has no results of {len(missing)} of the {len(truth)} sequences: "
-            f"{_listed(missing)}{why}: run it on them, or name the others with --sequences"
-        )
-    return {
-        name: [_fit(results, trial, name, len(annotation.boxes)) for trial in found[name]]
-        for name, annotation in truth.items()
-    }
 
 
 def _check_complete(

@@ -28,6 +28,7 @@ COMMANDS = {
     "score": "Score results, published ones too, against a dataset's annotations.",
     "masks": "Score masks against true masks.",
     "report": "Compare results: an interactive page, figures and tables.",
+    "view": "Look at results frame by frame: a page a sequence with everybody's boxes.",
     "paper": "Make a tracker's paper again: its tables and figures, with ours beside them.",
     "pack": "Pack a dataset into array records that TensorFlow Datasets reads.",
     "demo": "Track a made-up clip with known ground truth and show what comes out.",

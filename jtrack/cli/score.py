@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,11 @@ from rich.table import Column, Table
 
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import scoring
+from jtrack.benchmark.bootstrap import caveat
 from jtrack.benchmark.comparison import Comparable, comparable, compare
+from jtrack.benchmark.report.sections import called
 from jtrack.benchmark.results import Results
+from jtrack.benchmark.run_names import cut
 from jtrack.benchmark.scoring import Scored, SequenceScore
 from jtrack.benchmark.sources import open_results
 from jtrack.cli import outputs
@@ -260,26 +262,34 @@ def show(done: Done) -> None:
     if len(done.scored) == 1:
         (only,) = done.scored
         out.print(by_sequence(only))
+        say_caveat(only)
         if only.by_attribute:
             out.print(by_attribute(only))
         return
+    names = dict(zip(map(id, done.scored), called(done.scored, done.datasets), strict=True))
     groups: dict[tuple[str, str, Path], list[Scored]] = {}
     for each, data in zip(done.scored, done.datasets, strict=True):
         groups.setdefault((each.results.protocol, data.kind, data.root), []).append(each)
     for (protocol, kind, _), scored in groups.items():
-        out.print(comparison(scored, f"{protocol} on {kind}"))
+        out.print(comparison(scored, names, f"{protocol} on {kind}"))
+        say_caveat(scored[0])
 
 
-def comparison(scored: list[Scored], name: str) -> Table:
+def say_caveat(scored: Scored) -> None:
+    """Says on stderr what a reader of intervals must know, if anything."""
+    if scored.intervals and (words := caveat(len(scored.sequences))):
+        tell(words[0].lower() + words[1:].rstrip("."))
+
+
+def comparison(scored: list[Scored], names: dict[int, str], name: str) -> Table:
     """A line a result, the best first; the first measure and how far it is from the best with intervals.
 
-    Results that are not ranked stand below, with the reason.
+    Results that are not ranked stand below, with the reason. Results have the names that a report gives them.
     """
     columns = shown_of(scored, COLUMNS)[:2] + (shown_of(scored, RANKS) or shown_of(scored, (BEHIND,)))
     numbers = [Column(column.title, justify="right", no_wrap=True) for column in columns]
     scored = sorted(scored, key=lambda each: bool(each.unranked))
     count = len(scored[0].sequences)
-    titles = Counter(title(each.results) for each in scored)
     table = plain(
         f"{name}, {scored[0].subset}, {count} sequence{'s' * (count != 1)}",
         Column("tracker", min_width=8, overflow="fold"),
@@ -293,11 +303,7 @@ def comparison(scored: list[Scored], name: str) -> Table:
             else figure(each.measures.get(column.key, math.nan), column.digits)
             for column in columns
         ]
-        called = title(each.results)
-        apart = apart_of(each) if titles[called] > 1 else ""
-        if each.unranked:
-            called = f"{called.removesuffix(cut_of(each.results))} (not ranked: {each.unranked})"
-        table.add_row(shown(f"{called} {apart}".rstrip()), *figures, rates(each))
+        table.add_row(shown(names[id(each)]), *figures, rates(each))
     return table
 
 
@@ -305,12 +311,6 @@ def value_of(scored: Scored, column: Shown) -> float:
     """An overall figure; less than any where there is none."""
     value = scored.measures.get(column.key, -math.inf)
     return -math.inf if math.isnan(value) else value
-
-
-def apart_of(scored: Scored) -> str:
-    """What tells a run from others of its title: its digest, and the machine that made it."""
-    digest = str(scored.results.label.get("digest") or "")[:8]
-    return " ".join(part for part in (digest, *scored.machines) if part)
 
 
 def shown_of(scored: list[Scored], columns: tuple[Shown, ...]) -> list[Shown]:
@@ -355,13 +355,8 @@ def title(results: Results) -> str:
     """A tracker; of a run what it was, network and trained weights included, and its frames, if not all."""
     more = (results.label.get(what) for what in ("changes", "backbone", "trained"))
     parts = (results.tracker, results.profile, *more)
-    return " ".join(str(part) for part in parts if part) + cut_of(results)
-
-
-def cut_of(results: Results) -> str:
-    """What a title says of results of some frames alone."""
-    limit = results.label.get("limit_frames")
-    return f" ({limit} frames)" if limit else ""
+    mark = cut(results)
+    return " ".join(str(part) for part in parts if part) + (f" ({mark})" if mark else "")
 
 
 def with_interval(scored: Scored, column: Shown) -> str:

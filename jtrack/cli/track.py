@@ -326,13 +326,25 @@ def map_writer(folder: Path, bound: BoundTracker, start: int) -> OnFrame:
     """Writes a picture of the response maps of every frame but the first, which has none."""
     assert bound.row.response_maps is not None
     names = bound.row.response_maps(bound.config)
+    about = f"{bound.name} {bound.profile} on {bound.backbone.name}"
 
     def step(index: int, image: np.ndarray, said: list[Output]) -> None:
         if index == 0:
             return
-        title = f"frame {start + index}"
-        rows = [draw.response_maps(image, np.asarray(o.box), o.info, names, title=title) for o in said]
-        outputs.write_image(folder / f"{start + index:06d}.png", draw.stack(rows))
+        rows = [
+            draw.response_maps(
+                image,
+                np.asarray(output.box),
+                output.info,
+                names,
+                title=f"target {target + 1}" if len(said) > 1 else "search window",
+                target=target,
+            )
+            for target, output in enumerate(said)
+        ]
+        title = f"{about}: responses of its filters in frame {start + index}"
+        sheet = draw.sheet(rows, title, targets=len(said))
+        outputs.write_image(folder / f"{start + index:06d}.png", sheet)
 
     return step
 

@@ -110,3 +110,18 @@ def test_wrong_values(values, options, message):
 def test_differences_are_of_the_same_sequences():
     with pytest.raises(JtrackError, match=r"\[3\] and \[4\]"):
         bootstrap.difference_interval(np.ones(3), np.ones(4))
+
+
+def test_intervals_of_few_sequences_have_a_caveat():
+    """Of four numbers of a normal distribution, an interval of 95 % holds the mean four times in five."""
+    values = np.random.default_rng(0).normal(size=(4, 2000))
+    interval = bootstrap.mean_interval(values, resamples=500)
+    assert np.mean((interval.low <= 0) & (interval.high >= 0)) < 0.85
+    assert [bool(bootstrap.caveat(number)) for number in (1, 2, 4, 5, 100)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert bootstrap.caveat(4).startswith("Intervals over 4 sequences are narrower than they should be")

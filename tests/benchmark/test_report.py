@@ -97,15 +97,10 @@ def test_one_section_a_protocol_best_first_and_a_tracker_looks_the_same_in_all(a
     assert [section.title for section in arranged] == ["OPE", "SRE", "Baseline"]
     assert [entry.name for entry in arranged[0].entries] == ["steady", HOSTILE, "_lost"]
     assert [entry.name for entry in arranged[1].entries] == [HOSTILE, "steady"]
-    looks = {(entry.name, entry.colour, entry.dash) for section in arranged for entry in section.entries}
+    looks = {(entry.name, entry.look) for section in arranged for entry in section.entries}
     assert len(looks) == 3 and len({look[1:] for look in looks}) == 3
     # No stretch is long enough for EAO, which would come before accuracy.
     assert [section.measures[0].key for section in arranged] == ["auc", "auc", "accuracy"]
-
-
-def test_forty_trackers_look_different():
-    looks = {(one.colour, one.dash) for one in (sections.Entry("", n, None) for n in range(40))}
-    assert len(looks) == 40
 
 
 def test_trackers_of_one_name_are_told_apart_by_as_much_as_it_takes(dataset):
@@ -339,7 +334,7 @@ def test_curves_are_drawn_as_scored_and_ranked(arranged):
     for line, entry in zip(axes.get_lines(), want, strict=True):
         np.testing.assert_allclose(line.get_xdata(), metrics.OVERLAP_THRESHOLDS, atol=1e-12)
         np.testing.assert_array_equal(line.get_ydata(), entry.scored.curves["success"])
-        assert line.get_color() == entry.colour
+        assert line.get_color() == entry.look.colour
 
 
 @pytest.mark.parametrize(("number", "measure"), [(0, "auc"), (1, "precision20")])
@@ -357,16 +352,65 @@ def test_curves_by_attribute_are_means_over_its_sequences(arranged, number, meas
             assert line.get_label() == f"{entry.name} [{value:.3f}]"
 
 
-@pytest.mark.parametrize(("trackers", "beside"), [(figures.INSIDE, False), (figures.INSIDE + 1, True)])
-def test_a_long_legend_stands_beside_the_plot(arranged, trackers, beside):
+@pytest.mark.parametrize("trackers", [2, 9, 30])
+def test_a_legend_covers_nothing(arranged, trackers):
     first = arranged[0].entries[0]
     many = tuple(replace(first, name=f"t{number}", number=number) for number in range(trackers))
     section = replace(arranged[0], entries=many)
-    figure = figures.curves(section, section.curves[0])
+    for figure in (figures.curves(section, section.curves[0]), figures.radar(section)):
+        (axes,) = figure.axes
+        figure.draw_without_rendering()
+        legend = axes.get_legend().get_window_extent()
+        names = [label.get_window_extent() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        assert legend.x0 >= axes.get_window_extent().x1
+        assert not legend.count_overlaps([each for each in names if each.width])
+
+
+def points_of(arranged, places):
+    """A point a tracker, at (x, y)."""
+    first = arranged[0].entries[0]
+    return [
+        (replace(first, name=f"tracker {n}", number=n), float(x), float(y)) for n, (x, y) in enumerate(places)
+    ]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_names_stand_beside_points_and_cover_nothing(arranged, log):
+    angles = np.linspace(0, 2 * np.pi, 9, endpoint=False)
+    points = points_of(arranged, np.stack([30 + 25 * np.cos(angles), 0.5 + 0.1 * np.sin(angles)], axis=1))
+    figure = figures.scatter(arranged[0], "across", "up", points, log=log)
     (axes,) = figure.axes
     figure.draw_without_rendering()
-    legend = axes.get_legend().get_window_extent()
-    assert (legend.x0 >= axes.get_window_extent().x1) == beside
+    names = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert names.keys() == {entry.name for entry, *_ in points} and axes.get_legend() is None
+    dots = [axes.transData.transform(point[1:]) for point in points]
+    for name, place in names.items():
+        others = [other for key, other in names.items() if key != name]
+        assert not place.count_overlaps(others) and not any(place.contains(*dot) for dot in dots)
+        own = dots[int(name.split()[1])]
+        assert max(abs(np.clip(own, place.min, place.max) - own)) < 12  # pixels
+
+
+def test_names_without_room_are_in_a_legend(arranged):
+    points = points_of(arranged, [(30, 0.5)] * 12)
+    (axes,) = figures.scatter(arranged[0], "across", "up", points, log=True).axes
+    assert len(axes.texts) < 12 and len(axes.get_legend().get_texts()) == 12
+
+
+@pytest.mark.parametrize("ends", [(20.0, 21.0), (4.0, 30.0), (0.5, 60.0), (0.1, 900.0)])
+def test_labels_of_speeds_do_not_collide(arranged, ends):
+    points = points_of(arranged, [(ends[0], 0.4), (ends[1], 0.5)])
+    figure = figures.scatter(arranged[0], "across", "up", points, log=True)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    labels = [
+        label.get_window_extent()
+        for label, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+        if low <= at <= high and label.get_text()
+    ]
+    assert len(labels) >= 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(labels))
 
 
 def test_radar_has_a_spoke_an_attribute(arranged):
@@ -433,6 +477,12 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def page(written):
     return Page((written / "report.html").read_text("utf-8"))
+
+
+def test_page_says_that_intervals_are_of_few_sequences(page):
+    assert (
+        sum("Intervals over 3 sequences are narrower" in words for words in page.words) == 3
+    )  # a section each
 
 
 def test_page_asks_for_nothing(page):
@@ -564,15 +614,3 @@ def test_published_trackers_on_cvpr13(data_folder):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["CF2 [0.605]", "KCF [0.514]"]
     text = io.StringIO(tables.latex(tables.tables(section)[0], label="t")).read()
     assert re.search(r"CF2 & \\textbf\{0.605\} & \\textbf\{0.891\}", text)
-
-
-def test_names_beside_points_are_clear_of_each_other():
-    """Of points close together one is named above and one below; for a third there is no room."""
-    pytest.importorskip("matplotlib")
-    from jtrack.benchmark.report import payload
-
-    far = [(None, 1.0, 0.0), (None, 100.0, 1.0)]
-    assert payload.label_sides(far, log=True) == ["above", "above"]
-    close = [*far, (None, 10.0, 0.5), (None, 11.0, 0.51), (None, 10.5, 0.49)]
-    assert sorted(payload.label_sides(close, log=True)[2:]) == ["", "above", "below"]
-    assert payload.label_sides([], log=False) == []

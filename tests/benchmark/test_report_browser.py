@@ -1,33 +1,15 @@
 """The report's page in a real browser: it is clicked through as a reader would."""
 
-import json
-import shutil
+import itertools
 
 import pytest
-from report_world import HOSTILE, build, scored
+from browser_tools import NEEDS_BROWSER, css, opened, texts, window
+from report_world import HOSTILE, build, run, scored
 
-from jtrack.benchmark import report
+from jtrack.benchmark import report, scoring
 from jtrack.benchmark.report import figures
 
-BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER),
-        reason="no chromium and chromedriver on the PATH (apt-get install chromium-driver)",
-    ),
-]
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-)
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -40,45 +22,10 @@ def address(tmp_path_factory):
         return report.write(scored(dataset), folder / "out", dataset=dataset).as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def page(browser, address):
-    """A freshly opened page; afterwards, it must have complained of nothing and asked for nothing."""
-    browser.get_log("performance")
-    browser.get(address)
-    yield browser
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert {url for url in sent if not url.startswith(("data:", "blob:"))} == {address}
-
-
-def css(page, selector):
-    """The visible elements of a selector."""
-    found = page.find_elements("css selector", selector)
-    return [element for element in found if element.is_displayed()]
-
-
-def texts(page, selector):
-    return [element.text for element in css(page, selector)]
+    with opened(browser, address):
+        yield browser
 
 
 def lines(page, kind):
@@ -209,6 +156,44 @@ def test_protocols_switch_by_mouse_and_keyboard(page):
     assert lines(page, "expected_overlap") == 2
 
 
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """The page of nine trackers of much the same speed and success."""
+    folder = tmp_path_factory.mktemp("crowd")
+    dataset = build(folder / "otb", images=False)
+    truth = scoring.annotations(dataset)
+    runs = [
+        run(f"tracker of number {n}", 0.5 + 0.3 * (n % 5), truth, seconds=0.01 * (1 + 0.1 * (n * 4 % 9)))
+        for n in range(9)
+    ]
+    compared = [scoring.score(each, truth, resamples=2) for each in runs]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "write", lambda section, folder: None)
+        return report.write(compared, folder / "out", dataset=dataset).as_uri()
+
+
+BOUNDS = """
+return [...document.querySelectorAll(arguments[0])].map((each) => {
+  const { left, top, right, bottom } = each.getBoundingClientRect();
+  return [left, top, right, bottom];
+});
+"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_names_of_points_cover_nothing(browser, crowd, width):
+    with opened(browser, crowd), window(browser, width):
+        names, dots = (
+            browser.execute_script(BOUNDS, f"[data-plot=speed] {each}")
+            for each in (".textpoint text", ".points path")
+        )
+    names = [box for box in names if box[0] < box[2]]  # an empty name has no width
+    assert len(dots) == 9 and len(names) >= 3
+    for one, other in [*itertools.combinations(names, 2), *itertools.product(names, dots)]:
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart, (one, other)
+
+
 def test_hostile_names_are_words(page):
     assert page.execute_script("return document.querySelectorAll('img[src=x]').length") == 0
     assert any(text.startswith(HOSTILE) for text in texts(page, ".overall tbody th"))
@@ -216,14 +201,9 @@ def test_hostile_names_are_words(page):
 
 @pytest.mark.parametrize("width", [400, 1000])
 def test_a_narrow_window_scrolls_only_downwards(page, width):
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
-        page.refresh()
+    with window(page, width):
         root = "document.documentElement"
         assert page.execute_script(f"return {root}.scrollWidth === {root}.clientWidth")
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def theme(page):

@@ -191,9 +191,11 @@ def test_a_base_like_no_other_is_a_star_alone():
 
 def test_more_lines_than_a_legend_holds_are_coloured_by_the_other_number():
     few = sensitivity_plots.plot(grid(["1", "2"], ["5", "6", "7"]), "rate")
-    assert len(few.axes) == 2 and few.axes[0].get_legend() is not None
+    assert len(few.axes) == 2 and len(few.legends) == 1
+    few.draw_without_rendering()
+    assert few.legends[0].get_window_extent().x0 > max(axes.get_window_extent().x1 for axes in few.axes)
     many = sensitivity_plots.plot(grid(["1", "2"], [str(n) for n in range(1, 9)]), "rate")
-    assert many.axes[0].get_legend() is None
+    assert not many.legends
     assert many.axes[2].get_ylabel() == "width"  # of the bar of colours
     lines = many.axes[0].get_lines()[1:-1]
     assert len({tuple(line.get_color()) for line in lines}) == len(lines) == 8

@@ -100,3 +100,15 @@ def test_a_sheet_has_its_rows_between_title_and_colour_bar():
     ramp = [row for row in foot if np.count_nonzero(np.diff(row[300:700]) > 0) > 60]
     assert len(ramp) > 10  # brighter and brighter
     assert draw.sheet([np.zeros((10, 60, 3), np.uint8)], "narrow").shape[1] == 60
+
+
+def test_a_target_has_its_colour_in_its_row_and_in_the_key():
+    info = {"window": np.array([60.0, 40, 160, 160]), "response": np.eye(8), "responses": np.eye(8)[None]}
+    box = np.array([100.0, 80, 60, 40])
+    rows = [draw.response_maps(GREY, box, info, ["layer"], target=target) for target in (0, 1)]
+    for target, row in enumerate(rows):
+        assert coloured(row, draw.COLOURS[target]) > 100 and not coloured(row, draw.COLOURS[1 - target])
+    sheet = draw.sheet(rows, "two", targets=2)
+    foot = sheet[sheet.shape[0] - draw.BAR - 8 :, :300]
+    assert all(coloured(foot, draw.COLOURS[target]) > 5 for target in (0, 1))
+    assert not coloured(draw.sheet(rows, "one")[-draw.BAR - 8 :, :80], draw.COLOURS[1])

@@ -192,10 +192,20 @@ def test_runs_of_the_first_frames_are_not_ranked_among_whole_ones(jtrack, root, 
     assert found["deeptrack"] is None and found["fcnt"] == "first 3 frames"
 
 
-def run(folder, root, tracker, limit, shift):
+def test_runs_have_the_names_that_a_report_gives_them(jtrack, root, tmp_path):
+    runs = tmp_path / "runs"
+    for tracker, backbone, shift in (("hcft", "hog", 0), ("hcft", "vgg19", 2), ("gdt", "vgg19", 4)):
+        run(runs, root, tracker, None, shift, backbone=backbone)
+    said = jtrack("score", runs, "--root", root)
+    rows = [line.split("  ")[0].strip() for line in said.stdout.splitlines()[-4:]]
+    assert [row for row in rows if row] == ["hcft hog", "hcft vgg19", "gdt"]
+    assert "intervals over 3 sequences are narrower than they should be" in said.stderr
+
+
+def run(folder, root, tracker, limit, shift, **label):
     """A run as `jtrack eval` keeps it."""
     rule, dataset = protocol.load("ope"), open_dataset("otb", root)
-    label = {"tracker": tracker, "dataset": "otb", "limit_frames": limit}
+    label = {"tracker": tracker, "dataset": "otb", "limit_frames": limit} | label
     store = open_store(folder, label, {})
     for name in dataset.names:
         (trial,) = protocol.trials(rule, dataset.annotation(name), limit=limit)

@@ -8,7 +8,6 @@ LaTeX; `figures/` as PNG and PDF. It needs the extra `report`.
 
 import base64
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,25 +160,21 @@ def render(
     paper: Paper, material: Material, layouts: Sequence[Layout], images: dict[str, list[Image]]
 ) -> str:
     """Makes the page."""
-    import jinja2
-    from markupsafe import Markup
+    from jtrack.benchmark.report import embedding
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = (resources.files(__package__) / "paper.html.j2").read_text("utf-8")
-    # Our own file: it stands in the page as it is. All else is escaped.
-    styles = (resources.files(report) / "page.css").read_text("utf-8")
     shown = [_view(layout, images.get(layout.table.id, [])) for layout in layouts]
     plots = {plot.table.id for plot in paper.plots}
-    return environment.from_string(template).render(
-        paper=paper,
-        tables=[view for view in shown if view["id"] not in plots],
-        plots=[view for view in shown if view["id"] in plots],
-        profiles=_profiles(paper),
-        missing=missing(paper, material),
-        refused=list(material.refused),
-        version=__version__,
-        css=Markup(styles),  # noqa: S704
-    )
+    values = {
+        "paper": paper,
+        "tables": [view for view in shown if view["id"] not in plots],
+        "plots": [view for view in shown if view["id"] in plots],
+        "profiles": _profiles(paper),
+        "missing": missing(paper, material),
+        "refused": list(material.refused),
+        "version": __version__,
+        "css": embedding.asset("jtrack.benchmark.report", "page.css"),
+    }
+    return embedding.fill("jtrack.benchmark.papers", "paper.html.j2", values)
 
 
 def _profiles(paper: Paper) -> dict[str, str]:

@@ -7,8 +7,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
+from jtrack.benchmark.report.looks import Look
 from jtrack.benchmark.report.sections import Curve, Entry, Section
 
 FORMATS = ("png", "svg", "pdf")
@@ -23,15 +25,26 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "legend.frameon": True,
-    "legend.framealpha": 0.85,
-    "legend.edgecolor": "none",
+    "legend.frameon": False,
     "legend.fontsize": 7.5,
     "legend.handlelength": 2.6,
     "savefig.dpi": 200,
 }
 LEGEND = 24  # trackers in one column of a legend
-INSIDE = 6  # the most trackers whose legend stands in a plot: a longer one would cover the curves
+DOT = 5  # points from the middle of a marker to where it is clear
+# Where a name may stand beside its point, the best place first: points right and up, and its alignment.
+SIDES = (
+    (7, 0, "left", "center"),
+    (-7, 0, "right", "center"),
+    (0, 6, "center", "bottom"),
+    (0, -6, "center", "top"),
+    (5, 5, "left", "bottom"),
+    (5, -5, "left", "top"),
+    (-5, 5, "right", "bottom"),
+    (-5, -5, "right", "top"),
+)
+WIDE = 3  # the ratio of the ends from which on speeds are logarithmic
+DECADES = 2  # beyond which a logarithmic axis has room for powers of ten alone
 
 
 def write(section: Section, folder: Path) -> None:
@@ -76,7 +89,7 @@ def curves(section: Section, curve: Curve) -> Figure:
         axes.plot(across, row, label=f"{entry.name} [{value:.3f}]", **_look(entry))
     axes.set(xlim=(0, across[-1]), ylim=(0, 1), xlabel=curve.across, ylabel=curve.up)
     axes.set_title(f"{curve.title} plots of {section.title}")
-    _legend(axes, "lower right" if curve.at else "lower left" if curve.end else "upper right")
+    _legend(axes)
     return figure
 
 
@@ -84,10 +97,9 @@ def curves_by_attribute(section: Section, curve: Curve) -> Figure:
     """The same plot for the sequences of each attribute, side by side."""
     across, _ = section.values(curve, section.entries)
     measure = section.score(curve)
-    columns = 3 if len(section.entries) <= INSIDE else 2
-    rows = -(-len(section.attributes) // columns)
+    rows = -(-len(section.attributes) // 2)
     figure = Figure(figsize=(10.5, 2.9 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = figure.subplots(rows, 2, squeeze=False).flat
     for axes in panels:
         axes.set_visible(False)
     for axes, (attribute, names) in zip(figure.axes, section.attributes.items(), strict=False):
@@ -103,7 +115,7 @@ def curves_by_attribute(section: Section, curve: Curve) -> Figure:
             axes.plot(across, row, label=f"{entry.name} [{value:.3f}]", **_look(entry))
         axes.set(xlim=(0, across[-1]), ylim=(0, 1), xlabel=curve.across, ylabel=curve.up)
         axes.set_title(f"{attribute} ({len(names)})")
-        _legend(axes, "lower left" if curve.at is None else "lower right")
+        _legend(axes)
     return figure
 
 
@@ -121,12 +133,15 @@ def radar(section: Section) -> Figure:
     axes.set_theta_zero_location("N")
     axes.set_theta_direction(-1)
     axes.set_xticks(angles[:-1], [f"{name} ({len(s)})" for name, s in section.attributes.items()])
-    axes.tick_params(axis="x", pad=9)
+    for label, across in zip(axes.get_xticklabels(), np.sin(angles[:-1]), strict=True):
+        label.set_horizontalalignment("center" if abs(across) < 0.1 else "left" if across > 0 else "right")
+    axes.tick_params(axis="x", pad=3)
     axes.tick_params(axis="y", labelsize=7)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_rlabel_position(180 / len(section.attributes))  # between two spokes
     axes.set_ylim(bottom=0)
     axes.set_title(f"{first.title} by attribute, {section.title}", pad=18)
-    axes.legend(*_handles(axes), loc="center left", bbox_to_anchor=(1.2, 0.5))
+    axes.legend(*_handles(axes), loc="center left", bbox_to_anchor=(1.3, 0.5))
     return figure
 
 
@@ -146,19 +161,55 @@ def accuracy_robustness_points(section: Section) -> list[tuple[Entry, float, flo
 def scatter(
     section: Section, across: str, up: str, points: list[tuple[Entry, float, float]], *, log: bool = False
 ) -> Figure:
-    """One point a tracker."""
+    """One point a tracker, its name beside it; with a legend where names would cover each other."""
     figure, axes = _empty()
     for entry, x, y in points:
-        axes.plot(x, y, "o", color=entry.colour, markersize=6, label=entry.name)
-    axes.legend(*_handles(axes), loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    if log:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.plot(x, y, entry.look.marker, color=entry.look.colour, markersize=6, label=entry.name)
     axes.margins(0.2)
     axes.set(xlabel=across, ylabel=up, title=f"{up} and {across.lower()}, {section.title}")
+    ends = [bound([x for _, x, _ in points]) for bound in (min, max)]
+    if log and ends[1] >= WIDE * ends[0]:
+        axes.set_xscale("log")
+        logarithmic(axes.xaxis, *ends)
+    if not name_points(axes, points):
+        _legend(axes)
     return figure
+
+
+def name_points(axes: Any, points: Iterable[tuple[Entry, float, float]]) -> bool:
+    """Writes names beside points where they cover no point or name; returns whether all have room."""
+    axes.figure.draw_without_rendering()  # which settles the scale
+    clear = DOT * axes.figure.dpi / 72
+    dots = [axes.transData.transform((x, y)) for _, x, y in points]
+    taken = [Bbox([dot - clear, dot + clear]) for dot in dots]
+    inside, everywhere = axes.get_window_extent(), True
+    for entry, x, y in points:
+        for right, up, horizontal, vertical in SIDES:
+            name = axes.annotate(
+                entry.name,
+                (x, y),
+                (right, up),
+                textcoords="offset points",
+                ha=horizontal,
+                va=vertical,
+                fontsize=7.5,
+            )
+            place = name.get_window_extent()
+            if inside.containsx(place.x0) and inside.containsx(place.x1) and not place.count_overlaps(taken):
+                taken.append(place)
+                break
+            name.remove()
+        else:
+            everywhere = False
+    return everywhere
+
+
+def logarithmic(axis: Any, low: float, high: float) -> None:
+    """Plain numbers at 1, 2 and 5 of every decade between two ends; where these are many, at 1 alone."""
+    few = high > 10**DECADES * low
+    axis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _empty() -> tuple[Figure, Any]:
@@ -166,10 +217,14 @@ def _empty() -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
+def line_style(look: Look) -> Any:
+    """The dashes of a look, as matplotlib has them."""
+    # It counts dashes in line widths; `Look` has them in pixels of a line two wide.
+    return (0, tuple(part / 2 for part in look.dash)) if look.dash else "-"
+
+
 def _look(entry: Entry) -> dict[str, Any]:
-    # matplotlib counts dashes in line widths; `Entry` has them in pixels of a line two wide.
-    style: Any = (0, tuple(part / 2 for part in entry.dash)) if entry.dash else "-"
-    return {"color": entry.colour, "linestyle": style, "linewidth": 1.6}
+    return {"color": entry.look.colour, "linestyle": line_style(entry.look), "linewidth": 1.6}
 
 
 def _handles(axes: Any) -> tuple[list[Any], list[str]]:
@@ -178,12 +233,8 @@ def _handles(axes: Any) -> tuple[list[Any], list[str]]:
     return lines, [line.get_label() for line in lines]
 
 
-def _legend(axes: Any, place: str) -> None:
-    """A legend in the plot, or, a long one, beside it."""
+def _legend(axes: Any) -> None:
+    """A legend beside the plot, where it covers nothing."""
     lines, labels = _handles(axes)
     columns = 1 + len(lines) // LEGEND
-    if len(lines) > INSIDE:
-        axes.legend(lines, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), ncols=columns)
-        return
-    legend = axes.legend(lines, labels, loc=place)
-    legend.set_in_layout(False)  # a long name shall not squeeze the plot
+    axes.legend(lines, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=columns)

@@ -112,22 +112,52 @@
   }
 
   function points(section, card) {
-    const { points, sides, across, up, log, unit } = section.scatter[card.dataset.plot];
+    const { points, across, up, log, unit } = section.scatter[card.dataset.plot];
     legend(card, points.map(([tracker, , y]) => [tracker, y.toFixed(3)]));
+    const places = points.map(([, x, y]) => [log ? Math.log10(x) : x, y]);
+    const ranges = [0, 1].map((axis) => padded(places.map((place) => place[axis]), axis === 0 && log ? 0.15 : 0.02));
+    const names = points.map(([tracker]) => short(trackers[tracker].name));
+    const sides = roomy(places, ranges, names, card.querySelector(".plot"));
     const traces = points.map(([tracker, x, y], n) => ({
-      ...line(tracker, [x], [y]), mode: "markers+text", text: [sides[n] ? plain(short(trackers[tracker].name)) : ""], textposition: sides[n] === "below" ? "bottom center" : "top center",
-      marker: { size: 10, color: trackers[tracker].colour }, cliponaxis: false, hovertemplate: `${up} %{y:.3f}, %{x:.3~g} ${unit}<extra>%{fullData.name}</extra>`,
+      ...line(tracker, [x], [y]), mode: "markers+text", text: [sides[n] ? plain(names[n]) : ""], textposition: sides[n] || "top center",
+      marker: { size: 10, color: trackers[tracker].colour, symbol: trackers[tracker].symbol }, cliponaxis: false, hovertemplate: `${up} %{y:.3f}, %{x:.3~g} ${unit}<extra>%{fullData.name}</extra>`,
     }));
-    const pad = (values) => { const [low, high] = [Math.min(...values), Math.max(...values)]; const gap = Math.max(0.18 * (high - low), log ? 0.15 : 0.02); return [low - gap, high + gap]; };
     const ticks = [-2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
-    const ys = points.map((point) => point[2]);
-    const [low, high] = pad(ys);
-    const gap = Math.max(0.18 * (high - low), 0.01);
     draw(card, traces, {
-      hovermode: "closest", margin: { l: 52, r: 16, t: 12, b: 42 },
-      xaxis: { title: { text: across }, ...(log ? { type: "log", range: pad(points.map((point) => Math.log10(point[1]))), tickvals: ticks } : { range: pad(points.map((point) => point[1])) }) },
-      yaxis: { title: { text: up }, range: [low, high + gap / 2] },
+      hovermode: "closest", margin: MARGIN,
+      xaxis: { title: { text: across }, range: ranges[0], ...(log ? { type: "log", tickvals: ticks } : {}) },
+      yaxis: { title: { text: up }, range: ranges[1] },
     }, `${up} against ${across}: ${points.map(([t, x, y]) => `${trackers[t].name} ${y.toFixed(3)} at ${x.toPrecision(3)}`).join(", ")}`);
+  }
+
+  const MARGIN = { l: 52, r: 16, t: 12, b: 42 };
+
+  function padded(values, least) {
+    const [low, high] = [Math.min(...values), Math.max(...values)], gap = Math.max(0.18 * (high - low), least);
+    return [low - gap, high + gap];
+  }
+
+  // Where each name covers no point and no other name, as Plotly calls the sides of a point; empty for nowhere.
+  function roomy(places, ranges, names, plot) {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    const [width, height] = [plot.clientWidth - MARGIN.l - MARGIN.r, plot.clientHeight - MARGIN.t - MARGIN.b];
+    const dots = places.map(([x, y]) => [
+      ((x - ranges[0][0]) / (ranges[0][1] - ranges[0][0])) * width, ((ranges[1][1] - y) / (ranges[1][1] - ranges[1][0])) * height,
+    ]);
+    const taken = dots.map(([x, y]) => [x - 7, y - 7, x + 7, y + 7]); // left, top, right, bottom
+    const apart = (one, other) => one[2] < other[0] || other[2] < one[0] || one[3] < other[1] || other[3] < one[1];
+    return dots.map(([x, y], own) => {
+      const long = pen.measureText(names[own]).width;
+      const sides = {
+        "middle right": [x + 6, y - 10, x + 12 + long, y + 10], "middle left": [x - 12 - long, y - 10, x - 6, y + 10],
+        "top center": [x - long / 2, y - 26, x + long / 2, y - 6], "bottom center": [x - long / 2, y + 6, x + long / 2, y + 26],
+      };
+      const fits = ([left, top, right, bottom]) => left >= 0 && right <= width && top >= 0 && bottom <= height;
+      const side = Object.keys(sides).find((name) => fits(sides[name]) && taken.every((other, n) => n === own || apart(sides[name], other)));
+      if (side) taken.push(sides[side]);
+      return side ?? "";
+    });
   }
 
   function overlap(section, card) {

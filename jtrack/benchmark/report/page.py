@@ -1,22 +1,21 @@
 """The page: one HTML file with its scripts, styles, data and pictures, which asks nothing of the network."""
 
 import datetime
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from jtrack import __version__
+from jtrack.benchmark.bootstrap import caveat
 from jtrack.benchmark.report import figures, payload
+from jtrack.benchmark.report.embedding import asset, fill, json_text, trusted
 from jtrack.benchmark.report.filmstrip import Film
 from jtrack.benchmark.report.sections import Entry, Place, Section
 from jtrack.benchmark.report.tables import Table, marks, shown, tables
 
+_HERE = "jtrack.benchmark.report"  # where the assets are
 LONGEST = 400  # characters shown of a recorded value
 
 
@@ -35,32 +34,18 @@ def render(
       films: of every sequence.
       overlaps: of every sequence, as `filmstrip.overlaps_over_time` has them.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_asset("page.html.j2")).render(
-        title=title,
-        lead=_lead(sections),
-        sections=[_view(section, films) for section in sections],
-        version=__version__,
-        date=f"{datetime.date.today():%d %B %Y}".lstrip("0"),
-        css=_trusted(_asset("page.css")),
-        script=_trusted(_asset("page.js")),
-        plotly=_trusted(get_plotlyjs()),
-        data=_json(payload.payload(sections, films, overlaps)),
-    )
-
-
-def _asset(name: str) -> str:
-    return (resources.files(__package__) / name).read_text("utf-8")
-
-
-def _json(data: Any) -> Markup:
-    """JSON that may stand in a script element, whatever the names in it."""
-    return _trusted(json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _trusted(text: str) -> Markup:
-    """Text that stands in the page as it is. All else is escaped."""
-    return Markup(text)  # noqa: S704
+    values = {
+        "title": title,
+        "lead": _lead(sections),
+        "sections": [_view(section, films) for section in sections],
+        "version": __version__,
+        "date": f"{datetime.date.today():%d %B %Y}".lstrip("0"),
+        "css": asset(_HERE, "page.css"),
+        "script": asset(_HERE, "page.js"),
+        "plotly": trusted(get_plotlyjs()),
+        "data": json_text(payload.payload(sections, films, overlaps)),
+    }
+    return fill(_HERE, "page.html.j2", values)
 
 
 def _lead(sections: Sequence[Section]) -> str:
@@ -145,7 +130,8 @@ def _glossary(table: Table, section: Section) -> str:
 
 def _notes(section: Section) -> list[str]:
     """What a reader must know before comparing."""
-    notes = []
+    intervals = any(entry.scored.intervals for entry in section.entries)
+    notes = [*filter(None, [caveat(len(section.sequences))])] if intervals else []
     for entry in section.entries:
         lacking = [name for name in section.sequences if name not in entry.scored.sequences]
         if lacking:
@@ -171,8 +157,7 @@ def _configuration(entry: Entry) -> dict[str, Any]:
     brief = ", ".join(str(results.label[key]) for key in ("backbone", "device") if results.label.get(key))
     return {
         "name": entry.name,
-        "colour": entry.colour,
-        "dash": entry.dash,
+        "look": entry.look,
         "brief": brief[:80],
         "recorded": shown_items,
     }

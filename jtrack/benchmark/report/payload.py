@@ -1,13 +1,12 @@
 """The data in the page, which its script draws: numbers as text where there are few, else as base64."""
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jtrack.benchmark.report import figures, filmstrip
+from jtrack.benchmark.report.embedding import base64_text, data_url, levels, number
 from jtrack.benchmark.report.filmstrip import Film
 from jtrack.benchmark.report.sections import Curve, Entry, Place, Section, best, measure
 
@@ -18,13 +17,14 @@ def payload(sections: Sequence[Section], films: Mapping[Place, Film], overlaps: 
     """Everything the script shows, as JSON has it. Trackers are numbers, `Entry.number`."""
     entries = {entry.number: entry for section in sections for entry in section.entries}
     return {
-        "trackers": [
-            {"name": entry.name, "colour": entry.colour, "dash": entry.dash}
-            for _, entry in sorted(entries.items())
-        ],
+        "trackers": [{"name": entry.name, **_look(entry)} for _, entry in sorted(entries.items())],
         "sections": [_section(section, list(films), films, overlaps) for section in sections],
         "films": [_film(film) for film in films.values()],
     }
+
+
+def _look(entry: Entry) -> dict[str, Any]:
+    return {"colour": entry.look.colour, "dash": entry.look.dash, "symbol": entry.look.symbol}
 
 
 def _section(
@@ -58,7 +58,7 @@ def _section(
             for name, members in section.attributes.items()
         ],
         "radar": [
-            [_number(entry.by_attribute(by.key, name)) for name in section.attributes]
+            [number(entry.by_attribute(by.key, name)) for name in section.attributes]
             for entry in section.entries
         ],
         "curves": [_curve(section, curve) for curve in section.curves],
@@ -73,8 +73,9 @@ def _section(
         "steps": [-(-length // filmstrip.LONGEST) for length in lengths],
         "overlaps": [
             [
-                _levels(overlaps[section.place(name)].get((section.key, entry.name)))
+                None if curve is None else levels(filmstrip.thinned(curve)[0])
                 for entry in section.entries
+                for curve in [overlaps[section.place(name)].get((section.key, entry.name))]
             ]
             for name in section.sequences
         ],
@@ -92,7 +93,7 @@ def _values(section: Section, key: str) -> dict[str, Any]:
     rivals = [np.where(ranked, row, np.nan).tolist() for row in rows]
     alone = sum(ranked) < 2
     places = [[0] * len(row) if alone else best(row, low=which.low, digits=which.digits) for row in rivals]
-    values = [[_number(value) for value in row] for row in rows]
+    values = [[number(value) for value in row] for row in rows]
     return {"digits": which.digits, "values": values, "places": places}
 
 
@@ -106,11 +107,11 @@ def _curve(section: Section, curve: Curve) -> dict[str, Any]:
                 every[e, s] = score.curves[curve.key]
     return {
         **curve._asdict(),
-        "x": [_number(value) for value in across],
-        "overall": [[_number(value) for value in row] if np.isfinite(row).any() else None for row in rows],
-        "values": [_number(entry.overall(section.score(curve))) for entry in section.entries],
+        "x": [number(value) for value in across],
+        "overall": [[number(value) for value in row] if np.isfinite(row).any() else None for row in rows],
+        "values": [number(entry.overall(section.score(curve))) for entry in section.entries],
         # Without curves of the sequences, those of attributes cannot be made from them.
-        "sequences": _base64(every.tobytes()) if np.isfinite(every).any() else None,
+        "sequences": base64_text(every.tobytes()) if np.isfinite(every).any() else None,
     }
 
 
@@ -120,38 +121,10 @@ def _scatter(
     return {
         "across": across,
         "up": up,
-        "points": [[entry.number, _number(x), _number(y)] for entry, x, y in points],
-        "sides": label_sides(points, log=log),
+        "points": [[entry.number, number(x), number(y)] for entry, x, y in points],
         "log": log,
         "unit": unit,
     }
-
-
-def label_sides(points: Sequence[tuple[Entry, float, float]], *, log: bool) -> list[str]:
-    """Where each point's name is clear of the others': `above` it, `below`, or nowhere (empty).
-
-    Names are taken to be a quarter of the plot wide, and a line a twelfth of it high.
-    """
-    if not points:
-        return []
-    places = np.array([[np.log(x) if log else x, y] for _, x, y in points])
-    places = (places - places.min(axis=0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
-    taken = [(place, (0.03, 0.04)) for place in places]  # the dots: centre, half width and half height
-    sides = []
-    for own, place in enumerate(places):
-        for side, away in (("above", 0.08), ("below", -0.08), ("", 0.0)):
-            centre = np.add(place, [0, away])
-            clear = all(
-                abs(centre[0] - other[0]) > 0.125 + width or abs(centre[1] - other[1]) > 0.04 + height
-                for number, (other, (width, height)) in enumerate(taken)
-                if number != own
-            )
-            if not side or clear:
-                break
-        sides.append(side)
-        if side:
-            taken.append((centre, (0.125, 0.04)))
-    return sides
 
 
 def _film(film: Film) -> dict[str, Any]:
@@ -162,29 +135,11 @@ def _film(film: Film) -> dict[str, Any]:
         "view": [*film.corner, film.size[1], film.size[0]],
         "frames": film.frames,
         "worst": film.worst,
-        "images": [image and f"data:image/jpeg;base64,{_base64(image)}" for image in film.images],
+        "images": [image and data_url(image, "jpeg") for image in film.images],
         "truth": [_box(film.annotation.boxes[frame]) if known[frame] else None for frame in film.frames],
         "path": [] if any(film.images) else path.round(1).tolist(),
     }
 
 
-def _levels(values: np.ndarray | None) -> str | None:
-    """Overlaps as bytes, 0 to 250, and 255 for none."""
-    if values is None:
-        return None
-    short, _ = filmstrip.thinned(values)
-    return _base64(
-        np.where(np.isfinite(short), np.rint(np.nan_to_num(short) * 250), 255).astype(np.uint8).tobytes()
-    )
-
-
 def _box(box: np.ndarray | None) -> list[float] | None:
     return None if box is None else [round(float(value), 1) for value in box]
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

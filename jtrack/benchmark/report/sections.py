@@ -4,14 +4,15 @@ Tables, figures and the page are three renderings of these sections.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jtrack.benchmark.protocol import load, names
+from jtrack.benchmark.report.looks import Look, look
+from jtrack.benchmark.run_names import cut, numbered, told_apart
 from jtrack.benchmark.scoring import Scored
 from jtrack.data import Dataset
 from jtrack.errors import JtrackError, printable
@@ -92,10 +93,6 @@ CURVES = (
     Curve("expected_overlap", "Expected overlap", "Frames", "Expected average overlap", None, ("eao",)),
 )
 
-# Distinct to colour-blind eyes (after Okabe and Ito) and on white as on dark; with five dashes, forty looks.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5529b", "#c98a00", "#3aa0d8", "#7a6ff0", "#8c6d4f")
-DASHES = ((), (6, 3), (2, 2), (9, 2, 2, 2), (12, 4))  # pixels on, off, ... of a line two pixels wide
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -106,14 +103,9 @@ class Entry:
     scored: Scored
 
     @property
-    def colour(self) -> str:
-        """The colour of its curves and boxes."""
-        return COLOURS[self.number % len(COLOURS)]
-
-    @property
-    def dash(self) -> tuple[int, ...]:
-        """The dashes of its curves and boxes."""
-        return DASHES[self.number % len(DASHES)]
+    def look(self) -> Look:
+        """How it is drawn."""
+        return look(self.number)
 
     @property
     def ranked(self) -> bool:
@@ -237,7 +229,7 @@ def arrange(scored: Sequence[Scored], datasets: Sequence[Dataset]) -> list[Secti
         raise JtrackError("there are no results to report: give at least one")
     groups: dict[Group, list[tuple[str, Scored]]] = {}
     found = [_group(*pair) for pair in zip(scored, datasets, strict=True)]
-    for name, group, one in zip(_names(scored, found), found, scored, strict=True):
+    for name, group, one in zip(called(scored, datasets), found, scored, strict=True):
         groups.setdefault(group, []).append((name, one))
     of = dict(zip(found, datasets, strict=True))
     numbers: dict[str, int] = {}
@@ -287,51 +279,16 @@ def _title(protocol: str) -> str:
     return protocol.upper() if len(protocol) == 3 else protocol.replace("_", " ").capitalize()
 
 
-def _names(scored: Sequence[Scored], groups: Sequence[Group]) -> list[str]:
+def called(scored: Sequence[Scored], datasets: Sequence[Dataset]) -> list[str]:
     """What each is called: its tracker's name, and as much more as tells it from its rivals in a section."""
-    # Results of the first frames alone are never to be taken for those of whole sequences.
-    limits = [one.results.label.get("limit_frames") for one in scored]
-    marks = [
-        f"not ranked: {one.unranked}" if one.unranked else f"{limit} frames" if limit else ""
-        for one, limit in zip(scored, limits, strict=True)
-    ]
-    called = [
-        printable(f"{one.results.tracker} ({mark})" if mark else one.results.tracker)
-        for one, mark in zip(scored, marks, strict=True)
-    ]
-    for more in ("profile", "backbone", "changes", "digest", "machines"):
-        values = [_value(one, more) for one in scored]
-        rivals: dict[tuple[str, Group], set[str]] = {}
-        for name, group, value in zip(called, groups, values, strict=True):
-            rivals.setdefault((name, group), set()).add(value)
-        shared = {name for (name, _), found in rivals.items() if len(found) > 1}
-        called = [
-            printable(f"{name} {value}").rstrip() if name in shared else name
-            for name, value in zip(called, values, strict=True)
-        ]
-    return _numbered(zip(called, groups, strict=True))
-
-
-def _value(one: Scored, what: str) -> str:
-    if what == "machines":
-        return " and ".join(one.machines)
-    value = str(one.results.label.get(what) or getattr(one.results, what, None) or "")
-    return value[:12] if what == "digest" else value
+    marks = [f"not ranked: {one.unranked}" if one.unranked else cut(one.results) for one in scored]
+    groups = [_group(*pair) for pair in zip(scored, datasets, strict=True)]
+    return told_apart([one.results for one in scored], groups, marks)
 
 
 def _group(one: Scored, dataset: Dataset) -> Group:
     return one.results.protocol, dataset.kind, str(dataset.root), one.subset
 
 
-def _numbered(pairs: Iterable[tuple[str, Any]]) -> list[str]:
-    """Names that come again in the same group get a number."""
-    seen: Counter[tuple[str, Any]] = Counter()
-    found = []
-    for name, group in pairs:
-        seen[name, group] += 1
-        found.append(name if seen[name, group] == 1 else f"{name} #{seen[name, group]}")
-    return found
-
-
 def _unique(keys: Iterable[str]) -> list[str]:
-    return [name.replace(" #", "-") for name in _numbered((key or "results", None) for key in keys)]
+    return [name.replace(" #", "-") for name in numbered((key or "results", None) for key in keys)]

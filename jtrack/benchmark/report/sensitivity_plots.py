@@ -14,11 +14,11 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from jtrack.benchmark.report.figures import STYLE
-from jtrack.benchmark.report.sections import COLOURS, measure
+from jtrack.benchmark.report.figures import STYLE, line_style, logarithmic
+from jtrack.benchmark.report.looks import COLOURS, look
+from jtrack.benchmark.report.sections import measure
 from jtrack.benchmark.sensitivity import Outcome, figures
 from jtrack.checks import there
 from jtrack.whole import replacing
@@ -79,14 +79,15 @@ def plot(outcomes: Sequence[Outcome], name: str) -> Figure:
         for number, ((title, line), colour) in enumerate(zip(lines.items(), colours, strict=True)):
             aside = APART * (number - (len(lines) - 1) / 2) if len(lines) <= LINES else 0
             place = axes.transData + ScaledTranslation(aside / 72, 0, sheet.dpi_scale_trans)
-            look = {"color": colour, "transform": place}
-            _line(axes, line, name, key, level, label=title or None, **look)
+            drawn = look(number if len(lines) <= LINES else 0)
+            style = {"linestyle": line_style(drawn), "marker": drawn.marker, "label": title or None}
+            _line(axes, line, name, key, level, style, color=colour, transform=place)
         x = _number(base.values[name])
         axes.plot(x, level, "*", color="black", markersize=11, label="base", zorder=3)
         axes.set(xlabel=name, ylabel=measure(key).title)
         _scale(axes, [_number(each.values[name]) for each in outcomes])
     if len(lines) <= LINES:
-        panels[0].legend()
+        sheet.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")  # covers nothing
     return sheet
 
 
@@ -120,22 +121,28 @@ def _colours(
     scale = ScalarMappable(norm, "viridis")
     bar = sheet.colorbar(scale, ax=panels, label=others[0])
     if _spread(of_lines):
-        _logarithmic(bar.ax.yaxis)
+        logarithmic(bar.ax.yaxis, min(of_lines), max(of_lines))
     return list(scale.to_rgba(np.array(of_lines)))
 
 
 def _line(
-    axes: Any, line: Sequence[Outcome], name: str, key: str, level: float, label: str | None, **look: Any
+    axes: Any,
+    line: Sequence[Outcome],
+    name: str,
+    key: str,
+    level: float,
+    style: dict[str, Any],
+    **common: Any,
 ) -> None:
     known = [each for each in line if each.scored is not None and math.isfinite(each.scored.measures[key])]
     across = [_number(each.values[name]) for each in known]
     up = [there(each.scored).measures[key] for each in known]
-    axes.plot(across, up, "o-", markersize=4, linewidth=1.4, zorder=2, label=label, **look)
+    axes.plot(across, up, markersize=4, linewidth=1.4, zorder=2, **style, **common)
     shown = list(zip(across, up, strict=True))
     for x, each in zip(across, known, strict=True):
         if key in each.differences:
             ends = [level + end for end in each.differences[key][1:]]
-            axes.vlines(x, *ends, alpha=0.5, linewidth=1.2, **look)
+            axes.vlines(x, *ends, alpha=0.5, linewidth=1.2, **common)
             shown += [(x, end) for end in ends if math.isfinite(end)]
     if shown:
         axes.update_datalim(shown)  # which is not done for what is moved aside
@@ -149,15 +156,8 @@ def _spread(values: Sequence[float]) -> bool:
 def _scale(axes: Any, values: Sequence[float]) -> None:
     if _spread(values):
         axes.set_xscale("log")
-        _logarithmic(axes.xaxis)
+        logarithmic(axes.xaxis, min(values), max(values))
     axes.autoscale_view()
-
-
-def _logarithmic(axis: Any) -> None:
-    """Plain numbers at 1, 2 and 5 of every decade."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _number(text: str) -> float:
