@@ -63,7 +63,7 @@ def features(
     steps: Annotated[
         int,
         typer.Option(
-            help="Steps through correlation filters; 0 leaves them out: so far they have not made tracking "
+            help="Steps through a tracker's filters; 0 leaves them out: so far they have not made tracking "
             "better."
         ),
     ] = FOLLOWED.steps,
