@@ -20,21 +20,24 @@ class Hog:
 
     cell: int = 4  # pixels
 
-    shared = False  # whether a gradient is shared between directions
-
     def __post_init__(self) -> None:
         checks.at_least(1, self, "cell")
 
     def describe(self, image: Array, inner: Array | None = None) -> Array:
         """Maps of an image."""
-        return fhog(image, cell=self.cell, shared=self.shared, inner=inner)
+        return fhog(image, cell=self.cell, inner=inner)
 
 
 @dataclass(frozen=True)
 class SmoothHog(Hog):
-    """`Hog` whose features never jump as a gradient turns."""
+    """`Hog` of the grey image whose features never jump: gradients are shared between directions.
 
-    shared = True
+    Of a colour image they would, where another channel becomes the steepest.
+    """
+
+    def describe(self, image: Array, inner: Array | None = None) -> Array:
+        """Maps of an image."""
+        return fhog(grey(image)[..., None], cell=self.cell, shared=True, inner=inner)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from jtrack.components import window_spectra
 from jtrack.components.decisions import Hard
-from jtrack.components.filter_features import GreyHog, Hog, HogAndGrey, LogGrey
+from jtrack.components.filter_features import GreyHog, Hog, HogAndGrey, LogGrey, SmoothHog
 from jtrack.components.response_peak import BetweenCells, Height, SidelobeRatio, SoftPeak, WholeCell
 from jtrack.components.search_window import PixelWindow, ScaledWindow
 from jtrack.components.update import WhenFound
@@ -23,6 +23,8 @@ GREY = IMAGE @ np.float32([0.299, 0.587, 0.114])
 def test_features_are_histograms_and_grey_values():
     np.testing.assert_array_equal(Hog(4).describe(IMAGE), fhog(jnp.asarray(IMAGE)))
     np.testing.assert_allclose(GreyHog(4).describe(IMAGE), fhog(jnp.round(GREY)[..., None]), atol=1e-4)
+    smooth = fhog(jnp.asarray(GREY)[..., None], shared=True)
+    np.testing.assert_allclose(SmoothHog(4).describe(IMAGE), smooth, atol=1e-4)
     maps = np.asarray(HogAndGrey().describe(jnp.asarray(IMAGE)))
     assert maps.shape == (24, 32, 28)
     np.testing.assert_allclose(maps[..., 0], GREY / 255 - 0.5, atol=1e-5)
