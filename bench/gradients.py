@@ -42,6 +42,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     | {"first_negatives": 40, "negatives_per_frame": 20, "positives": 60, "negatives": 60},
     "gdt": {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 10, "batch": 32}
     | {"rotated_positives": 10, "first_positives": 40, "first_negatives": 60},
+    "correlation": {"patch": (64, 64)},
 }
 
 

@@ -118,7 +118,7 @@ def memory(network: str) -> None:
 
     print("\n| Tracker | State, MiB | Working memory, MiB |\n| --- | --: | --: |")
     for name in trackers.names():
-        built = trackers.create(name, backbone="none" if name == "deeptrack" else network)
+        built = trackers.create(name, backbone="none" if trackers.find(name).own_network else network)
         need = lane_memory(built.functions(BOX, SIZE), built.params, (576, 768))
         state, working = need.state / 2**20, need.working / 2**20
         print(f"| {name} on {built.backbone.name} | {state:.1f} | {working:.1f} |", flush=True)

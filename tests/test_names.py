@@ -45,7 +45,9 @@ def test_names_of_trackers_profiles_networks_and_precisions():
     assert devices.usable_precision("FLOAT32") == "float32"
     for name in trackers.names():
         (net, *_) = trackers.networks(name)
-        assert str(trackers.profile(name, "PAPER", net.upper())) == str(trackers.profile(name, "paper", net))
+        for profile in trackers.profiles(name)[:3]:
+            found = trackers.profile(name, profile.upper(), net.upper())
+            assert str(found) == str(trackers.profile(name, profile, net))
 
 
 def test_names_of_protocols_datasets_and_weights(user_weights):

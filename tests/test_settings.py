@@ -19,7 +19,7 @@ from jtrack.vision.cues import Stretched
 
 
 def profile(tracker, name="default"):
-    return trackers.profile(tracker, name, "none" if tracker == "deeptrack" else "tiny")
+    return trackers.profile(tracker, name, "none" if trackers.find(tracker).own_network else "tiny")
 
 
 @pytest.mark.parametrize(

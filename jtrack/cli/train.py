@@ -49,8 +49,9 @@ def objectness(
         list[str],
         typer.Option(
             help="Images with boxes: tfds:NAME such as tfds:voc/2007 or tfds:coco/2017, prepared as array "
-            "records; folder:DIR with NAME.txt, lines x,y,w,h counted from 0, beside NAME.jpg; otb:DIR, "
-            "vot:DIR or got:DIR; scenes:COUNT, made up. Repeat it to join several.",
+            "records; voc:DIR, ilsvrc:DIR or coco:DIR, as they are downloaded; folder:DIR with "
+            "NAME.txt, lines x,y,w,h counted from 0, beside NAME.jpg; otb:DIR, vot:DIR or got:DIR; "
+            "scenes:COUNT, made up. Repeat it to join several.",
             show_default=False,
         ),
     ],

@@ -33,9 +33,9 @@ def features(
     data: Annotated[
         list[str],
         typer.Option(
-            help="What to learn from: images:DIR, folder:DIR, tfds:NAME or scenes:COUNT, images that are set "
-            "in motion; otb:DIR, vot:DIR, got:DIR or synthetic:, annotated videos. Repeat it to join "
-            "several.",
+            help="What to learn from: images:DIR, folder:DIR, voc:DIR, ilsvrc:DIR, coco:DIR, tfds:NAME or "
+            "scenes:COUNT, images that are set in motion; otb:DIR, vot:DIR, got:DIR or synthetic:, annotated "
+            "videos. Repeat it to join several.",
             show_default=False,
         ),
     ],
@@ -63,7 +63,7 @@ def features(
     steps: Annotated[
         int,
         typer.Option(
-            help="Steps through correlation filters; 0 leaves them out: so far they have not made tracking "
+            help="Steps through a tracker's filters; 0 leaves them out: so far they have not made tracking "
             "better."
         ),
     ] = FOLLOWED.steps,

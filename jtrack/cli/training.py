@@ -14,7 +14,7 @@ from jtrack.errors import JtrackError
 from jtrack.train import curves, feature_learning
 from jtrack.train.loop import DivergedError
 
-Split = Annotated[str, typer.Option(help="Of a set of TensorFlow Datasets.")]
+Split = Annotated[str, typer.Option(help="Of tfds, voc, ilsvrc and coco: train, val, train+val.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="The folder of prepared sets.", show_default="TensorFlow Datasets' own"),

@@ -109,3 +109,92 @@ class CentredWindow(SquareWindow):
 def grid_size(window: Array) -> Array:
     """The grid (M, N) [2] int32 of a window (w, h) [2]: whole cells of 4 pixels, at least one a side."""
     return jnp.maximum(jnp.floor(window[::-1] / CELL), 1).astype(jnp.int32)
+
+
+@dataclass(frozen=True)
+class PixelWindow:
+    """KCF's search window, as released: of the target's proportions, on whole pixels.
+
+    Henriques et al., TPAMI 2015. A target of 100 x 100 pixels or more is followed in frames of half the size.
+    """
+
+    method = "bicubic"  # of resampling, as `vision.crop` takes it
+    max_shrink = 2.0
+
+    padding: float = 2.5  # sides of the search window over the target's
+    large: float = 100.0  # pixels: the root of the area from which frames are halved
+
+    def __post_init__(self) -> None:
+        _require_padding(self.padding)
+
+    def unit(self, target: Array) -> Array:
+        """Pixels of the frame a pixel of the patch ()."""
+        return jnp.where(target[0] * target[1] >= self.large**2, 2, 1).astype(target.dtype)
+
+    def patch(self, target: Array) -> Array:
+        """The size (h, w) [2] int32 of the window's image, in pixels."""
+        whole = jnp.floor(target / self.unit(target))
+        return jnp.floor(whole * self.padding)[::-1].astype(jnp.int32)
+
+    def first_centre(self, box: Box) -> Array:
+        """The centre (x, y) [2] of a target [4] as the released code counts pixels."""
+        unit = self.unit(box[2:])
+        return jnp.floor((box[:2] + 1 + jnp.floor(box[2:] / 2)) / unit) * unit - 1
+
+    def window(self, centre: Array, target: Array) -> Box:
+        """The window [4] in the frame around a target (w, h) at a place (x, y)."""
+        unit, size = self.unit(target), self.patch(target)[::-1].astype(target.dtype)
+        corner = jnp.floor((centre + 1) / unit) - jnp.floor(size / 2)
+        return unit * jnp.concatenate([corner, size])
+
+    def moved(self, centre: Array, target: Array, step: Array, patch: Array, frame_size: Array) -> Array:
+        """The centre (x, y) after a step (rows, columns) in pixels of the patch."""
+        del patch, frame_size
+        return centre + self.unit(target) * step[::-1]
+
+    def label(self, target: Array, width: Scalar, cell: int, patch: Array, grid: Grid) -> Array:
+        """The filters' label [M, N] of a target (w, h)."""
+        del patch
+        whole = jnp.floor(target / self.unit(target))
+        return grid.label(width * jnp.sqrt(jnp.prod(whole)) / cell, odd="release")
+
+
+@dataclass(frozen=True)
+class ScaledWindow:
+    """A search window of the target's proportions that grows and shrinks with it."""
+
+    method = "imresample"  # as of `PixelWindow`
+    max_shrink = 8.0
+
+    padding: float = 2.0  # sides of the search window over the target's
+
+    def __post_init__(self) -> None:
+        _require_padding(self.padding)
+
+    def patch(self, target: Array) -> Array:
+        """The size (h, w) [2] int32 of the window's image where it follows the target: that of the window."""
+        return jnp.floor(target[::-1] * self.padding + 1e-3).astype(jnp.int32)
+
+    def first_centre(self, box: Box) -> Array:
+        """The centre (x, y) [2] of a target [4]."""
+        return box[:2] + box[2:] / 2
+
+    def window(self, centre: Array, target: Array) -> Box:
+        """The window [4] in the frame around a target (w, h) at a place (x, y)."""
+        size = self.padding * target
+        return jnp.concatenate([centre - size / 2, size])
+
+    def moved(self, centre: Array, target: Array, step: Array, patch: Array, frame_size: Array) -> Array:
+        """The centre (x, y), kept in the frame, after a step (rows, columns) in pixels of a patch (h, w)."""
+        scale = self.padding * target / patch[::-1].astype(target.dtype)
+        return motion.keep_in_frame(centre + scale * step[::-1], frame_size)
+
+    def label(self, target: Array, width: Scalar, cell: int, patch: Array, grid: Grid) -> Array:
+        """The filters' label [M, N] of a target (w, h), which takes the same part of every patch (h, w)."""
+        del target
+        side = jnp.sqrt(jnp.prod(patch.astype(floating(width)))) / self.padding
+        return grid.label(width * side / cell)
+
+
+def _require_padding(padding: float) -> None:
+    checks.require(padding >= 1, f"padding of a search window is {padding}: it must be at least 1")

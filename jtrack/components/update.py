@@ -19,6 +19,15 @@ class EveryFrame:
 
 
 @dataclass(frozen=True)
+class WhenFound:
+    """Every frame is learnt alike, but nothing of a lost target."""
+
+    def weight(self, score: Array, found: Array, decisions: Hard | Soft) -> Array:
+        """How much of a frame is learnt (): 1 or, by the decision whether the target is found, 0."""
+        return decisions.choose(found, jnp.ones_like(score), jnp.zeros_like(score))
+
+
+@dataclass(frozen=True)
 class ByScore:
     """A frame is learnt in proportion to its score, and nothing of a lost target."""
 

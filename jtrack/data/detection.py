@@ -1,6 +1,9 @@
 """Images with boxes around objects: detection sets of any kind, read one image at a time by its number.
 
     data = open_detection("tfds:coco/2017")     # or voc/2007, or any prepared set with objects/bbox
+    data = open_detection("voc:VOC2007")        # see `jtrack.data.voc_xml`
+    data = open_detection("ilsvrc:ILSVRC")      # ILSVRC-DET
+    data = open_detection("coco:coco")          # or coco:FILE.json, see `jtrack.data.coco`
     data = open_detection("folder:photos")      # photos/a.jpg with photos/a.txt beside it
     data = open_detection("got:data/got10k")    # frames of annotated sequences: otb, vot, got
     data = open_detection("scenes:2000")        # so many made-up scenes, see `jtrack.data.scenes`
@@ -20,10 +23,10 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +37,8 @@ from jtrack.errors import JtrackError, missing_extra, unknown_name
 from jtrack.untrusted import listed, reading, regular_file
 
 SEQUENCES = ("otb", "vot", "got")  # kinds of `jtrack.data` whose frames are taken as images
-KINDS = ("tfds", "folder", "images", *SEQUENCES, "scenes")
+PARTED = ("voc", "coco", "ilsvrc")  # kinds that people have as files, by splits
+KINDS = ("tfds", *PARTED, "folder", "images", *SEQUENCES, "scenes")
 
 
 class Example(NamedTuple):
@@ -42,7 +46,7 @@ class Example(NamedTuple):
 
     image: np.ndarray  # [H, W, 3] uint8 RGB
     boxes: np.ndarray  # [n, 4] float64 x, y, w, h in pixels, 0-based; n may be 0
-    # [m, 4] likewise, of many objects together: neither an object nor background.
+    # [m, 4] likewise, of many objects together or of difficult ones: neither an object nor background.
     crowds: np.ndarray = np.empty((0, 4))
 
 
@@ -62,7 +66,8 @@ def open_detection(spec: str, *, split: str = "train", root: str | Path | None =
 
     Args:
       spec: "KIND:WHERE", as above.
-      split: of a set of TensorFlow Datasets: "train", "train+validation".
+      split: of a set that is parted, as most of TensorFlow Datasets, VOC, COCO and ILSVRC are: "train",
+        "train+val".
       root: the folder of prepared sets; by default TensorFlow Datasets' own, `TFDS_DATA_DIR` or
         ~/tensorflow_datasets.
 
@@ -74,11 +79,14 @@ def open_detection(spec: str, *, split: str = "train", root: str | Path | None =
     kind = kind.casefold()
     if kind not in KINDS or not where:
         known = (
-            "tfds:voc/2007, tfds:coco/2017, folder:DIR, images:DIR, otb:DIR, vot:DIR, got:DIR or scenes:COUNT"
+            "tfds:voc/2007, tfds:coco/2017, voc:DIR, coco:DIR, ilsvrc:DIR, folder:DIR, images:DIR, otb:DIR, "
+            "vot:DIR, got:DIR or scenes:COUNT"
         )
         raise JtrackError(f"data {spec!r} is not understood: give {known}")
     if kind == "tfds":
         return _tfds(where, split, root)
+    if kind in PARTED:
+        return _parted(kind, Path(where).expanduser(), split)
     if kind == "folder":
         return _folder(Path(where).expanduser())
     if kind == "images":
@@ -108,7 +116,7 @@ def joined(sets: Sequence[DetectionDataset]) -> DetectionDataset:
         one, first = place(index)
         return first + one.kin(index - first)
 
-    digest = _digest(one.digest for one in sets)
+    digest = digest_of(one.digest for one in sets)
     return DetectionDataset(" + ".join(one.name for one in sets), ends[-1], read, digest, kin)
 
 
@@ -165,7 +173,7 @@ def _tfds(name: str, split: str, root: str | Path | None) -> DetectionDataset:
         placed = np.concatenate([low, high - low], axis=1)
         return Example(image, placed[~crowds], placed[crowds])
 
-    return DetectionDataset(identity, length, read, _digest([identity, str(length)]))
+    return DetectionDataset(identity, length, read, digest_of([identity, str(length)]))
 
 
 def _prepared(name: str, root: Path) -> Path:
@@ -200,8 +208,16 @@ def _is_version(name: str) -> bool:
 # --- folders and sequences --------------------------------------------------------------------------------
 
 
+def _parted(kind: str, where: Path, split: str) -> DetectionDataset:
+    from jtrack.data.coco import coco
+    from jtrack.data.voc_xml import ilsvrc, voc
+
+    opener = {"voc": voc, "coco": coco, "ilsvrc": ilsvrc}[kind]
+    return joined([opener(where, part) for part in dict.fromkeys(split.split("+"))])
+
+
 def _images(root: Path) -> DetectionDataset:
-    images = _images_of(root)
+    images = images_of(root)
     if not images:
         raise JtrackError(f"folder {root} holds no images: name one with photographs")
     known = (f"{path.relative_to(root)} {path.stat().st_size}" for path in images)
@@ -210,11 +226,11 @@ def _images(root: Path) -> DetectionDataset:
         f"images:{root}",
         len(images),
         lambda index: Example(read_image(images[index]), nothing),
-        _digest(known),
+        digest_of(known),
     )
 
 
-def _images_of(root: Path) -> list[Path]:
+def images_of(root: Path) -> list[Path]:
     """The images of a folder and all below it."""
     if not root.is_dir():
         raise JtrackError(f"there is no folder {root} to read images from")
@@ -222,7 +238,7 @@ def _images_of(root: Path) -> list[Path]:
 
 
 def _folder(root: Path) -> DetectionDataset:
-    images = _images_of(root)
+    images = images_of(root)
     pairs = [(path, boxes) for path in images if (boxes := _beside(path)) is not None]
     if not pairs:
         raise JtrackError(
@@ -238,7 +254,7 @@ def _folder(root: Path) -> DetectionDataset:
         f"{image.relative_to(root)} {image.stat().st_size} {hashlib.sha256(boxes.read_bytes()).hexdigest()}"
         for image, boxes in pairs
     )
-    return DetectionDataset(f"folder:{root}", len(pairs), read, _digest(known))
+    return DetectionDataset(f"folder:{root}", len(pairs), read, digest_of(known))
 
 
 def _beside(image: Path) -> Path | None:
@@ -280,7 +296,7 @@ def _sequences(kind: str, root: Path) -> DetectionDataset:
         seen = not found.absent[row]
         return Example(found.frames.pick(row), found.boxes[row : row + 1] if seen else np.empty((0, 4)))
 
-    digest = _digest(
+    digest = digest_of(
         f"{name} {hashlib.sha256(mark.boxes.tobytes()).hexdigest()}"
         for name, mark in zip(dataset.names, marks, strict=True)
     )
@@ -292,5 +308,6 @@ def _sequences(kind: str, root: Path) -> DetectionDataset:
     )
 
 
-def _digest(parts: Any) -> str:
+def digest_of(parts: Iterable[str]) -> str:
+    """The digest of a set: of the names and sizes of its files, or whatever else it consists of."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

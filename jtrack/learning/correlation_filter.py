@@ -227,8 +227,8 @@ def correlate(model: Filter, sample: Array, cells: Array | int, regularisation: 
     scale = jnp.asarray(sample.shape[0] * cells, sample.dtype)
     if isinstance(model, DualFilter):
         return model.dual * jnp.sum(sample * jnp.conj(model.template), axis=0) / scale
-    correlation = jnp.sum(model.numerator * sample, axis=0) / scale
-    return divide(correlation, model.denominator + regularisation)
+    products = jnp.sum(model.numerator * sample, axis=0) / scale
+    return divide(products, model.denominator + regularisation)
 
 
 def blend[T](old: T, new: T, rate: Array | float) -> T:

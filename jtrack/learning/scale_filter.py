@@ -42,5 +42,5 @@ def train(features: Array, label: Array) -> ScaleFilter:
 
 def respond(model: ScaleFilter, features: Array, regularisation: Array | float) -> Array:
     """Response [S] of windowed features [S, F]; its maximum names the new scale."""
-    correlation = jnp.sum(model.numerator * jnp.fft.fft(features.T), axis=0)
-    return jnp.fft.ifft(divide(correlation, model.denominator + regularisation)).real
+    products = jnp.sum(model.numerator * jnp.fft.fft(features.T), axis=0)
+    return jnp.fft.ifft(divide(products, model.denominator + regularisation)).real

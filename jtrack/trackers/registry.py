@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jtrack.backbones import Backbone
-from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
+from jtrack.trackers import cnn_svm, correlation, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
 from jtrack.weights import store
 
@@ -66,6 +66,7 @@ ROWS = {
         Row("cnn_svm", cnn_svm.cnn_svm, cnn_svm.PROFILES, saliency=cnn_svm.has_saliency),
         Row("deeptrack", deeptrack.deeptrack, deeptrack.PROFILES, ranked=("none",)),
         Row("gdt", gdt.gdt, gdt.PROFILES, objectness=gdt.begins_with_objectness),
+        Row("correlation", correlation.correlation, correlation.PROFILES, ranked=("none",)),
     )
 }
 DEFAULT = "hcft"  # for a user who names none

@@ -147,7 +147,7 @@ def open_source(
     Args:
       specs: "KIND:WHERE" as `data.detection` has them, and `synthetic:`. Sequences (`VIDEOS`) are clips;
         images of the other kinds are set in motion.
-      split: of a set of TensorFlow Datasets.
+      split: of a set that is parted, as `data.detection` has it.
       root: the folder of prepared sets.
 
     Returns:

@@ -93,7 +93,8 @@ def found(paper, material, method="Ours"):
 
 
 def test_every_tracker_has_its_paper():
-    assert papers.names() == sorted(trackers.names())
+    baseline = "correlation"  # of three papers, which jtrack does not make again
+    assert papers.names() == sorted(set(trackers.names()) - {baseline})
     for name in papers.names():
         paper = papers.load(name)
         assert paper.tracker == name and paper.plots

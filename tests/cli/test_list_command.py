@@ -45,7 +45,7 @@ def test_profiles_of_one_tracker(jtrack):
 @pytest.mark.parametrize("tracker", trackers.names())
 def test_settings_are_what_set_takes(jtrack, tracker):
     """Each with its value makes the profile what it is; all that a profile has is listed."""
-    backbone = "none" if tracker == "deeptrack" else "tiny"
+    backbone = "none" if trackers.find(tracker).own_network else "tiny"
     found = lines(jtrack, "settings", tracker, "--backbone", backbone)
     profile = trackers.profile(tracker, "default", backbone)
     values = {name: value for name, value, _ in found}
@@ -70,7 +70,7 @@ def test_networks_say_whether_their_weights_are_here_and_who_takes_them(jtrack, 
     (tmp_path / "googlenet.safetensors").touch()
     found = {name: (weights, takers) for name, weights, takers, _ in lines(jtrack, "backbones")}
     assert found["googlenet"][0] == "here" and found["vgg19"][0] == "not here"
-    assert found["none"] == ("needs none", "deeptrack")
+    assert found["none"] == ("needs none", "deeptrack correlation")
     assert found["hog"] == ("needs none", "hcft fcnt cnn_svm gdt")
 
 

@@ -15,6 +15,7 @@ from jtrack import trackers
 from jtrack.data import scenes
 from jtrack.train import checkpoint
 from jtrack.weights import checkpoints as entries
+from tests.data import boxed_trees
 
 QUICK = ["--backbone", "tiny", "--batch", 8, "--head", 6, "--hidden", 5, "--held-out", 2, "--keep-every", 2]
 
@@ -65,6 +66,15 @@ def test_a_smoke_run_makes_an_entry_that_gdt_begins_with(jtrack, photos, tmp_pat
     assert f"{path} exists: give another --out, or --overwrite" in there.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["voc", "ilsvrc", "coco"])
+def test_one_command_trains_on_boxes_as_people_have_them(jtrack, tmp_path, kind):
+    tree = getattr(boxed_trees, kind)(tmp_path / "tree", list(range(8)))
+    options = ["--data", f"{kind}:{tree}", *QUICK, "--steps", 2, "--out", tmp_path]
+    jtrack("train", "objectness", *options)
+    assert entries.load(tmp_path / "tiny_objectness.safetensors").header["data"].startswith(f"{kind}:{tree}")
+
+
 @pytest.mark.parametrize(("told", "hint"), [(0.0, False), (1.01, True)])
 def test_a_training_that_learnt_nothing_is_said(jtrack, photos, tmp_path, monkeypatch, told, hint):
     """As measured by where guessing is drawn: the accuracy of so short a run says little."""
@@ -93,6 +103,7 @@ def test_divergence_stops_with_1_and_keeps_the_checkpoint(jtrack, photos, tmp_pa
         (["--data", "tfds:voc/2007"], "tfds:voc/2007 is not prepared in {tmp_path}: "),
         (["--data", "folder:{tmp_path}"], "folder {tmp_path} holds 0 images but no boxes: expected NAME.txt"),
         (["--data", "voc"], "data 'voc' is not understood: give tfds:voc/2007"),
+        (["--data", "voc:{tmp_path}"], "voc:{tmp_path} has no folder Annotations: expected VOC's layout"),
         (["--data", "scenes:1"], "scenes:1 has 1 images or videos: two at least"),
         (
             ["--data", "scenes:9", "--backbone", "tinny"],

@@ -32,6 +32,7 @@ from jtrack.data.video import open_video
 from jtrack.train import checkpoint
 from jtrack.weights import checkpoints, download, fetch, store
 from jtrack.weights.convert import Source, convert, flax_pickle
+from tests.data import boxed_trees
 from tests.weights import test_caffemodel, test_torch_pickle
 
 FRAMES = 6
@@ -363,10 +364,22 @@ def detection(folder):
     return [put(folder / "a.txt", text(BOXES)), put(folder / "b.csv", text(BOXES[:1]))]
 
 
-def read_detection(folder):
-    data = open_detection(f"folder:{folder}")
-    for index in range(data.length):
-        data.read(index)
+def read_detection(kind):
+    def read(folder):
+        data = open_detection(f"{kind}:{folder}")
+        for index in range(data.length):
+            data.read(index)
+
+    return read
+
+
+def boxed(kind, pattern):
+    """A tree of one scene; damaged are the files of the pattern."""
+
+    def make(folder):
+        return sorted(getattr(boxed_trees, kind)(folder, [3]).glob(pattern))
+
+    return make
 
 
 def pack(folder):
@@ -591,7 +604,10 @@ READERS = {
     "vot": Reader(vot, dataset("vot")),
     "got": Reader(got, dataset("got")),
     "folder": Reader(own, dataset("folder")),
-    "detection": Reader(detection, read_detection),
+    "detection": Reader(detection, read_detection("folder")),
+    "voc": Reader(boxed("voc", "[AI]*/**/*.*"), read_detection("voc")),
+    "ilsvrc": Reader(boxed("ilsvrc", "A*/**/*.xml"), read_detection("ilsvrc")),
+    "coco": Reader(boxed("coco", "a*/*.json"), read_detection("coco")),
     "pack": Reader(pack, read_pack),
     "otb-results": Reader(otb_results, lambda folder: open_results(folder / "KCF")),
     "got-results": Reader(got_results, lambda folder: open_results(folder / "KCF")),

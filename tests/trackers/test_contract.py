@@ -39,7 +39,15 @@ def marked(rows):
 
 
 # How far a still target may seem to move: the best of DeepTrack's candidates is never quite the target.
-STILL = {"hcft": 1.5, "fcnt": 2.0, "deeptrack": 4.0, "cnn_svm": 6.0, "gdt": 4.0, "ncc": 0.5}
+STILL = {
+    "hcft": 1.5,
+    "fcnt": 2.0,
+    "deeptrack": 4.0,
+    "cnn_svm": 6.0,
+    "gdt": 4.0,
+    "correlation": 1.0,
+    "ncc": 0.5,
+}
 CANVAS = (128, 160)
 SIZE = (120, 150)
 BOX = (50.0, 40.0, 30.0, 24.0)

@@ -80,7 +80,7 @@ def test_float32_is_float32_on_a_gpu(row):
 # Of the products of a step, those of the network: its convolutions. DeepTrack writes its two a cue as matrix
 # products. CNN-SVM's `default` takes its features from the maps of its saliency, a gradient in float32.
 OF_THE_NETWORK = {"hcft tiny": 5, "hcft hog": 0, "fcnt tiny": 5, "cnn_svm tiny": 0, "gdt tiny": 4}
-OF_THE_NETWORK |= {"deeptrack none": 8}
+OF_THE_NETWORK |= {"deeptrack none": 8, "correlation none": 0}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)

@@ -12,14 +12,17 @@ from jtrack.backbones import box_feature
 from jtrack.components import features, motion, salience
 from jtrack.components.search_window import CentredWindow
 from jtrack.errors import JtrackError
-from jtrack.trackers import cnn_svm, deeptrack, fcnt, gdt, hcft
+from jtrack.trackers import cnn_svm, correlation, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, as_arrays
 
-MODULES = {"hcft": hcft, "fcnt": fcnt, "cnn_svm": cnn_svm, "deeptrack": deeptrack, "gdt": gdt}
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (hcft, fcnt, cnn_svm, deeptrack, gdt, correlation)
+}
 
 
 def make(name, **changes):
-    backbone = "none" if name == "deeptrack" else "tiny"
+    backbone = "none" if trackers.find(name).own_network else "tiny"
     return trackers.create(name, backbone=backbone, changes=changes)
 
 
@@ -82,6 +85,8 @@ def test_a_profile_is_changed_by_names():
         ("deeptrack", {"negatives": 10}, "its buffer holds only 10: raise negatives"),
         ("deeptrack", {"grey_cues": ("grey",)}, r"as many grey_cues \(1\) as colour_cues \(4\)"),
         ("deeptrack", {"grey_cues": ("gray",) * 4}, "unknown cue 'gray': did you mean 'grey'"),
+        ("correlation", {"patch": (7, 64)}, r"patch of correlation is \(7, 64\): it must have 8 pixels"),
+        ("correlation", {"patch": None, "perturbations": 8}, "perturbations need a fixed patch"),
         ("gdt", {"averaged": 601}, "averaged cannot be 601"),
         ("gdt", {"start": "trained"}, "unknown start of gdt 'trained'"),
     ],
