@@ -12,7 +12,7 @@ from jtrack.trackers import cnn_svm, correlation, deeptrack, fcnt, gdt, hcft
 from jtrack.types import Profile, Tracker
 from jtrack.weights import store
 
-# By HCFT's `default` on 17 sequences (docs/results.md): AUC .655, .646 (bfloat16), .592 and .614. VGG-16 has a
+# By HCFT's `default` on 17 sequences (docs/results.md): AUC .655, .646 (bfloat16), .592, .614. VGG-16 has a
 # tenth of AlexNet's speed on two cores (README). The last comes with jtrack; others are not measured with it.
 NETWORKS = ("googlenet", "vgg16_torchvision", "alexnet_torchvision", store.OWN)
 
