@@ -1,8 +1,9 @@
 """The API reference by reflection: a page names a package, and has everything public in it.
 
 `<!-- reference: jtrack.vision -->` stands for the modules of a package, `<!-- profiles: hcft -->` and
-`<!-- settings: hcft -->` for a tracker's, `<!-- commands -->` for the help of every command. A public symbol
-without a docstring, and a module that no page has, are warnings, so that `make docs` fails.
+`<!-- settings: hcft -->` for a tracker's, `<!-- front -->` for what `dir(jtrack)` shows, `<!-- commands -->` for
+the help of every command. A public symbol without a docstring, and a module that no page has, are warnings, so
+that `make docs` fails.
 """
 
 import importlib
@@ -18,10 +19,11 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from typer.testing import CliRunner
 
+import jtrack
 from jtrack import cli, settings, trackers
 
 _LOG = logging.getLogger(__name__)
-MARK = re.compile(r"<!-- (reference|profiles|settings|commands)(?:: ([\w.]+))? -->")
+MARK = re.compile(r"<!-- (front|reference|profiles|settings|commands)(?:: ([\w.]+))? -->")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -96,6 +98,18 @@ def reference(package: str) -> str:
     return "\n".join(sections)
 
 
+def front() -> str:
+    """A table of what `dir(jtrack)` shows, with links into the packages' pages."""
+    rows = []
+    for name in jtrack.__all__:
+        value = getattr(jtrack, name)
+        first = (inspect.getdoc(value) or "").partition("\n")[0].partition(". ")[0].rstrip(".")
+        where = getattr(value, "__module__", None)
+        link = f"{{py:obj}}`{name} <{where}.{name}>`" if where in modules("jtrack") else f"`{name}`"
+        rows.append(f"| {link} | {first} |")
+    return "\n".join(["| Name | What it is |", "| --- | --- |", *rows])
+
+
 def profiles(tracker: str) -> str:
     """A table of a tracker's profiles: the first lines of their docstrings."""
     rows = [f"| `{name}` | {said} |" for name, said in trackers.describe_profiles(tracker).items()]
@@ -135,6 +149,7 @@ def _help(*command: str) -> str:
 
 
 WRITERS = {
+    "front": front,
     "reference": reference,
     "profiles": profiles,
     "settings": hyper_parameters,
