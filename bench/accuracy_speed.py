@@ -4,8 +4,8 @@
     python bench/accuracy_speed.py --check    # exits with 1 if the table is not what the ledger gives
 
 Accuracy is that of runs of the ledger (docs/runs), of all their sequences in `JTRACK_DATA` (by default
-../shared/data). Speeds are those of quiet machines, typed from the page that is named beside each; a run's own times
-are of a machine with other work, and stand only where there is nothing better, as a lower bound.
+../shared/data). Speeds are those of quiet machines, typed from the page that is named beside each; a run's own
+times are of a machine with other work, and stand only where there is nothing better, as a lower bound.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """The API reference by reflection: a page names a package, and has everything public in it.
 
 `<!-- reference: jtrack.vision -->` stands for the modules of a package, `<!-- profiles: hcft -->` and
-`<!-- settings: hcft -->` for a tracker's, `<!-- front -->` for what `dir(jtrack)` shows, `<!-- commands -->` for
-the help of every command. A public symbol without a docstring, and a module that no page has, are warnings, so
-that `make docs` fails.
+`<!-- settings: hcft -->` for a tracker's, `<!-- front -->` for what `dir(jtrack)` shows, `<!-- commands -->`
+for the help of every command. A public symbol without a docstring, and a module that no page has, are
+warnings, so that `make docs` fails.
 """
 
 import importlib

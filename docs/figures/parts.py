@@ -2,7 +2,8 @@
 
     python docs/figures/parts.py
 
-From top to bottom what happens in a frame, in the field's four parts; beside it, what is learnt and where it goes.
+From top to bottom what happens in a frame, in the field's four parts; beside it what is learnt, and where it
+goes.
 """
 
 from pathlib import Path
