@@ -4,8 +4,8 @@
     python bench/accuracy_speed.py --check    # exits with 1 if the table is not what the ledger gives
 
 Accuracy is that of runs of the ledger (docs/runs), of all their sequences in `JTRACK_DATA` (by default
-../shared/data). Speeds are those of quiet machines, typed from the page that is named beside each; a run's own
-times are of a machine with other work, and stand only where there is nothing better, as a lower bound.
+../shared/data). Speeds are those of quiet machines, typed from the page that is named beside each; a run's
+own times are of a machine with other work, and stand only where there is nothing better, as a lower bound.
 """
 
 import argparse
@@ -42,22 +42,30 @@ class Point(NamedTuple):
     run: str  # of docs/runs
     fps: float | None  # on two quiet CPU cores; None: not measured on this network
     source: str  # the page that has it
+    label: str = "right"  # where its name stands: right, left or below
 
 
 README, CHOOSING, EARLIER, BENCH = "README.md", "docs/choosing.md", "docs/earlier.md", "bench/README.md"
+SHORT = {README: "README", CHOOSING: "choosing", EARLIER: "earlier", BENCH: "bench"}
 POINTS = (
-    Point("HCFT", "HOG", "hcft-default-hog-d857974c609f", 299.5, EARLIER),
+    Point("HCFT", "HOG", "hcft-default-hog-d857974c609f", 299.5, EARLIER, "left"),
     Point("HCFT", "compact", "hcft-default-compact-51d91053296e", 91, README),
     Point("HCFT", "AlexNet", "hcft-default-alexnet_torchvision-aef9ffb679eb", 55.5, CHOOSING),
     Point("HCFT", "GoogLeNet", "hcft-default-googlenet-d3ce1e2b2b9f", 28.2, CHOOSING),
     Point("HCFT", "VGG-16, bfloat16", "hcft-default-vgg16_torchvision-42ddef08ec7b", 9.2, CHOOSING),
-    Point("FCNT", "GoogLeNet", "fcnt-default-googlenet-0b5da7a87949", 38.1, EARLIER),
+    Point("FCNT", "GoogLeNet", "fcnt-default-googlenet-0b5da7a87949", 38.1, EARLIER, "left"),
     Point("FCNT", "AlexNet", "fcnt-default-alexnet_torchvision-b37a8a9b1ec8", 27.8, BENCH),
     Point("FCNT", "VGG-16, bfloat16", "fcnt-default-vgg16_torchvision-efa0d1226202", 9.2, BENCH),
     Point("GDT", "GoogLeNet", "gdt-default-googlenet-7545d9fe8215", 10.0, EARLIER),
-    Point("CNN-SVM", "GoogLeNet", "cnn_svm-default-googlenet-c7a2da3743f3", None, ""),
+    Point("CNN-SVM", "GoogLeNet", "cnn_svm-default-googlenet-c7a2da3743f3", None, "", "below"),
     Point("DeepTrack", "none", "deeptrack-default-none-64edd39bb3a3", 4.5, EARLIER),
 )
+# Where a name stands: its distance in points, and which side of it the mark is at.
+LABELS = {
+    "right": ((9, 0), "left", "center"),
+    "left": ((-9, 0), "right", "center"),
+    "below": ((-8, -10), "left", "top"),
+}
 SETS = {"otb": "twelve visible", "otb_validation": "five of validation"}
 
 
@@ -122,9 +130,8 @@ def table(found: list[Row]) -> str:
     for row in found:
         of_sets = [f"{precision:.3f} / {auc:.3f}" for precision, auc in row.means.values()]
         speed = f"above {row.fps:.1f}" if row.bound else f"{row.fps:g}"
-        source = (
-            "its run, on a busy machine" if row.bound else f"[{row.point.source}](../../{row.point.source})"
-        )
+        page = row.point.source
+        source = "its own run" if row.bound else f"[{SHORT[page]}](../../{page})"
         lines.append([row.point.tracker, row.point.network, *of_sets, f"{row.auc:.3f}", speed, source])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -141,14 +148,14 @@ def draw(found: list[Row]) -> None:
         face = "white" if row.bound else colour
         axes.plot(row.fps, row.auc, "o", markersize=10, color=colour, markerfacecolor=face)
         name = row.point.tracker + ("" if row.point.network == "none" else f", {row.point.network}")
-        right = row.fps > 100
+        shift, across, along = LABELS[row.point.label]
         axes.annotate(
             name,
             (row.fps, row.auc),
-            (-9 if right else 9, 0),
+            shift,
             textcoords="offset points",
-            va="center",
-            ha="right" if right else "left",
+            ha=across,
+            va=along,
             color=colour,
             size=11.5,
         )

@@ -42,6 +42,7 @@ nb_merge_streams = True
 
 # --- The API reference ---
 autodoc_member_order = "bysource"
+autodoc_default_options = {"special-members": "__call__"}
 autodoc_typehints = "none"  # docstrings say what is taken and returned, with shapes and units
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True

@@ -7,6 +7,8 @@ import types
 
 import pytest
 
+from bench import accuracy_speed
+from jtrack import trackers
 from tests.conftest import ROOT
 from tests.test_readme import environment, files, help_of, options, path_of
 
@@ -82,6 +84,27 @@ def test_commands_and_options_in_sentences_exist(page):
             help_of(*path_of(words))
         for option in options(words):
             assert re.search(rf"{option}\b", known), code
+
+
+@pytest.mark.parametrize("name", trackers.names())
+def test_every_tracker_has_a_page_with_its_figure(name):
+    page = (DOCS / "trackers" / f"{name}.md").read_text("utf-8")
+    assert f"<!-- profiles: {name} -->" in page and f"<!-- settings: {name} -->" in page
+    assert f"](../figures/{name}.svg)" in page and (DOCS / "figures" / f"{name}.svg").is_file()
+    assert f"({name}.md)" in (DOCS / "trackers" / "index.md").read_text("utf-8")
+
+
+def test_accuracy_against_speed_is_the_ledgers(data_folder):
+    page = accuracy_speed.PAGE.read_text("utf-8")
+    found = accuracy_speed.table(accuracy_speed.rows(data_folder))
+    assert f"<!-- table: accuracy-speed -->\n{found}\n<!-- end of table -->" in page
+
+
+def test_speeds_are_those_of_the_pages_that_are_named():
+    for point in accuracy_speed.POINTS:
+        if point.fps is not None:
+            text = (ROOT / point.source).read_text("utf-8")
+            assert re.search(rf"\b{point.fps:g}\b", text), point
 
 
 # --- The site ---------------------------------------------------------------------------------------------

@@ -20,5 +20,5 @@ def _inline(self: Any, node: nodes.math) -> None:
 
 def _block(self: Any, node: nodes.math_block) -> None:
     formula = latex2mathml.tex2mathml(node.astext(), as_block=True)
-    self.body.append(f'<div class="math">{formula}</div>\n')
+    self.body.append(f'<div class="formula">{formula}</div>\n')
     raise nodes.SkipNode
