@@ -23,7 +23,8 @@ import jtrack
 from jtrack import cli, settings, trackers
 
 _LOG = logging.getLogger(__name__)
-MARK = re.compile(r"<!-- (front|reference|profiles|settings|commands)(?:: ([\w.]+))? -->")
+# A line of its own: a sentence may speak of one.
+MARK = re.compile(r"^<!-- (front|reference|profiles|settings|commands)(?:: ([\w.]+))? -->$", re.MULTILINE)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -56,7 +56,7 @@ PARTS = {
         ("Updater", "Gaussians blended,\nthen one step of the\nhead, if sure"),
     ),
 }
-WIDTH, HEIGHT, GAP = 5.7, 0.92, 0.42  # inches of a box, and between boxes
+WIDTH, HEIGHT, GAP = 6.5, 0.92, 0.42  # inches of a box, and between boxes
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
     # The same file from the same text: no date, and names of shapes by a fixed salt.
     mpl.rcParams |= {"svg.hashsalt": "jtrack", "font.family": "DejaVu Sans"}
     for name, parts in PARTS.items():
-        figure, axes = plt.subplots(figsize=(8.4, 5.1))
+        figure, axes = plt.subplots(figsize=(9.4, 5.1))
         draw(axes, parts)
         figure.savefig(
             FOLDER / f"{name}.svg", metadata={"Date": None}, facecolor="white", bbox_inches="tight"
@@ -75,20 +75,20 @@ def main() -> None:
 def draw(axes: Axes, parts: tuple[tuple[str, str], ...]) -> None:
     """Draws the parts of one tracker."""
     *steps, (updater, said) = parts
-    axes.set(xlim=(-0.05, 8.4), ylim=(-0.05, 4 * (HEIGHT + GAP) - GAP + 0.05))
+    axes.set(xlim=(-0.05, 9.45), ylim=(-0.05, 4 * (HEIGHT + GAP) - GAP + 0.05))
     axes.set_aspect("equal")
     axes.axis("off")
     bottoms = [(3 - number) * (HEIGHT + GAP) for number in range(4)]
     for (title, text), bottom, colour in zip(steps, bottoms, COLOURS, strict=True):
         box(axes, (0, bottom), (WIDTH, HEIGHT), colour)
-        axes.text(0.2, bottom + HEIGHT * 0.66, title, size=15, weight="bold", va="center", color=INK)
-        axes.text(0.2, bottom + HEIGHT * 0.26, text, size=12.5, va="center", color=INK)
+        axes.text(0.2, bottom + HEIGHT * 0.66, title, size=14, weight="bold", va="center", color=INK)
+        axes.text(0.2, bottom + HEIGHT * 0.26, text, size=11.5, va="center", color=INK)
     for above in bottoms[:-1]:
         arrow(axes, (WIDTH / 2, above), (WIDTH / 2, above - GAP))
     left, low, high = WIDTH + 0.4, bottoms[3], bottoms[2] + HEIGHT
-    box(axes, (left, low), (2.2, high - low), UPDATER)
-    axes.text(left + 0.15, high - 0.3, updater, size=15, weight="bold", va="center", color=INK)
-    axes.text(left + 0.15, high - 0.6, said, size=12.5, va="top", color=INK)
+    box(axes, (left, low), (2.5, high - low), UPDATER)
+    axes.text(left + 0.15, high - 0.3, updater, size=14, weight="bold", va="center", color=INK)
+    axes.text(left + 0.15, high - 0.6, said, size=11.5, va="top", color=INK)
     arrow(axes, (WIDTH, bottoms[3] + HEIGHT / 2), (left, bottoms[3] + HEIGHT / 2))
     arrow(axes, (left, bottoms[2] + HEIGHT / 2), (WIDTH, bottoms[2] + HEIGHT / 2))
 
