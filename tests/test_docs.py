@@ -33,7 +33,7 @@ MADE = {
     "start": ["demo/tracked.mp4", "boxes.csv", "out.mp4"],
     "video": ["boxes.csv", "out.mp4", "two.csv"],
     "tracker": ["mine/*Still*/**/*.txt", "mine/*hcft*/**/*.txt"],
-    "network": ["trained/tiny.safetensors", "tiny.csv"],
+    "network": ["trained/compact.safetensors", "trained.csv"],
     "dataset": ["mine/walk.csv", "results/*/**/*.txt"],
     "sweep": ["results/*/run.json"],
     "export": ["exported/step.stablehlo"],
