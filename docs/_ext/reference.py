@@ -91,24 +91,39 @@ def _compare(_app: Sphinx, env: Any) -> None:
 
 def reference(package: str) -> str:
     """A section a module."""
-    sections = []
-    for name in modules(package):
-        module = importlib.import_module(name)
-        if list(public(module)) or name != package:
-            sections.append(f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n")
+    sections = [
+        f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
+        for name in modules(package)
+    ]
     return "\n".join(sections)
 
 
 def front() -> str:
-    """A table of what `dir(jtrack)` shows, with links into the packages' pages."""
+    """A table of what `dir(jtrack)` shows, with links to where it is documented."""
+    known = {name: value for module in modules("jtrack") for name, value in _named(module)}
     rows = []
     for name in jtrack.__all__:
         value = getattr(jtrack, name)
-        first = (inspect.getdoc(value) or "").partition("\n")[0].partition(". ")[0].rstrip(".")
-        where = getattr(value, "__module__", None)
-        link = f"{{py:obj}}`{name} <{where}.{name}>`" if where in modules("jtrack") else f"`{name}`"
-        rows.append(f"| {link} | {first} |")
+        said = (inspect.getdoc(value) or "").partition("\n")[0].partition(". ")[0].rstrip(".")
+        if inspect.ismodule(value):
+            link = f"{{py:mod}}`{name} <{value.__name__}>`"
+        elif known.get(f"{value.__module__}.{name}") is value:
+            link = f"{{py:obj}}`{name} <{value.__module__}.{name}>`"
+        else:  # another name of another package's class, of which a comment says what it holds
+            link, said = f"`{name}`", _comment(name)
+        rows.append(f"| {link} | {said} |")
     return "\n".join(["| Name | What it is |", "| --- | --- |", *rows])
+
+
+def _named(module: str) -> Iterator[tuple[str, Any]]:
+    for name, value in public(importlib.import_module(module)):
+        yield f"{module}.{name}", value
+
+
+def _comment(name: str) -> str:
+    """The comment beside a name of `jtrack.types`."""
+    found = re.search(rf"^{name} = .*?# (.*)$", inspect.getsource(jtrack.types), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def profiles(tracker: str) -> str:
@@ -126,7 +141,7 @@ def hyper_parameters(tracker: str) -> str:
 
 
 def commands() -> str:
-    """The help of every command, as a terminal of 100 columns shows it."""
+    """The help of every command, as a terminal of 78 columns shows it."""
     sections = []
     for name, said in cli.COMMANDS.items():
         helps = [_help(name)]
@@ -144,7 +159,7 @@ def _inner(name: str) -> list[str]:
 
 def _help(*command: str) -> str:
     result = CliRunner().invoke(
-        cli.app, [*command, "--help"], prog_name="jtrack", env={"COLUMNS": "100", "TERMINAL_WIDTH": "100"}
+        cli.app, [*command, "--help"], prog_name="jtrack", env={"COLUMNS": "78", "TERMINAL_WIDTH": "78"}
     )
     return "\n".join(line.rstrip() for line in result.output.splitlines()).strip()
 
