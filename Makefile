@@ -39,7 +39,7 @@ lint: .venv/test.done
 # are executed, which takes minutes each; NOTEBOOKS=off leaves them without their outputs.
 NOTEBOOKS ?= on
 docs: .venv/test.done
-	NOTEBOOKS=$(NOTEBOOKS) $(BIN)/python -m sphinx -W --keep-going -n -q -c docs . docs/_build/html
+	NOTEBOOKS=$(NOTEBOOKS) $(BIN)/python -m sphinx -E -W --keep-going -n -q -c docs . docs/_build/html
 
 # Whole real sequences and the 400 validation images: slow.
 accuracy: .venv/test.done

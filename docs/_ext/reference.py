@@ -90,9 +90,9 @@ def _compare(_app: Sphinx, env: Any) -> None:
 
 
 def reference(package: str) -> str:
-    """A section a module."""
+    """A section a module, with what it defines: a name that it only passes on is where it comes from."""
     sections = [
-        f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
+        f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :ignore-module-all:\n```\n"
         for name in modules(package)
     ]
     return "\n".join(sections)
