@@ -26,11 +26,12 @@ NOT_RUN = {
     ". .venv/bin/activate": "likewise",
     "python -m pip install -e '.[nets]'": "needs a package index",
     "python -m pip install -e '.[cuda]'": "needs a package index and a GPU",
+    "jtrack demo": "tests/test_readme.py runs it",
     "jtrack weights convert VGG_ILSVRC_19_layers.caffemodel --as vgg19": "needs a file of 548 MiB",
 }
 # What a page leaves behind.
 MADE = {
-    "start": ["demo/tracked.mp4", "boxes.csv", "out.mp4"],
+    "start": ["boxes.csv", "out.mp4"],
     "video": ["boxes.csv", "out.mp4", "two.csv"],
     "tracker": ["mine/*Still*/**/*.txt", "mine/*hcft*/**/*.txt"],
     "network": ["trained/compact.safetensors", "trained.csv"],
