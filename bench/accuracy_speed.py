@@ -49,7 +49,7 @@ README, CHOOSING, EARLIER, BENCH = "README.md", "docs/choosing.md", "docs/earlie
 SHORT = {README: "README", CHOOSING: "choosing", EARLIER: "earlier", BENCH: "bench"}
 POINTS = (
     Point("HCFT", "HOG", "hcft-default-hog-d857974c609f", 299.5, EARLIER, "left"),
-    Point("HCFT", "compact", "hcft-default-compact-51d91053296e", 91, README),
+    Point("HCFT", "compact", "hcft-default-compact-cf6f5376780a", 91, README),
     Point("HCFT", "AlexNet", "hcft-default-alexnet_torchvision-aef9ffb679eb", 55.5, CHOOSING),
     Point("HCFT", "GoogLeNet", "hcft-default-googlenet-d3ce1e2b2b9f", 28.2, CHOOSING),
     Point("HCFT", "VGG-16, bfloat16", "hcft-default-vgg16_torchvision-42ddef08ec7b", 9.2, CHOOSING),

@@ -55,6 +55,13 @@ PARTS = {
         ("Place: the best candidates", "their mean"),
         ("Updater", "Gaussians blended,\nthen one step of the\nhead, if sure"),
     ),
+    "correlation": (
+        ("Motion: a search window", "2.5 × the target, around the last place"),
+        ("Features: gradients or grey values", "cosine window; no network"),
+        ("Observation: one correlation filter", "linear, or with a Gaussian kernel"),
+        ("Place: peak of the response", "default: between cells, and size from a scale filter"),
+        ("Updater", "every frame:\nthe filter moves\na little"),
+    ),
 }
 WIDTH, HEIGHT, GAP = 6.5, 0.92, 0.42  # inches of a box, and between boxes
 
