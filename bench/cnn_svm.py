@@ -56,7 +56,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     ready = state._replace(features=features, labels=labels)
 
     def extract(params: dict, frame: Frame) -> Extracted:
-        region = cnn_svm.region_around(state.box, hyper.margin)
+        region = motion.region_around(state.box, hyper.margin)
         return config.features.extract(net, params["backbone"], frame, region)
 
     def timed(work: Callable[..., Any], *args: Any) -> float:

@@ -43,8 +43,8 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     start = time.perf_counter()
     jax.block_until_ready(init(params, key, frame, box))
     warm = time.perf_counter() - start
-    scales = gdt.pyramid_scales(box, hyper.scale_step)
-    radius, limit = gdt.search_radius(box[2:], hyper.radius), config.features.limit(box[2:])
+    scales = motion.pyramid_scales(box, hyper.scale_step)
+    radius, limit = motion.search_radius(box[2:], hyper.radius), config.features.limit(box[2:])
     candidates = motion.spiral_candidates(box, config.candidates, radius, scales, frame.size, limit)
 
     def describe(params: dict, frame: Any, wanted: Any) -> Any:

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jtrack.learning import cue_network, structural_loss
+from jtrack.learning import cue_network, replay_buffer, structural_loss
 from jtrack.learning.cue_network import HIDDEN, CueNet, Network
-from jtrack.types import Array, Key, PyTree
+from jtrack.learning.replay_buffer import ReplayBuffer
+from jtrack.types import Array, Key, PyTree, Scalar
 
 
 class Batch(NamedTuple):
@@ -44,6 +45,36 @@ class Progress(NamedTuple):
     network: Network
     cycles: Array  # () int32: how many it took
     loss: Array  # () of the last batch
+
+
+def draw_batch(
+    key: Key, positives: ReplayBuffer, negatives: ReplayBuffer, time: Array, *, count: int, decay: Scalar
+) -> Batch:
+    """A batch: a quarter of the target, the same mirrored, and half of the background.
+
+    Args:
+      key: a PRNG key.
+      positives: samples of the target.
+      negatives: samples of the background.
+      time: () int32, number of the frame.
+      count: of samples in the batch, a multiple of 4.
+      decay: () of the chance to draw the background of an earlier frame, per frame^2.
+    """
+    positive_key, negative_key = jax.random.split(key)
+    quarter, half = count // 4, count // 2
+    ages = replay_buffer.weights(positives, time, 0.0)
+    of_target = replay_buffer.draw(positive_key, ages, quarter)
+    ages = replay_buffer.weights(negatives, time, decay)
+    of_background = replay_buffer.draw(negative_key, ages, half)
+    target = positives.patches[of_target]
+    patches = jnp.concatenate([target, target[:, :, ::-1], negatives.patches[of_background]])
+    weight = positives.importance[of_target]
+    is_target = jnp.arange(count) < half
+    return Batch(
+        patches.astype(weight.dtype),
+        structural_loss.label(is_target.astype(weight.dtype)),
+        jnp.concatenate([weight, weight, negatives.importance[of_background]]),
+    )
 
 
 def loss(output: Array, batch: Batch, rates: Rates) -> Array:

@@ -26,7 +26,7 @@ from jax import lax
 from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.checks import there
-from jtrack.components import calibration, motion, scale, update
+from jtrack.components import calibration, motion, samples, scale, update
 from jtrack.components.decisions import Hard, Soft
 from jtrack.components.salience import Extracted, ProjectedPatches, ProjectedRegion
 from jtrack.components.scale import Pyramid, SmoothPyramid
@@ -223,13 +223,13 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         jnp.broadcast_to(size, (config.first_samples, 2)),
     )
     both = jnp.concatenate([near, far])
-    region = region_around(box, hyper.margin)
+    region = motion.region_around(box, hyper.margin)
     extracted = config.features.extract(backbone, params["backbone"], frame, region)
     described = extracted.describe(both)
     feature_scale = 1 / jnp.maximum(jnp.linalg.norm(described, axis=1).mean(), 1e-6)
     described = described * feature_scale
     first = jnp.arange(both.shape[0]) == 0
-    labels = jnp.where(first, 1.0, background_labels(both, box, hyper.overlap))
+    labels = jnp.where(first, 1.0, samples.background_labels(both, box, hyper.overlap))
     svm = incremental_svm.empty(config.budget + config.samples, described.shape[1], dtype)
     implicit = config.decisions.differentiable
     svm = incremental_svm.add(svm, described, labels, hyper.cost, labels != 0, implicit=implicit)
@@ -272,7 +272,7 @@ def _step(
     candidates = motion.same_size_candidates(
         draw, state.box, config.candidates, hyper.position_deviation, frame.size
     )
-    region = region_around(state.box, hyper.margin)
+    region = motion.region_around(state.box, hyper.margin)
     extracted = config.features.extract(backbone, params["backbone"], frame, region)
     described = extracted.describe(candidates) * state.feature_scale
     scores = incremental_svm.decide(state.svm, described)
@@ -295,7 +295,7 @@ def _step(
         moved = moved._replace(saliency=decisions.choose(allowed, learnt, following))
         info |= maps | {"template": saliency_filter.template(there(state.saliency)), "window": window}
     # The target and the background most like it, for `learn` (equation 16).
-    labels = background_labels(candidates, box, hyper.overlap)
+    labels = samples.background_labels(candidates, box, hyper.overlap)
     distance = jnp.where(labels == 0, jnp.inf, labels * scores)
     _, chosen = lax.top_k(-distance, config.samples - 1)
     value = decisions.choose(found, incremental_svm.decide(state.svm, target[None])[0], highest)
@@ -379,17 +379,6 @@ def _learn(config: Config, params: PyTree, state: State) -> State:
 def first_slot(count: int) -> Array:
     """Which slots [count] of the machine are never removed: the target in the first frame."""
     return jnp.arange(count) == 0
-
-
-def region_around(box: Box, margin: Scalar) -> Box:
-    """What is described at once [4]: the target and `margin` of its sides on either side of it."""
-    return boxes.from_centre(boxes.centre(box), box[2:] + 2 * margin * motion.side(box[2:]))
-
-
-def background_labels(candidates: Box, target: Box, overlap: Scalar) -> Array:
-    """-1 what is background, 0 what overlaps the target by too much to be, [N]."""
-    background = boxes.iou(candidates, target[None]) < overlap
-    return jnp.where(background, jnp.asarray(-1, candidates.dtype), 0)
 
 
 def salience_of(

@@ -30,7 +30,7 @@ from jtrack.components.localisation import BestCandidate, MeanOfBest
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import cue_network, iterative_sgd, replay_buffer, structural_loss
 from jtrack.learning.cue_network import SIDE, Network
-from jtrack.learning.iterative_sgd import Batch, Rates
+from jtrack.learning.iterative_sgd import Rates
 from jtrack.learning.replay_buffer import ReplayBuffer
 from jtrack.learning.structural_loss import Structural, Uniform
 from jtrack.precision import PRECISIONS
@@ -315,7 +315,7 @@ def _step(config: Config, precision: str, params: PyTree, state: State, frame: F
     )
     state = state._replace(time=state.time + 1, key=key)
     state = _remember(config, hyper, state, image, state.box, (near, far), quality)
-    batch = draw_batch(
+    batch = iterative_sgd.draw_batch(
         draw_key, state.positives, state.negatives, state.time, count=config.batch, decay=hyper.decay
     )
     predicted = cue_network.output(state.network, batch.patches, corner=corner)
@@ -336,11 +336,17 @@ def _learn(config: Config, budget: int, params: PyTree, state: State) -> State:
     """Trains the network on what the buffers hold, for `budget` cycles at most."""
     hyper = params["tracker"]
     key, train_key = jax.random.split(state.key)
-    buffers = state.positives, state.negatives
     done = iterative_sgd.train(
         train_key,
         state.network,
-        lambda key: draw_batch(key, *buffers, state.time, count=config.batch, decay=hyper.decay),
+        functools.partial(
+            iterative_sgd.draw_batch,
+            positives=state.positives,
+            negatives=state.negatives,
+            time=state.time,
+            count=config.batch,
+            decay=hyper.decay,
+        ),
         rates(hyper),
         tolerance=None if config.decisions.differentiable else hyper.tolerance,
         corner=config.decisions.width,
@@ -407,33 +413,3 @@ def _remember(
         patches = _patches(config, image, own, region_of)
         buffers.append(replay_buffer.add(buffer, patches, weight, quality, state.time))
     return state._replace(positives=buffers[0], negatives=buffers[1])
-
-
-def draw_batch(
-    key: Key, positives: ReplayBuffer, negatives: ReplayBuffer, time: Array, *, count: int, decay: Scalar
-) -> Batch:
-    """A batch: a quarter of the target, the same mirrored, and half of the background.
-
-    Args:
-      key: a PRNG key.
-      positives: samples of the target.
-      negatives: samples of the background.
-      time: () int32, number of the frame.
-      count: of samples in the batch, a multiple of 4.
-      decay: () of the chance to draw the background of an earlier frame, per frame^2.
-    """
-    positive_key, negative_key = jax.random.split(key)
-    quarter, half = count // 4, count // 2
-    ages = replay_buffer.weights(positives, time, 0.0)
-    of_target = replay_buffer.draw(positive_key, ages, quarter)
-    ages = replay_buffer.weights(negatives, time, decay)
-    of_background = replay_buffer.draw(negative_key, ages, half)
-    target = positives.patches[of_target]
-    patches = jnp.concatenate([target, target[:, :, ::-1], negatives.patches[of_background]])
-    weight = positives.importance[of_target]
-    is_target = jnp.arange(count) < half
-    return Batch(
-        patches.astype(weight.dtype),
-        structural_loss.label(is_target.astype(weight.dtype)),
-        jnp.concatenate([weight, weight, negatives.importance[of_background]]),
-    )

@@ -293,9 +293,9 @@ def _step(
 ) -> tuple[State, Output]:
     hyper, decisions = params["tracker"], config.decisions
     key, draw = jax.random.split(state.key)
-    scales = pyramid_scales(state.box, hyper.scale_step)
+    scales = motion.pyramid_scales(state.box, hyper.scale_step)
     widening = decisions.choose(state.doubtful, hyper.widening, jnp.ones_like(hyper.widening))
-    radius = search_radius(state.box[2:], hyper.radius) * widening
+    radius = motion.search_radius(state.box[2:], hyper.radius) * widening
     limit = config.features.limit(state.box[2:])
     candidates = motion.spiral_candidates(state.box, config.candidates, radius, scales, frame.size, limit)
     describe = config.features.describe(backbone, params["backbone"], frame, state.box, scales)
@@ -404,14 +404,3 @@ def values(head: fc_head.Params | None, features: Array) -> Array:
 def cosine(a: Array, b: Array) -> Array:
     """The cosine () of the angle between two vectors."""
     return jnp.sum(a * b) * lax.rsqrt(jnp.maximum(jnp.sum(a * a) * jnp.sum(b * b), 1e-20))
-
-
-def pyramid_scales(box: Box, step: Array) -> Array:
-    """The scales [3] of the search; a step changes the longer side by a pixel at least (footnote 7)."""
-    step = jnp.maximum(step, 1 / jnp.maximum(jnp.max(box[2:]), 2))
-    return jnp.stack([1 - step, jnp.ones_like(step), 1 + step])
-
-
-def search_radius(size: Array, radius: Array) -> Array:
-    """How far () pixels candidates are from a target of this size (w, h): `Hyper.radius`."""
-    return jnp.maximum(radius[0], radius[1] * motion.side(size))

@@ -10,7 +10,7 @@ import pytest
 
 from jtrack import backbones, trackers
 from jtrack.backbones import box_feature
-from jtrack.components import samples
+from jtrack.components import motion, samples
 from jtrack.components.features import Patches, Region
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head, gaussian_layer
@@ -125,7 +125,7 @@ def test_candidates_are_at_three_scales_of_one_aspect_within_the_radius():
     ],
 )
 def test_a_scale_step_is_two_percent_or_one_pixel(size, scales):
-    found = gdt.pyramid_scales(jnp.asarray((5.0, 5.0, *size)), jnp.float32(gdt.Hyper().scale_step))
+    found = motion.pyramid_scales(jnp.asarray((5.0, 5.0, *size)), jnp.float32(gdt.Hyper().scale_step))
     np.testing.assert_allclose(found, scales, rtol=1e-6)
 
 
