@@ -10,13 +10,21 @@ import pytest
 from bench import golden_clip
 from bench.golden_rows import REDUCED, SEED, Row, reduced
 from jtrack import backbones, trackers
-from jtrack.trackers import deeptrack, gdt
+from jtrack.trackers import deeptrack, fcnt, gdt
 from jtrack.types import Frame
 from tests.trackers import golden, ncc
 
 # Profiles that differ from one in the table by a number or a switch of the training; GDT's `obj_general_only`
 # follows nothing but what a head was taught beforehand, and here there is none.
-ALIKE = {("fcnt", profile) for profile in ("all", "half", "quarter", "eighth")}
+ALIKE = {
+    ("fcnt", prefix + profile)
+    for prefix, profiles in (
+        ("", ("all", "half", "quarter", "eighth")),
+        ("paper-", fcnt.ABLATIONS),
+        ("release2016-", fcnt.ABLATIONS),
+    )
+    for profile in profiles
+}
 ALIKE |= {("deeptrack", profile) for profile in deeptrack.ABLATIONS}
 ALIKE |= {("gdt", profile) for profile in gdt.PROFILES if profile.endswith("_no_bp")} | {
     ("gdt", "no_obj_general"),
