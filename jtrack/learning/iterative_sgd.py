@@ -44,7 +44,7 @@ class Progress(NamedTuple):
 
     network: Network
     cycles: Array  # () int32: how many it took
-    loss: Array  # () of the last batch
+    loss: Array  # () the moving mean over batches
 
 
 def draw_batch(
@@ -162,10 +162,11 @@ def train(
     *,
     tolerance: Array | None,
     budget: int,
+    loss_rate: Scalar = 1.0,
     schedule: str = "iterative",
     corner: float = 0.0,
 ) -> Progress:
-    """Trains until the fused loss on the batch just learnt is at most `tolerance`, or the budget is spent.
+    """Trains until the fused loss on the batches learnt is at most `tolerance`, or the budget is spent.
 
     Reverse mode goes through a training without a tolerance, and computes each cycle again.
 
@@ -176,6 +177,8 @@ def train(
       rates: learning rates and the loss's numbers.
       tolerance: () epsilon of the paper; None spends the whole budget.
       budget: cycles at most.
+      loss_rate: () of the moving mean of losses that meets the tolerance: with 1 that of the batch just
+        learnt, which a lucky batch ends.
       schedule: one of `CYCLES`.
       corner: how far the network's corners are rounded (`cue_network.rectified`).
     """
@@ -186,9 +189,11 @@ def train(
         return (count < budget) & (loss > tolerance)
 
     def body(carry: PyTree) -> PyTree:
-        key, network, velocity, count, _ = carry
+        key, network, velocity, count, mean = carry
         key, drawn = jax.random.split(key)
         network, velocity, loss = cycle(network, velocity, draw(drawn), rates, corner)
+        if tolerance is not None:
+            loss = jnp.where(count == 0, loss, loss_rate * loss + (1 - loss_rate) * mean)
         return key, network, velocity, count + 1, loss
 
     at_rest = jax.tree.map(jnp.zeros_like, network)

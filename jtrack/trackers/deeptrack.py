@@ -36,7 +36,7 @@ from jtrack.learning.structural_loss import Structural, Uniform
 from jtrack.precision import PRECISIONS
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
 from jtrack.vision import boxes, cues
-from jtrack.vision.cues import Fixed, Stretched
+from jtrack.vision.cues import AsFilmed, AsWarped, Fixed, Stretched
 
 CHUNK = 100  # candidates scored together: what the processor's cache holds
 
@@ -49,6 +49,9 @@ class Config(FixedShapes):
     grey_cues: tuple[str, ...] = ("contrast", "contrast_wide", "gradient")
     colour_cues: tuple[str, ...] = ("hue", "value", "gradient")
     cue_range: Stretched | Fixed = Stretched(0.0, 10.0)  # of the network's input
+    geometry: AsWarped | AsFilmed = (
+        AsWarped()
+    )  # of the cues: the region's, whose target is a square, or the frame's
     region: float = 5.0  # sides of the region that candidates are cut from, over the target's
     context: float = 1.0  # sides of what the network sees of a candidate, over the candidate's
     candidates: int = 1500  # a multiple of CHUNK
@@ -58,7 +61,7 @@ class Config(FixedShapes):
     negatives_per_frame: int = 150
     hard: float = 0.0  # share of them that are those with the highest scores; the others are drawn
     positives_per_frame: int = 1  # the estimated box, and others that overlap it by more than half
-    first_positives: int = 50  # samples of the first frame that overlap the target by more than half
+    first_positives: int = 50  # of the first frame, beside the target; they overlap it by more than half
     first_negatives: int = 150  # ... and of its background
     batch: int = 64  # half target, of which half is mirrored, half background
     first_budget: int = 1000  # cycles of training on the first frame at most
@@ -72,8 +75,8 @@ class Config(FixedShapes):
     def __post_init__(self) -> None:
         checks.choices(self)
         checks.at_least(1, self, "candidates", "positives", "negatives", "batch", "positives_per_frame")
-        checks.at_least(1, self, "negatives_per_frame", "first_positives", "first_negatives")
-        checks.at_least(0, self, "first_budget", "budget")  # 0 leaves the network as it is
+        checks.at_least(1, self, "negatives_per_frame", "first_negatives")
+        checks.at_least(0, self, "first_positives", "first_budget", "budget")  # 0 leaves the network as it is
         checks.require(
             self.candidates % CHUNK == 0,
             f"deeptrack scores candidates {CHUNK} at a time: candidates must be a multiple of that, not "
@@ -114,6 +117,9 @@ class Hyper(NamedTuple):
     decay: Scalar = 10.0  # () of the chance to draw the background of an earlier frame, per frame^2
     near_best: Scalar = 0.75  # () v: candidates above this share of the best score tell a frame's quality
     tolerance: Scalar = 5e-3  # () epsilon: training ends at this loss
+    loss_rate: Scalar = (
+        1.0  # () of the moving mean of the batches' losses that it ends by; 1: by the last batch's
+    )
     learning_rate: Scalar = 5e-2  # () r, of the cues
     fusion_learning_rate: Scalar = 5e-3  # () of the fusion layer
     momentum: Scalar = 0.0  # ()
@@ -349,6 +355,7 @@ def _learn(config: Config, budget: int, params: PyTree, state: State) -> State:
         ),
         rates(hyper),
         tolerance=None if config.decisions.differentiable else hyper.tolerance,
+        loss_rate=hyper.loss_rate,
         corner=config.decisions.width,
         budget=budget,
         schedule=config.schedule,
@@ -376,6 +383,7 @@ def _cues(config: Config, frame: Frame, box: Box, colour: Array) -> Array:
         colour,
         (config.grey_cues, config.colour_cues),
         config.cue_range,
+        geometry=config.geometry,
         region=config.region,
         context=config.context,
     )
