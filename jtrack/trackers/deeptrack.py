@@ -34,7 +34,7 @@ from jtrack.learning.iterative_sgd import Rates
 from jtrack.learning.replay_buffer import ReplayBuffer
 from jtrack.learning.structural_loss import Structural, Uniform
 from jtrack.precision import PRECISIONS
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, ablations
 from jtrack.vision import boxes, cues
 from jtrack.vision.cues import AsFilmed, AsWarped, Fixed, Stretched
 
@@ -229,9 +229,8 @@ PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "differentiable": _differentiable,
     "paper": _paper,
+    **ablations("default", _default, ABLATIONS),
 }
-for _name, (_about, _changes) in ABLATIONS.items():
-    PROFILES[_name] = variant(_default, f"Ablation of default: {_about}.", **_changes)
 
 
 def deeptrack(backbone: Backbone, config: Config) -> Tracker:

@@ -26,10 +26,11 @@ ALIKE = {
     for profile in profiles
 }
 ALIKE |= {("deeptrack", profile) for profile in deeptrack.ABLATIONS}
-ALIKE |= {("gdt", profile) for profile in gdt.PROFILES if profile.endswith("_no_bp")} | {
-    ("gdt", "no_obj_general"),
-    ("gdt", "obj_general_only"),
-    ("gdt", "no_bp"),
+ALIKE |= {
+    ("gdt", prefix + profile)
+    for prefix in ("", "paper-")
+    for profile in gdt.ABLATIONS
+    if profile != "pretrained"
 }
 GOLDEN = [
     (name, profile)
