@@ -197,7 +197,7 @@ def _profile(
 
 
 def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
-    """The text, its misprints corrected: bilinear maps (equation 1), primal filters, coarse-to-fine search."""
+    """The text, its misprints corrected: maps interpolated, primal filters, coarse-to-fine search."""
     groups = ("5", "4", "3")
     return _profile(backbone, *groups, resampling="bilinear", filters=Primal(), combination=CoarseToFine())
 
