@@ -131,6 +131,18 @@ def test_the_ideal_map_of_paper_has_no_distractor_and_its_best_candidate_the_tru
         assert scales[np.argmax(scores)] == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_still_target_stays_where_it_is_in_paper(seed):
+    config, tracker, params = make("paper", selection_iterations=50)
+    init, step = jax.jit(tracker.init), jax.jit(tracker.step)
+    state = init(params, jax.random.key(seed), frame((60, 50)), jnp.asarray(BOX))
+    cell = 2 * np.hypot(*BOX[2:]) / config.grid[0]
+    for _ in range(3):
+        state, output = step(params, state, frame((60, 50)))
+        np.testing.assert_allclose(output.box[:2], BOX[:2], atol=cell / 2)
+
+
 def test_the_release_counts_the_first_frame():
     counted = {name: trackers.profile("fcnt", name, "tiny").config.first_number for name in fcnt.PROFILES}
     assert [name for name, first in counted.items() if first == 0] == [
