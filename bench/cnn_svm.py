@@ -56,7 +56,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     ready = state._replace(features=features, labels=labels)
 
     def extract(params: dict, frame: Frame) -> Extracted:
-        region = cnn_svm.region_around(state.box, hyper.margin)
+        region = motion.region_around(state.box, hyper.margin)
         return config.features.extract(net, params["backbone"], frame, region)
 
     def timed(work: Callable[..., Any], *args: Any) -> float:
@@ -81,7 +81,8 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
         def filtering(salient: jax.Array) -> jax.Array:
             places = (boxes.centre(candidates) - boxes.centre(state.box)[None])[:, ::-1] / cell
             counted = jnp.linspace(1, 0, candidates.shape[0])
-            prior = saliency_filter.predict(model, places, counted, hyper.motion / cell)
+            rule = config.saliency.prior
+            prior = saliency_filter.predict(model, places, counted, hyper.motion / cell, rule)
             likelihood = saliency_filter.likelihood(model, salient, state.box[2:][::-1] / cell)
             return bayes_filter.update(prior, likelihood)
 

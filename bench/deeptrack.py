@@ -76,7 +76,7 @@ def parts(profile: str) -> None:
         return score
 
     def loss(state: deeptrack.State) -> jax.Array:
-        batch = deeptrack.draw_batch(
+        batch = iterative_sgd.draw_batch(
             key, state.positives, state.negatives, state.time, count=config.batch, decay=hyper.decay
         )
         outputs = cue_network.output(state.network, batch.patches)

@@ -19,6 +19,7 @@ from jtrack import backbones, devices, trackers
 from jtrack.cli.track import prepare
 from jtrack.components import motion
 from jtrack.data import synthetic
+from jtrack.learning import fc_head
 from jtrack.run.inputs import canvas_of, to_frame
 from jtrack.trackers import gdt
 from jtrack.types import as_arrays
@@ -43,8 +44,8 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
     start = time.perf_counter()
     jax.block_until_ready(init(params, key, frame, box))
     warm = time.perf_counter() - start
-    scales = gdt.pyramid_scales(box, hyper.scale_step)
-    radius, limit = gdt.search_radius(box[2:], hyper.radius), config.features.limit(box[2:])
+    scales = motion.pyramid_scales(box, hyper.scale_step)
+    radius, limit = motion.search_radius(box[2:], hyper.radius), config.features.limit(box[2:])
     candidates = motion.spiral_candidates(box, config.candidates, radius, scales, frame.size, limit)
 
     def describe(params: dict, frame: Any, wanted: Any) -> Any:
@@ -61,7 +62,7 @@ def parts(name: str, profile: str, precision: str, turns: int) -> dict[str, floa
         "first frame, s": warm,
         "first frame with compilation, s": cold,
         f"describing {count} candidates": timed(describe, params, frame, candidates),
-        "the head on them": timed(gdt.values, state.head, seen),
+        "the head on them": timed(fc_head.values, state.head, seen),
         "a whole frame without learning": timed(tracker.step, params, state, frame),
     }
     if tracker.learn is not None:

@@ -222,6 +222,23 @@ def variant[**P, C, H](
     return changed
 
 
+def ablations[**P, C, H](
+    of: str, make: Callable[P, Profile[C, H]], table: Mapping[str, tuple[str, Mapping[str, Any]]]
+) -> dict[str, Callable[P, Profile[C, H]]]:
+    """A profile without a part each: functions that make profiles, by their names.
+
+    Args:
+      of: the profile's name. The ablations of another than `default` are named after it and a hyphen.
+      make: makes it.
+      table: name -> what is different, in words, and the changes as `Profile.replace` takes them.
+    """
+    prefix = "" if of == "default" else f"{of}-"
+    return {
+        prefix + name: variant(make, f"Ablation of {of}: {about}.", **changes)
+        for name, (about, changes) in table.items()
+    }
+
+
 def as_arrays(hyper: Any, dtype: Any = np.float32) -> Any:
     """Makes hyper-parameters what `params["tracker"]` holds: the same NamedTuple of arrays.
 

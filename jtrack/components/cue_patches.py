@@ -7,7 +7,7 @@ from jtrack.learning.cue_network import SIDE
 from jtrack.types import Array, Box, Frame
 from jtrack.vision import boxes, cues
 from jtrack.vision.crop import crop
-from jtrack.vision.cues import Fixed, Stretched
+from jtrack.vision.cues import AsFilmed, AsWarped, Fixed, Stretched
 
 
 def in_colour(frame: Frame, box: Box) -> Array:
@@ -23,6 +23,7 @@ def cues_around(
     names: tuple[tuple[str, ...], tuple[str, ...]],
     scaling: Stretched | Fixed,
     *,
+    geometry: AsWarped | AsFilmed = AsWarped(),
     region: float = 5.0,
     context: float = 1.0,
 ) -> Array:
@@ -34,6 +35,7 @@ def cues_around(
       colour: () bool: whether the video is in colour.
       names: K cues of `vision.cues` for a grey video, and K for one in colour.
       scaling: their range.
+      geometry: whether cues are those of the region, whose target is a square, or of the frame.
       region: sides of the region over the box's.
       context: sides of the box that SIDE pixels stand for.
     """
@@ -41,7 +43,7 @@ def cues_around(
     side = round(region * target)
     window = boxes.scale_about_centre(box, region)
     image = crop(frame, window, (side, side), method="imresample", max_shrink=frame.pixels.shape[0] / target)
-    made = cues.of_image(image, {*names[0], *names[1]}, target)
+    made = cues.of_image(image, {*names[0], *names[1]}, target, geometry.aspect(box))
     scaled = {name: scaling.scale(cue, name) for name, cue in made.items()}
     greys, colours = (jnp.stack([scaled[name] for name in chosen], axis=-1) for chosen in names)
     return jnp.where(colour, colours, greys)

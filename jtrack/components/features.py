@@ -82,7 +82,11 @@ class Patches:
     """Every box is an image of its own."""
 
     feature: Feature
+    cells: int = CELLS  # a box's map is averaged to so many cells a side
     first_size = None  # the first frame has no region either
+
+    def __post_init__(self) -> None:
+        checks.at_least(1, self, "cells")
 
     def describe(
         self,
@@ -102,7 +106,7 @@ class Patches:
             angles = None if rotations is None else jnp.full(len(candidates), rotations[level])
             images = images_of(frame, candidates, feature.size, angles)
             maps = backbone.apply(weights, images, (feature.tap,))[feature.tap]
-            return fc_head.pool(maps, CELLS, normalised=not feature.own)
+            return fc_head.pool(maps, self.cells, normalised=not feature.own)
 
         return describe
 

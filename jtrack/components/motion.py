@@ -87,6 +87,35 @@ class GatedCandidates(SameScale):
         return scaling | (scale_opens(least, width, gates) & at_gate)
 
 
+@dataclass(frozen=True)
+class PresentSpread:
+    """Candidates spread with the target's present size."""
+
+    def deviation(self, pixels: Scalar, share: Scalar, size: Array, first_size: Array) -> Array:
+        """The standard deviation () of the candidates' centres.
+
+        Args:
+          pixels: () what it is at least.
+          share: () of the target's diagonal that is added.
+          size: [2] (w, h) of the target.
+          first_size: [2] in the first frame.
+        """
+        del first_size
+        deviation: Array = pixels + share * jnp.sqrt(jnp.sum(size**2))
+        return deviation
+
+
+@dataclass(frozen=True)
+class FirstSpread(PresentSpread):
+    """Candidates spread by the first frame's size, in whole pixels: the released code of FCNT."""
+
+    def deviation(self, pixels: Scalar, share: Scalar, size: Array, first_size: Array) -> Array:
+        """As of `PresentSpread`."""
+        del size
+        deviation: Array = pixels + jnp.ceil(share * jnp.sqrt(jnp.sum(first_size**2)))
+        return deviation
+
+
 def scale_opens(least_confidence: Array, width: Array, gates: Array) -> Array:
     """Whether the search for scale may begin () bool, by the released rule of FCNT.
 
@@ -94,12 +123,13 @@ def scale_opens(least_confidence: Array, width: Array, gates: Array) -> Array:
       least_confidence: () of all frames so far.
       width: () pixels of the target in the first frame.
       gates: [4] least confidences that open the search for any, large and small targets; above the last one
-        it stays closed for targets of middle size.
+        it stays closed for all.
     """
     any_size, large, small, closed = gates
-    opened = (least_confidence > any_size) & (least_confidence <= closed)
+    opened = least_confidence > any_size
     opened = opened | ((least_confidence > large) & (width / RELEASED_SIDE > 0.6))
-    return opened | ((least_confidence > small) & (width / RELEASED_SIDE < 0.3))
+    opened = opened | ((least_confidence > small) & (width / RELEASED_SIDE < 0.3))
+    return opened & (least_confidence <= closed)
 
 
 def extent(frame_size: Array, dtype: jax.typing.DTypeLike) -> Array:
@@ -236,3 +266,24 @@ def spiral_candidates(
     sizes = sensible_sizes(scales[:, None] * size[None], size, frame_size)  # [S, 2]
     shape = (len(scales), count, 2)
     return boxes.from_centre(jnp.broadcast_to(places[None], shape), jnp.broadcast_to(sizes[:, None], shape))
+
+
+def pyramid_scales(box: Box, step: Array) -> Array:
+    """The scales [3] of the search; a step changes the longer side by a pixel at least (footnote 7)."""
+    step = jnp.maximum(step, 1 / jnp.maximum(jnp.max(box[2:]), 2))
+    return jnp.stack([1 - step, jnp.ones_like(step), 1 + step])
+
+
+def search_radius(size: Array, radius: Array) -> Array:
+    """How far () pixels candidates are from a target of this size (w, h).
+
+    Args:
+      size: [2].
+      radius: [2] pixels at least, and over the target's side.
+    """
+    return jnp.maximum(radius[0], radius[1] * side(size))
+
+
+def region_around(box: Box, margin: Scalar) -> Box:
+    """What is described at once [4]: the target and `margin` of its sides on either side of it."""
+    return boxes.from_centre(boxes.centre(box), box[2:] + 2 * margin * side(box[2:]))

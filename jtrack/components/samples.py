@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jtrack.components import motion
-from jtrack.types import Array, Box, Key
+from jtrack.types import Array, Box, Key, Scalar
 from jtrack.vision import boxes
 
 
@@ -134,3 +134,9 @@ def draw_batches(key: Key, labels: Array, iterations: int, batch: int) -> Array:
         for key, shape, chance in zip(jax.random.split(key), shapes, chances, strict=True)
     ]
     return jnp.concatenate(drawn, axis=1)
+
+
+def background_labels(candidates: Box, target: Box, overlap: Scalar) -> Array:
+    """-1 what is background, 0 what overlaps the target by too much to be, [N]."""
+    background = boxes.iou(candidates, target[None]) < overlap
+    return jnp.where(background, jnp.asarray(-1, candidates.dtype), 0)

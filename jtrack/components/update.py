@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+from jax import lax
 
 from jtrack.components.decisions import Hard, Soft
 from jtrack.types import Array
@@ -52,3 +53,8 @@ def averaged(average: Array, score: Array, rate: Array | float, *, most: float |
       most: what a score counts as at most; None sets no limit.
     """
     return average + rate * (jnp.clip(score, 0, most) - average)
+
+
+def cosine(a: Array, b: Array) -> Array:
+    """The cosine () of the angle between two vectors."""
+    return jnp.sum(a * b) * lax.rsqrt(jnp.maximum(jnp.sum(a * a) * jnp.sum(b * b), 1e-20))

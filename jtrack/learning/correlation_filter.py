@@ -132,7 +132,7 @@ def spectrum(maps: Array) -> Array:
     return jnp.fft.rfft2(jnp.moveaxis(maps, -1, 0))
 
 
-def windowed_spectrum(maps: Array, grid: tuple[int, int]) -> Array:
+def windowed_spectrum(maps: Array, grid: tuple[int, int], *, method: str = "imresample") -> Array:
     """Resamples maps to a grid, tapers them by a Hann window, and transforms them.
 
     All three are linear and act on rows and columns apart. Maps coarser than the grid are therefore
@@ -141,15 +141,16 @@ def windowed_spectrum(maps: Array, grid: tuple[int, int]) -> Array:
     Args:
       maps: [h, w, C].
       grid: (M, N).
+      method: of `vision.resize`.
 
     Returns:
       [C, M, N // 2 + 1].
     """
     height, width, _ = maps.shape
     if height * width >= grid[0] * grid[1]:
-        return spectrum(resize(maps, grid, method="imresample") * hann2d(grid, maps.dtype)[..., None])
-    rows = _taper_and_transform(height, grid[0])
-    columns = _taper_and_transform(width, grid[1])[:, : grid[1] // 2 + 1]
+        return spectrum(resize(maps, grid, method=method) * hann2d(grid, maps.dtype)[..., None])
+    rows = _taper_and_transform(height, grid[0], method)
+    columns = _taper_and_transform(width, grid[1], method)[:, : grid[1] // 2 + 1]
     return transform_sides(maps, rows, columns)
 
 
@@ -177,9 +178,9 @@ def transform_sides(maps: Array, rows: Array | np.ndarray, columns: Array | np.n
 
 
 @functools.cache
-def _taper_and_transform(length: int, cells: int) -> np.ndarray:
-    """DFT times Hann window times imResample of one side, [2, cells, length] float64: real and imaginary."""
-    enlarge = resample_matrix(length, cells, method="imresample")
+def _taper_and_transform(length: int, cells: int, method: str) -> np.ndarray:
+    """DFT times Hann window times resampling of one side, [2, cells, length] float64: real and imaginary."""
+    enlarge = resample_matrix(length, cells, method=method)
     transformed = np.fft.fft(np.hanning(cells)[:, None] * enlarge, axis=0)
     return np.stack([transformed.real, transformed.imag])
 

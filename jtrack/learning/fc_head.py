@@ -127,6 +127,11 @@ def apply(params: Params, features: Array) -> Array:
     return _dense_apply(params.fc7, jax.nn.relu(_dense_apply(params.fc6, features)))
 
 
+def values(head: Params | None, features: Array) -> Array:
+    """fc7 [N, O] of features [N, D], or without a head the features themselves."""
+    return features if head is None else apply(head, features)
+
+
 def logits(params: Params, values: Array) -> Array:
     """Scores [N, 2] of the classes (background, object), of fc7 [N, O] before its ReLU."""
     return _dense_apply(params.objectness, jax.nn.relu(values))

@@ -18,7 +18,7 @@ import numpy as np
 from jtrack import checks
 from jtrack.learning import correlation_filter, peak
 from jtrack.types import Array, floating
-from jtrack.vision.resize import imresample_matrix
+from jtrack.vision.resize import traced_resample_matrix
 from jtrack.vision.windows import gaussian_label
 
 
@@ -54,6 +54,7 @@ class FixedGrid:
     """A grid whose size is static."""
 
     size: tuple[int, int]  # (M, N)
+    resampling: str = "imresample"  # of maps to its cells (`vision.resize`)
 
     @property
     def cells(self) -> int:
@@ -67,9 +68,10 @@ class FixedGrid:
     def windowed_spectrum(self, maps: Array, part: Part | None = None) -> Array:
         """The spectra [C, M, N // 2 + 1] of maps [h, w, C], or of a part, resampled and tapered."""
         if part is None:
-            return correlation_filter.windowed_spectrum(maps, self.size)
+            return correlation_filter.windowed_spectrum(maps, self.size, method=self.resampling)
         # The matrices of a part are made in every frame: small ones, beside the product with the maps.
-        return TracedGrid(self.size, jnp.asarray(self.size, jnp.int32)).windowed_spectrum(maps, part)
+        traced = TracedGrid(self.size, jnp.asarray(self.size, jnp.int32), self.resampling)
+        return traced.windowed_spectrum(maps, part)
 
     def spectrum(self, label: Array) -> Array:
         """The half spectrum [M, N // 2 + 1] of a label [M, N]."""
@@ -110,6 +112,7 @@ class TracedGrid:
 
     most: tuple[int, int]  # (P, Q)
     size: Array  # [2] int32 (M, N), from 1 to `most`
+    resampling: str = "imresample"
 
     @property
     def cells(self) -> Array:
@@ -134,7 +137,9 @@ class TracedGrid:
         def side(axis: int, waves: Array) -> Array:
             cells, most = self.size[axis], self.most[axis]
             span = None if part is None else (part.start[axis], part.extent[axis])
-            enlarge = imresample_matrix(maps.shape[axis], cells, most, maps.dtype, span)
+            enlarge = traced_resample_matrix(
+                maps.shape[axis], cells, most, maps.dtype, span, method=self.resampling
+            )
             tapered = _hann(cells, most, maps.dtype)[:, None] * enlarge
             return jnp.einsum("zpm,mh->zph", waves, tapered, precision="highest")
 

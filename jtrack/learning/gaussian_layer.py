@@ -6,6 +6,7 @@
 text, is a standard deviation.) Here Gaussians keep variances, which is what is updated.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,50 @@ class Gaussian(NamedTuple):
 
     mean: Array  # [O]
     variance: Array  # [O], positive
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Gaussians are blended into those of the mixture's mean and variance.
+
+    The end of equation 7 is then the squared difference of the means, of the old one, as in the compressive
+    tracking that the paper follows.
+    """
+
+    def drift(self, old: Gaussian, new: Gaussian) -> Array:
+        """What the old and the new Gaussians being apart adds to the variance [O], over gamma (1 - gamma)."""
+        return (old.mean - new.mean) ** 2
+
+
+@dataclass(frozen=True)
+class AsPrinted:
+    """Gaussians are blended as equation 7 is printed: by the squared difference of the deviations.
+
+    However far the mean moves, the variance does not grow with it.
+    """
+
+    def drift(self, old: Gaussian, new: Gaussian) -> Array:
+        """As of `Mixture`."""
+        return (jnp.sqrt(old.variance) - jnp.sqrt(new.variance)) ** 2
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Samples and features are averaged, so that one learning rate serves any number of them."""
+
+    def divisor(self, labels: Array, features: int) -> Array:
+        """What a sum over samples [N] and so many features is divided by ()."""
+        return jnp.maximum(jnp.sum(jnp.abs(labels)), 1) * features
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Samples and features are summed, as in equation 11."""
+
+    def divisor(self, labels: Array, features: int) -> Array:
+        """1."""
+        del features
+        return jnp.ones((), labels.dtype)
 
 
 def estimate(values: Array, weights: Array, floor: Array | float) -> Gaussian:
@@ -70,23 +115,23 @@ def widened(gaussian: Gaussian, other: Gaussian, share: Array | float) -> Gaussi
     return Gaussian(gaussian.mean, jnp.maximum(gaussian.variance, share * other.variance))
 
 
-def update(old: Gaussian, new: Gaussian, retention: Array | float) -> Gaussian:
-    """Mean and variance of the mixture `retention` old + (1 - `retention`) new, a feature each.
-
-    Equations 6 and 7. As printed, 7 ends in the squared difference of the standard deviations; the variance
-    of a mixture has that of the means there, of the old one, as in the compressive tracking it follows.
+def update(
+    old: Gaussian, new: Gaussian, retention: Array | float, rule: Mixture | AsPrinted = Mixture()
+) -> Gaussian:
+    """Mean and variance of `retention` old + (1 - `retention`) new, a feature each: equations 6 and 7.
 
     Args:
       old: [O].
       new: [O].
       retention: () gamma in [0, 1]: 1 keeps the old, 0 takes the new.
+      rule: how 7 is read.
 
     Returns:
       The Gaussians [O].
     """
     other = 1 - retention
     mean = retention * old.mean + other * new.mean
-    drift = retention * other * (old.mean - new.mean) ** 2
+    drift = retention * other * rule.drift(old, new)
     return Gaussian(mean, retention * old.variance + other * new.variance + drift)
 
 
@@ -137,19 +182,20 @@ def _slopes(values: Array, gaussian: Gaussian, slope: Array) -> tuple[Array, Gau
 score.defvjp(_forward, _backward)
 
 
-def objective(values: Array, labels: Array, target: Gaussian, background: Gaussian) -> Array:
-    """What the network's online step climbs: the mean of sign S over samples and features.
-
-    The paper sums (equation 11); a mean lets one learning rate serve any number of samples and features.
+def objective(
+    values: Array, labels: Array, target: Gaussian, background: Gaussian, total: Mean | Sum = Mean()
+) -> Array:
+    """What the network's online step climbs: sign S, over samples and features.
 
     Args:
       values: [N, O].
       labels: [N]: 1 for a sample of the target, -1 of the background, 0 leaves it out.
       target: [O].
       background: [O].
+      total: whether they are averaged or summed.
 
     Returns:
       ().
     """
     scores = score(values, target, background)
-    return jnp.sum(labels * scores) / (jnp.maximum(jnp.sum(jnp.abs(labels)), 1) * values.shape[1])
+    return jnp.sum(labels * scores) / total.divisor(labels, values.shape[1])

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jtrack.checks import there
 from jtrack.learning import caffe_sgd
 from jtrack.learning.caffe_sgd import BIAS, KERNEL, Rates
 from jtrack.types import Array, Key
@@ -55,6 +56,10 @@ class Head(NamedTuple):
         chosen = jnp.take(maps, self.channels, axis=-1)
         return (chosen - self.offset.reshape(1, 1, -1)) * self.gain
 
+    def heat(self, inputs: Array, slope: float) -> Array:
+        """The heat map [h, w] of its inputs [h, w, K]; `slope` as of `heat_map`."""
+        return heat_map(self.net, inputs[None], slope=slope)[0]
+
 
 def random_net(
     key: Key,
@@ -74,17 +79,24 @@ def random_net(
     )
 
 
-def heat_map(net: HeatMapNet, maps: Array) -> Array:
-    """The network's heat maps [N, h, w] of feature maps [N, h, w, C]; borders are padded with zeros."""
-    return _readout(convolve(maps, net.kernel1), net)
+def heat_map(net: HeatMapNet, maps: Array, *, slope: float = 1.0) -> Array:
+    """The network's heat maps [N, h, w] of feature maps [N, h, w, C]; borders are padded with zeros.
+
+    Args:
+      net: the network.
+      maps: its input.
+      slope: what heat below zero is multiplied by. 1 leaves it, as the released code does; 0 is the paper's
+        second ReLU. A network of small weights begins at a heat of 0, where a ReLU lets no gradient through.
+    """
+    return _readout(convolve(maps, net.kernel1), net, slope)
 
 
-def loss(net: HeatMapNet, samples: Samples) -> Array:
-    """Half the weighted sum of squared errors (), without the weight decay.
+def loss(net: HeatMapNet, samples: Samples, *, slope: float = 1.0) -> Array:
+    """Half the weighted sum of squared errors (), without the weight decay; `slope` as of `heat_map`.
 
     Equations 7 and 10 have the same without the half, which the released code puts there.
     """
-    error = heat_map(net, samples.maps) - samples.target
+    error = heat_map(net, samples.maps, slope=slope) - samples.target
     return 0.5 * jnp.sum(samples.weight * error**2)
 
 
@@ -117,8 +129,33 @@ def spectral_norm(maps: Array, *, iterations: int = 20) -> Array:
     return jnp.linalg.norm(jnp.matmul(flat, direction, precision="highest"))
 
 
+def scaled(maps: Array, *, centring: Array, norm: Array, weight: float = 1.0) -> tuple[Array, Array, Array]:
+    """Feature maps of the magnitude that the learning rates are meant for.
+
+    Args:
+      maps: [h, w, C].
+      centring: () share of its mean that is subtracted from each map.
+      norm: () their spectral norm to be; maps that are all 0 stay so.
+      weight: of the squared error of each cell.
+
+    Returns:
+      The maps [h, w, C], what was subtracted [C], and what they were multiplied by then ().
+    """
+    offset = centring * jnp.mean(maps, axis=(0, 1))
+    maps = maps - offset.reshape(1, 1, -1)
+    now = spectral_norm(maps) * weight**0.5
+    gain = jnp.where(now > 1e-6, norm / jnp.maximum(now, 1e-6), 0.0)
+    return maps * gain, offset, gain
+
+
 def train(
-    net: HeatMapNet, velocity: HeatMapNet, samples: Samples, rates: Rates, iterations: int
+    net: HeatMapNet,
+    velocity: HeatMapNet,
+    samples: Samples,
+    rates: Rates,
+    iterations: int,
+    *,
+    slope: float = 1.0,
 ) -> tuple[HeatMapNet, HeatMapNet, Array]:
     """Some steps of Caffe's gradient descent on all samples at once.
 
@@ -128,6 +165,7 @@ def train(
       samples: features, targets and weights. The features should be of the magnitude the rates are meant for.
       rates: learning rate, momentum and weight decay; biases learn twice as fast and do not decay.
       iterations: how many steps, at least 1.
+      slope: as of `heat_map`.
 
     Returns:
       The network and the velocity where the loss was least, which is at the end unless the descent diverged,
@@ -148,7 +186,7 @@ def train(
         return given + learnt.reshape(coefficients.shape)
 
     def error(output: Array, rest: tuple[Array, Array, Array]) -> Array:
-        predicted = _readout(output, HeatMapNet(output, *rest))
+        predicted = _readout(output, HeatMapNet(output, *rest), slope)
         return 0.5 * jnp.sum(samples.weight * (predicted - samples.target) ** 2)
 
     def descend(carry: Any, _: None) -> tuple[Any, Array]:
@@ -185,14 +223,50 @@ def train(
     return HeatMapNet(kernels[0], *rest), HeatMapNet(kernels[1], *speed_rest), losses
 
 
+def begin(
+    key: Key,
+    maps: Array,
+    target: Array,
+    *,
+    hidden: int,
+    weight: float,
+    rates: Rates,
+    iterations: int,
+    slope: float = 1.0,
+) -> tuple[HeatMapNet, HeatMapNet]:
+    """A network that has learnt the first frame, and the velocity of its descent.
+
+    Args:
+      key: a PRNG key.
+      maps: [h, w, K] of the magnitude the rates are meant for.
+      target: [h, w].
+      hidden: maps of the first layer.
+      weight: of each squared error.
+      rates: of the descent.
+      iterations: of the descent.
+      slope: as of `heat_map`.
+    """
+    net = random_net(key, maps.shape[-1], hidden, maps.dtype)
+    sample = Samples(maps[None], target[None], jnp.full((1, *target.shape), weight, maps.dtype))
+    net, velocity, _ = train(net, caffe_sgd.zero_velocity(net), sample, rates, iterations, slope=slope)
+    return net, velocity
+
+
+def go_on(head: Head, samples: Samples, rates: Rates, iterations: int, *, slope: float = 1.0) -> Head:
+    """A network that goes on learning, with the velocity it had; arguments as of `train`."""
+    net, velocity, _ = train(head.net, there(head.velocity), samples, rates, iterations, slope=slope)
+    return head._replace(net=net, velocity=velocity)
+
+
 def _where(condition: Array, then: Any, otherwise: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
 
 
-def _readout(hidden: Array, net: HeatMapNet) -> Array:
+def _readout(hidden: Array, net: HeatMapNet, slope: float) -> Array:
     """From the first convolution [N, h, w, M] to the heat map [N, h, w]."""
     active = jax.nn.relu(hidden + net.bias1.reshape(1, 1, 1, -1))
-    return (convolve(active, net.kernel2) + net.bias2.reshape(1, 1, 1, 1))[..., 0]
+    heat = (convolve(active, net.kernel2) + net.bias2.reshape(1, 1, 1, 1))[..., 0]
+    return heat if slope == 1 else jnp.where(heat > 0, heat, slope * heat)
 
 
 def _shifted(maps: Array, offset: int, axis: int) -> Array:

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jtrack.learning import cue_network, structural_loss
+from jtrack.learning import cue_network, replay_buffer, structural_loss
 from jtrack.learning.cue_network import HIDDEN, CueNet, Network
-from jtrack.types import Array, Key, PyTree
+from jtrack.learning.replay_buffer import ReplayBuffer
+from jtrack.types import Array, Key, PyTree, Scalar
 
 
 class Batch(NamedTuple):
@@ -43,7 +44,37 @@ class Progress(NamedTuple):
 
     network: Network
     cycles: Array  # () int32: how many it took
-    loss: Array  # () of the last batch
+    loss: Array  # () the moving mean over batches
+
+
+def draw_batch(
+    key: Key, positives: ReplayBuffer, negatives: ReplayBuffer, time: Array, *, count: int, decay: Scalar
+) -> Batch:
+    """A batch: a quarter of the target, the same mirrored, and half of the background.
+
+    Args:
+      key: a PRNG key.
+      positives: samples of the target.
+      negatives: samples of the background.
+      time: () int32, number of the frame.
+      count: of samples in the batch, a multiple of 4.
+      decay: () of the chance to draw the background of an earlier frame, per frame^2.
+    """
+    positive_key, negative_key = jax.random.split(key)
+    quarter, half = count // 4, count // 2
+    ages = replay_buffer.weights(positives, time, 0.0)
+    of_target = replay_buffer.draw(positive_key, ages, quarter)
+    ages = replay_buffer.weights(negatives, time, decay)
+    of_background = replay_buffer.draw(negative_key, ages, half)
+    target = positives.patches[of_target]
+    patches = jnp.concatenate([target, target[:, :, ::-1], negatives.patches[of_background]])
+    weight = positives.importance[of_target]
+    is_target = jnp.arange(count) < half
+    return Batch(
+        patches.astype(weight.dtype),
+        structural_loss.label(is_target.astype(weight.dtype)),
+        jnp.concatenate([weight, weight, negatives.importance[of_background]]),
+    )
 
 
 def loss(output: Array, batch: Batch, rates: Rates) -> Array:
@@ -131,10 +162,11 @@ def train(
     *,
     tolerance: Array | None,
     budget: int,
+    loss_rate: Scalar = 1.0,
     schedule: str = "iterative",
     corner: float = 0.0,
 ) -> Progress:
-    """Trains until the fused loss on the batch just learnt is at most `tolerance`, or the budget is spent.
+    """Trains until the fused loss on the batches learnt is at most `tolerance`, or the budget is spent.
 
     Reverse mode goes through a training without a tolerance, and computes each cycle again.
 
@@ -145,6 +177,8 @@ def train(
       rates: learning rates and the loss's numbers.
       tolerance: () epsilon of the paper; None spends the whole budget.
       budget: cycles at most.
+      loss_rate: () of the moving mean of losses that meets the tolerance: with 1 that of the batch just
+        learnt, which a lucky batch ends.
       schedule: one of `CYCLES`.
       corner: how far the network's corners are rounded (`cue_network.rectified`).
     """
@@ -155,9 +189,11 @@ def train(
         return (count < budget) & (loss > tolerance)
 
     def body(carry: PyTree) -> PyTree:
-        key, network, velocity, count, _ = carry
+        key, network, velocity, count, mean = carry
         key, drawn = jax.random.split(key)
         network, velocity, loss = cycle(network, velocity, draw(drawn), rates, corner)
+        if tolerance is not None:
+            loss = jnp.where(count == 0, loss, loss_rate * loss + (1 - loss_rate) * mean)
         return key, network, velocity, count + 1, loss
 
     at_rest = jax.tree.map(jnp.zeros_like, network)

@@ -6,7 +6,7 @@ The network is linear in the features, so that both derivatives are exact and cl
 the maps, L(f_i = 0) - L = -g_i f_i + h_ii f_i^2 / 2 with L half the squared error.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jtrack.learning.caffe_sgd import BIAS, KERNEL, Rates
 from jtrack.types import Array, Key
 
 SIZE = 3  # side of the kernel
+GROWN = 2.0  # times the loss of nothing learnt: from where a descent counts as diverging
 DROPPED = 0.3  # share of the elements left out of every step
 
 
@@ -56,7 +57,9 @@ def train(
       deviation: standard deviation of the kernel to begin with.
 
     Returns:
-      The network, and the loss [iterations] before each step, with dropout.
+      The network, and the loss [iterations] before each step, with dropout. Where the loss is twice that of
+      nothing learnt, the descent begins again with half the rate: one map that is no number would leave all
+      in arbitrary order.
     """
     kernel_key, drop_key = jax.random.split(key)
     first = SelectionNet(
@@ -64,17 +67,27 @@ def train(
         jnp.zeros((), maps.dtype),
     )
 
-    def descend(
-        carry: tuple[SelectionNet, SelectionNet], key: Key
-    ) -> tuple[tuple[SelectionNet, SelectionNet], Array]:
-        net, velocity = carry
-        value, slope = jax.value_and_grad(loss)(net, dropout(key, maps), target)
-        return caffe_sgd.step(net, velocity, slope, rates, SelectionNet(KERNEL, BIAS)), value  # type: ignore[arg-type]
+    at_rest = caffe_sgd.zero_velocity(first)
+    limit = GROWN * loss(first, maps, target)
+    multipliers: Any = SelectionNet(KERNEL, BIAS)  # type: ignore[arg-type]
 
-    (net, _), losses = lax.scan(
-        descend, (first, caffe_sgd.zero_velocity(first)), jax.random.split(drop_key, iterations)
-    )
-    return net, losses
+    def descend(carry: Any, key: Key) -> tuple[Any, Array]:
+        net, velocity, pace = carry
+        value, slope = jax.value_and_grad(loss)(net, dropout(key, maps), target)
+        slowed = rates._replace(learning_rate=pace * rates.learning_rate)
+        stepped = caffe_sgd.step(net, velocity, slope, slowed, multipliers)
+        # Comparing so that a loss that is no number counts as grown.
+        grown = jnp.logical_not(value <= limit)
+        net, velocity = _where(grown, (first, at_rest), stepped)
+        return (net, velocity, jnp.where(grown, pace / 2, pace)), value
+
+    start = first, at_rest, jnp.ones((), maps.dtype)
+    (net, _, _), losses = lax.scan(descend, start, jax.random.split(drop_key, iterations))
+    return _where(loss(net, maps, target) <= limit, net, first), losses
+
+
+def _where(condition: Array, then: Any, otherwise: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
 
 
 def dropout(key: Key, maps: Array) -> Array:
@@ -138,3 +151,16 @@ def significance(net: SelectionNet, maps: Array, target: Array, *, curvature: fl
 def select(significance: Array, count: int) -> Array:
     """The indices [count] int32 of the most significant maps, the first of all first."""
     return lax.top_k(significance, count)[1]
+
+
+def choose(
+    key: Key, maps: Array, target: Array, rates: Rates, *, count: int, iterations: int, curvature: float
+) -> Array:
+    """The indices [count] int32 of the maps [h, w, C] to keep; all in their order if none is left out.
+
+    Arguments are those of `train`, `significance` and `select`.
+    """
+    if count >= maps.shape[-1]:
+        return jnp.arange(maps.shape[-1], dtype=jnp.int32)
+    net, _ = train(key, maps, target, rates, iterations)
+    return select(significance(net, maps, target, curvature=curvature), count)

@@ -25,20 +25,70 @@ class SaliencyFilter(NamedTuple):
 
 @dataclass(frozen=True)
 class UniformPrior:
-    """Every positive candidate counts alike in the motion that the prior expects, as in the paper."""
+    """Every positive candidate counts alike in the motion that the prior expects, as in the paper.
+
+    Their covariance is that of equation 11. One candidate has none, and two have none across: there alone it
+    is widened.
+    """
 
     def weights(self, scores: Array, threshold: Array) -> Array:
         """What candidates [N] count."""
         return (scores > threshold).astype(scores.dtype)
 
+    def widened(self, covariance: Array, least: Array) -> Array:
+        """A covariance [2, 2] whose smaller eigenvalue is at least `least` (); the same where it is."""
+        half = (covariance[0, 0] + covariance[1, 1]) / 2
+        apart = jnp.hypot((covariance[0, 0] - covariance[1, 1]) / 2, covariance[0, 1])
+        lacking = jnp.maximum(least - (half - apart), 0)
+        return covariance + lacking * jnp.eye(2, dtype=covariance.dtype)
+
 
 @dataclass(frozen=True)
 class WeightedPrior:
-    """A positive candidate counts by how far its score is above the threshold."""
+    """A positive candidate counts by how far its score is above the threshold; all motion is widened."""
 
     def weights(self, scores: Array, threshold: Array) -> Array:
         """What candidates [N] count."""
         return jnp.maximum(scores - threshold, 0)
+
+    def widened(self, covariance: Array, least: Array) -> Array:
+        """A covariance [2, 2] and `least` () more in every direction."""
+        return covariance + least * jnp.eye(2, dtype=covariance.dtype)
+
+
+@dataclass(frozen=True)
+class PeakPosterior:
+    """The posterior is moved on from its peak, in cells of whatever size they have by then."""
+
+    def carried(self, model: SaliencyFilter, excess: Array, growth: Array | None) -> SaliencyFilter:
+        """What is remembered for the next frame.
+
+        Args:
+          model: of this frame.
+          excess: [2] (row, column) cells from the peak to the box: not 0 where the frame ends between.
+          growth: () of the cells, with the target's size; None where the size is kept.
+        """
+        del excess, growth
+        return model
+
+
+@dataclass(frozen=True)
+class BoxPosterior(PeakPosterior):
+    """The posterior is moved on from the box, and resampled where the cells grow or shrink."""
+
+    def carried(self, model: SaliencyFilter, excess: Array, growth: Array | None) -> SaliencyFilter:
+        """As of `PeakPosterior`."""
+        model = model._replace(offset=model.offset + excess)
+        if growth is None:
+            return model
+        shape = model.posterior.shape
+        middle = jnp.asarray([n // 2 + 0.5 for n in shape], model.offset.dtype)
+        scale = jnp.broadcast_to(1 / growth, (2,))
+        resampled = jax.image.scale_and_translate(
+            model.posterior, shape, (0, 1), scale, middle - middle * scale, "linear", antialias=False
+        )
+        share = model.posterior.sum() / jnp.maximum(resampled.sum(), 1e-30)
+        return model._replace(posterior=resampled * share, offset=model.offset / growth)
 
 
 def window_around(centre: Array, cell: Array, cells: int) -> Box:
@@ -67,7 +117,13 @@ def begin(*, filters: int, template: int, grid: int, deviation: Array) -> Salien
     )
 
 
-def predict(model: SaliencyFilter, places: Array, weights: Array, deviation: Array) -> Array:
+def predict(
+    model: SaliencyFilter,
+    places: Array,
+    weights: Array,
+    deviation: Array,
+    rule: UniformPrior | WeightedPrior,
+) -> Array:
     """The prior [G, G] of a frame: the last posterior, moved and smoothed by equations 9 to 12.
 
     Args:
@@ -75,14 +131,13 @@ def predict(model: SaliencyFilter, places: Array, weights: Array, deviation: Arr
       places: [N, 2] (row, column) of candidates from the maps' middle, in cells.
       weights: [N] what they count.
       deviation: () cells: the least standard deviation of the motion.
+      rule: how a covariance is widened.
     """
     share = weights / jnp.maximum(weights.sum(), 1e-6)
     shift = jnp.sum(share[:, None] * places, axis=0)
     apart = places - shift[None]
     covariance = jnp.einsum("n,ni,nj->ij", share, apart, apart, precision="highest")
-    # One positive candidate has no variance, two have none across.
-    least = jnp.maximum(deviation, 1.0) ** 2
-    covariance = covariance + least * jnp.eye(2, dtype=covariance.dtype)
+    covariance = rule.widened(covariance, jnp.maximum(deviation, 1.0) ** 2)
     return bayes_filter.predict(model.posterior, shift - model.offset, covariance)
 
 

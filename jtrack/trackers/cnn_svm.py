@@ -26,13 +26,20 @@ from jax import lax
 from jtrack import checks
 from jtrack.backbones import Backbone
 from jtrack.checks import there
-from jtrack.components import calibration, motion, scale, update
+from jtrack.components import calibration, motion, samples, scale, update
 from jtrack.components.decisions import Hard, Soft
+from jtrack.components.localisation import BestCandidate
 from jtrack.components.salience import Extracted, ProjectedPatches, ProjectedRegion
 from jtrack.components.scale import Pyramid, SmoothPyramid
 from jtrack.components.shapes import FixedShapes
 from jtrack.learning import bayes_filter, incremental_svm, peak, saliency_filter
-from jtrack.learning.saliency_filter import SaliencyFilter, UniformPrior, WeightedPrior
+from jtrack.learning.saliency_filter import (
+    BoxPosterior,
+    PeakPosterior,
+    SaliencyFilter,
+    UniformPrior,
+    WeightedPrior,
+)
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, variant
 from jtrack.vision import boxes
@@ -47,8 +54,10 @@ class Saliency:
     grid: int = 256  # G: cells a side of saliency, prior, likelihood and posterior
     template: int = 48  # T: cells a side of the target's saliency
     filters: int = 30  # m: of how many frames the template is the mean
-    back_projected: int = 32  # positive candidates at most, the best
+    # Positive candidates at most, the best; as many as there are candidates for all, as in equation 7.
+    back_projected: int = 32
     prior: UniformPrior | WeightedPrior | None = UniformPrior()  # None: the likelihood alone decides
+    posterior: PeakPosterior | BoxPosterior = BoxPosterior()  # from where it is moved on
     localisation: Literal["cell", "subcell"] = "cell"  # of the peak
 
     def __post_init__(self) -> None:
@@ -68,10 +77,13 @@ class Config(FixedShapes):
     first_samples: int = 72  # of the first frame, drawn from farther away, beside as many as `candidates`
     samples: int = 64  # of a frame to learn at most: the target and the background most like it
     budget: int = 200  # samples that the machine keeps
+    # Where a target is that no candidate is above `Hyper.threshold` for; None: where it was.
+    unfound: BestCandidate | None = BestCandidate()
     decisions: Hard | Soft = Hard()  # of the best place, and whether there is a target and a frame is learnt
     info: bool = False  # put saliency, prior, likelihood, posterior and candidates into `Output.info`
 
     def __post_init__(self) -> None:
+        checks.choices(self)
         checks.at_least(1, self, "candidates", "first_samples", "budget")
         checks.at_least(2, self, "samples")
         checks.require(
@@ -136,8 +148,13 @@ def region_of(backbone: Backbone) -> ProjectedRegion:
 
 
 def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
-    """The text: every candidate is passed through the network, the box keeps its size."""
-    return Profile(Config(patches_of(backbone)), Hyper())
+    """The text: every candidate is passed through the network, the box keeps its size.
+
+    What to do without a positive candidate it does not say. In the authors' published boxes one frame in
+    twelve lies off the lattice of the saliency map, up to two sides from the last: the best candidate is
+    followed there, and nothing is learnt.
+    """
+    return Profile(Config(patches_of(backbone), saliency=Saliency(back_projected=121)), Hyper())
 
 
 def _default(backbone: Backbone) -> Profile[Config, Hyper]:
@@ -152,8 +169,11 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
     """
     config = Config(
         region_of(backbone),
-        saliency=Saliency(prior=WeightedPrior(), localisation="subcell", back_projected=16),
+        saliency=Saliency(
+            prior=WeightedPrior(), posterior=PeakPosterior(), localisation="subcell", back_projected=16
+        ),
         scale=Pyramid(),
+        unfound=None,
     )
     return Profile(config, Hyper(threshold=-0.5, update_threshold=0.75))
 
@@ -181,7 +201,7 @@ PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "no_prior": variant(
         _paper,
         "Ablation of paper: the target is where the saliency template fits best, wherever it was expected.",
-        saliency=Saliency(prior=None),
+        **{"saliency.prior": None},
     ),
 }
 
@@ -202,8 +222,8 @@ def cnn_svm(backbone: Backbone, config: Config) -> Tracker:
     Returns:
       A `Tracker`. Its score is a logistic curve of the target's value of the decision function
       (`Hyper.confidence`): 1/2 on the plane that parts it from the background. The target is lost while no
-      candidate is on its side of `Hyper.threshold`: then the box stays and nothing is learnt. A target may be
-      followed and yet not learnt (`Hyper.update_threshold`).
+      candidate is on its side of `Hyper.threshold`: then nothing is learnt, and the box is where
+      `Config.unfound` says. A target may be followed and yet not learnt (`Hyper.update_threshold`).
     """
     return Tracker(
         init=functools.partial(_init, backbone, config),
@@ -223,13 +243,13 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         jnp.broadcast_to(size, (config.first_samples, 2)),
     )
     both = jnp.concatenate([near, far])
-    region = region_around(box, hyper.margin)
+    region = motion.region_around(box, hyper.margin)
     extracted = config.features.extract(backbone, params["backbone"], frame, region)
     described = extracted.describe(both)
     feature_scale = 1 / jnp.maximum(jnp.linalg.norm(described, axis=1).mean(), 1e-6)
     described = described * feature_scale
     first = jnp.arange(both.shape[0]) == 0
-    labels = jnp.where(first, 1.0, background_labels(both, box, hyper.overlap))
+    labels = jnp.where(first, 1.0, samples.background_labels(both, box, hyper.overlap))
     svm = incremental_svm.empty(config.budget + config.samples, described.shape[1], dtype)
     implicit = config.decisions.differentiable
     svm = incremental_svm.add(svm, described, labels, hyper.cost, labels != 0, implicit=implicit)
@@ -272,7 +292,7 @@ def _step(
     candidates = motion.same_size_candidates(
         draw, state.box, config.candidates, hyper.position_deviation, frame.size
     )
-    region = region_around(state.box, hyper.margin)
+    region = motion.region_around(state.box, hyper.margin)
     extracted = config.features.extract(backbone, params["backbone"], frame, region)
     described = extracted.describe(candidates) * state.feature_scale
     scores = incremental_svm.decide(state.svm, described)
@@ -295,7 +315,7 @@ def _step(
         moved = moved._replace(saliency=decisions.choose(allowed, learnt, following))
         info |= maps | {"template": saliency_filter.template(there(state.saliency)), "window": window}
     # The target and the background most like it, for `learn` (equation 16).
-    labels = background_labels(candidates, box, hyper.overlap)
+    labels = samples.background_labels(candidates, box, hyper.overlap)
     distance = jnp.where(labels == 0, jnp.inf, labels * scores)
     _, chosen = lax.top_k(-distance, config.samples - 1)
     value = decisions.choose(found, incremental_svm.decide(state.svm, target[None])[0], highest)
@@ -310,8 +330,17 @@ def _step(
             decisions,
         )
         moved = moved._replace(scale=scale_model)
-    # Without a positive candidate nothing is known of this frame: all stays as it was.
-    moved = decisions.choose(found, moved._replace(box=box), state)
+    if config.saliency is not None:
+        growth = None if config.scale is None else motion.side(box[2:]) / motion.side(state.box[2:])
+        excess = (boxes.centre(box) - centre)[::-1] / cell
+        carried = config.saliency.posterior.carried(there(moved.saliency), excess, growth)
+        moved = moved._replace(saliency=carried)
+    # Without a positive candidate nothing is learnt of this frame. A posterior goes where its box goes.
+    unfound = state
+    if config.unfound is not None:
+        last = config.unfound.box(candidates, scores, 1.0, decisions)
+        unfound = state._replace(box=last)
+    moved = decisions.choose(found, moved._replace(box=box), unfound)
     learns = decisions.both(allowed, found)
     may_learn = decisions.possible(found)
     fresh = jnp.concatenate([target[None], described[chosen]])
@@ -348,9 +377,10 @@ def _find(
     cell = hyper.region * motion.side(size) / structure.grid
     window = saliency_filter.window_around(centre, cell, structure.grid)
     salient = salience_of(structure, extracted, state.svm, candidates, scores, hyper.threshold, window)
-    weights = (structure.prior or UniformPrior()).weights(scores, hyper.threshold)
+    rule = structure.prior or UniformPrior()
+    weights = rule.weights(scores, hyper.threshold)
     places = (boxes.centre(candidates) - centre[None])[:, ::-1] / cell
-    prior = saliency_filter.predict(model, places, weights, hyper.motion / cell)
+    prior = saliency_filter.predict(model, places, weights, hyper.motion / cell, rule)
     likelihood = saliency_filter.likelihood(model, salient, size[::-1] / cell)
     posterior = bayes_filter.update(prior, likelihood)
     density = likelihood if structure.prior is None else posterior
@@ -379,17 +409,6 @@ def _learn(config: Config, params: PyTree, state: State) -> State:
 def first_slot(count: int) -> Array:
     """Which slots [count] of the machine are never removed: the target in the first frame."""
     return jnp.arange(count) == 0
-
-
-def region_around(box: Box, margin: Scalar) -> Box:
-    """What is described at once [4]: the target and `margin` of its sides on either side of it."""
-    return boxes.from_centre(boxes.centre(box), box[2:] + 2 * margin * motion.side(box[2:]))
-
-
-def background_labels(candidates: Box, target: Box, overlap: Scalar) -> Array:
-    """-1 what is background, 0 what overlaps the target by too much to be, [N]."""
-    background = boxes.iou(candidates, target[None]) < overlap
-    return jnp.where(background, jnp.asarray(-1, candidates.dtype), 0)
 
 
 def salience_of(

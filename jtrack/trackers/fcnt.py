@@ -6,8 +6,8 @@ never changed, and SNet from a shallower one, which tells the target from its li
 around the last one are scored on GNet's map; where there is heat elsewhere too (a distractor), on SNet's.
 
 Profiles (`PROFILES`): `paper`, `release2015` and `release2016` (the authors' code at f2f5e03 and d2d9e72),
-`default`, `differentiable` (`default` with soft decisions), and the paper's ablations of `default`: one
-network alone (`general`, `specific`) and other shares of the maps (`all`, `half`, `quarter`, `eighth`).
+`default`, `differentiable` (`default` with soft decisions), and the paper's ablations (`ABLATIONS`) of
+`default`, of `paper` ("paper-general") and of `release2016`: one network alone, and other shares of the maps.
 
 Bytes per target: with P cells and K maps, 4 P K for each of three remembered frames and 324 K M for GNet,
 SNet and its velocity each: 22 MB with 46 x 46 cells, 384 maps and M = 32; `default` on GoogLeNet 17 MB, of
@@ -18,7 +18,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,19 +32,21 @@ from jtrack.components.decisions import Hard, Soft
 from jtrack.components.localisation import best_candidate, floored
 from jtrack.components.motion import (
     DiagonalRegion,
+    FirstSpread,
     GatedCandidates,
+    PresentSpread,
     ReleasedDiagonalRegion,
     SameScale,
     ScaledCandidates,
 )
 from jtrack.components.scale import Pyramid, SmoothPyramid
 from jtrack.components.shapes import FixedShapes
-from jtrack.learning import caffe_sgd, heat_map_memory, heat_map_net, map_selection
+from jtrack.learning import heat_map_memory, heat_map_net, map_selection
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.heat_map_memory import Memory, Sample
 from jtrack.learning.heat_map_net import Head, Samples
 from jtrack.learning.scale_filter import ScaleFilter
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, ablations
 from jtrack.vision import boxes, grid, heat_map
 from jtrack.vision.resize import resize
 
@@ -65,14 +67,19 @@ class Config(FixedShapes):
     fraction: float = 0.75  # of the feature maps that are kept; 1 keeps all and selects nothing
     curvature: float = 1.0  # of the significance: 1 is equation 6, -1 the released code
     hidden: int = 32  # maps of the first layer of GNet and SNet
+    # What GNet and SNet multiply heat below zero by: 1 leaves it, as the released code does; 0 is the paper's
+    # second ReLU, behind which a network that begins at a heat of 0 learns nothing.
+    output_slope: float = 1.0
     selection_iterations: int = 100
     first_iterations: int = 50
     adaptation_iterations: int = 1
     discrimination_iterations: int = 10
     interval: int = 20  # frames between adaptations
+    first_number: int = 1  # of the first frame, which the released code counts: what is due every 20th frame
     anchor: Literal["first", "best"] = "best"  # the frame a discrimination holds on to
     label_edge: float = 0.5  # sides from the target's middle at which its Gaussian ends; 0.5: at its box
     candidates: int = 600
+    spread: PresentSpread | FirstSpread = FirstSpread()  # of their centres
     candidate_scales: SameScale | ScaledCandidates | GatedCandidates = GatedCandidates()
     scale: Pyramid | SmoothPyramid | None = None  # finds the size once the place is found
     decisions: Hard | Soft = Hard()  # of the best candidate, of GNet or SNet, and whether a frame is learnt
@@ -134,8 +141,8 @@ class Hyper(NamedTuple):
     adaptation_weights: Vector = (0.5, 0.5)
     # [2] of those of the anchor and, beside the target, of the present frame
     discrimination_weights: Vector = (0.5, 0.5)
-    # () pixels and () share of the target's diagonal: their sum is the standard deviation of the candidates'
-    # centres
+    # () pixels and () share of the target's diagonal (`Config.spread`): their sum is the standard deviation
+    # of the candidates' centres. The paper calls 10 and .004 variances; its code takes both as deviations.
     position_deviation: Scalar = 10.0
     position_share: Scalar = 0.0
     scale_deviation: Scalar = 0.004  # () of the logarithm of the candidates' scale
@@ -171,7 +178,7 @@ class State(NamedTuple):
     scale: ScaleFilter | None
     least_confidence: Array  # () float32 so far, at most .5
     scaling: Array  # () bool: whether candidates differ in scale
-    time: Array  # () int32: number of the frame, 0 the first
+    time: Array  # () int32: number of the frame, `Config.first_number` the first
     key: Key
     due: Array  # () bool: whether `learn` is to be applied
 
@@ -188,11 +195,14 @@ def layers_of(backbone: Backbone) -> tuple[str, str]:
 
 
 def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
-    """The text: the numbers it prints.
+    """The text: the numbers it prints, but where they contradict each other.
 
-    Regions have 368 pixels, as the sizes of its maps say, not 386.
-    Its confidence, the sum of the heat inside, cannot tell the scale (`heat_map.candidate_scores`): the
-    exponents of the area are those of the released code. So is the momentum, of which it says nothing.
+    Regions have 368 pixels, as the sizes of its maps say, not 386. What follows is the released code's:
+    the exponents of the area, as the text's confidence, the sum of the heat inside, cannot tell the scale
+    (`heat_map.candidate_scores`); the target's Gaussian, which ends at its box, and the floors of heat: with
+    all of a Gaussian a third of the heat lies beside the target, where .2 make a distractor (equation 9), and
+    the best candidate is a quarter too large; the learning rate of the selection: with the text's, 1e-9, it
+    diverges; that heat may fall below zero (`output_slope`); and the momentum, which the text does not give.
     """
     config = Config(
         *layers_of(backbone),
@@ -201,20 +211,16 @@ def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
         adaptation_iterations=3,
         discrimination_iterations=3,
         anchor="first",
-        label_edge=math.inf,
         region=DiagonalRegion(border="zero"),
         candidate_scales=ScaledCandidates(),
     )
     chosen = Hyper(
-        selection_learning_rate=1e-9,
         # beta of equation 7 is twice the weight decay that Caffe takes.
         selection_decay=(2.5e-3, 2.5e-3),
         learning_rate=(1e-7, 1e-7),
         decay=2.5e-3,
         adaptation_weights=(0.0, 1.0),
         discrimination_weights=(1.0, 1.0),
-        floor=0.0,
-        distractor_floor=(0.0, 0.0),
         discriminate_above=(np.inf, 0.2),
         accepted_above=0.0,
         learnt_above=0.0,
@@ -228,7 +234,7 @@ def _release2015(backbone: Backbone) -> Profile[Config, Hyper]:
 
 
 def _release2016(backbone: Backbone) -> Profile[Config, Hyper]:
-    """The authors' later code (d2d9e72): 700 candidates, gates on the scale."""
+    """The authors' later code (d2d9e72): 700 candidates, spread by the target's size; gates on the scale."""
     config = Config(*layers_of(backbone), curvature=-1.0, candidates=700)
     chosen = Hyper(position_deviation=0.0, position_share=1 / 7, scale_gates=(0.45, 0.4, 0.35, 0.49))
     return Profile(config, chosen)
@@ -251,7 +257,9 @@ def _default(backbone: Backbone) -> Profile[Config, Hyper]:
         input_size=224,
         adaptation_iterations=3,
         discrimination_iterations=3,
+        first_number=0,
         region=DiagonalRegion(),
+        spread=PresentSpread(),
         candidate_scales=SameScale(),
         scale=Pyramid(),
     )
@@ -278,18 +286,24 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     return _default(backbone).replace(decisions=Soft(), label_edge=math.inf, scale=SmoothPyramid())
 
 
+# FCNT_G, FCNT_S and FCNT_K of Tables 2 and 3, whose K are 512, 256, 128 and 64 of 512 maps.
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "general": ("GNet alone", {"specific": None}),
+    "specific": ("SNet alone", {"general": None}),
+    "all": ("all feature maps, none left out", {"fraction": 1.0}),
+    "half": ("half of the feature maps", {"fraction": 0.5}),
+    "quarter": ("a quarter of the feature maps", {"fraction": 0.25}),
+    "eighth": ("an eighth of the feature maps", {"fraction": 0.125}),
+}
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "differentiable": _differentiable,
     "paper": _paper,
     "release2015": _release2015,
     "release2016": _release2016,
-    "general": variant(_default, "Ablation of default: GNet alone.", specific=None),
-    "specific": variant(_default, "Ablation of default: SNet alone.", general=None),
-    "all": variant(_default, "Ablation of default: all feature maps, none left out.", fraction=1.0),
-    "half": variant(_default, "Ablation of default: half of the feature maps.", fraction=0.5),
-    "quarter": variant(_default, "Ablation of default: a quarter of the feature maps.", fraction=0.25),
-    "eighth": variant(_default, "Ablation of default: an eighth of the feature maps.", fraction=0.125),
+    **ablations("default", _default, ABLATIONS),
+    **ablations("paper", _paper, ABLATIONS),
+    **ablations("release2016", _release2016, ABLATIONS),
 }
 
 
@@ -337,7 +351,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         scale=None if config.scale is None else scale.begin(config.scale, frame, box),
         least_confidence=jnp.asarray(0.5, dtype),
         scaling=jnp.asarray(config.candidate_scales.at_first),
-        time=jnp.zeros((), jnp.int32),
+        time=jnp.asarray(config.first_number, jnp.int32),
         key=key,
         due=jnp.zeros((), jnp.bool_),
     )
@@ -352,30 +366,30 @@ def _first_head(
       The network with what it stands on, and its input [h, w, K].
     """
     selection_key, net_key = jax.random.split(key)
-    offset = hyper.centring * jnp.mean(maps, axis=(0, 1))
-    maps = maps - offset.reshape(1, 1, -1)
-    norm = heat_map_net.spectral_norm(maps) * config.weight**0.5
-    gain = jnp.where(norm > 1e-6, hyper.spectral_norm[which] / jnp.maximum(norm, 1e-6), 0.0)
-    maps = maps * gain
-    channels = jnp.arange(maps.shape[-1], dtype=jnp.int32)
-    kept = max(1, round(config.fraction * maps.shape[-1]))
-    if kept < maps.shape[-1]:
-        rates = Rates(
-            config.weight * hyper.selection_learning_rate,
-            hyper.selection_momentum,
-            hyper.selection_decay[which],
-        )
-        net, _ = map_selection.train(selection_key, maps, target, rates, config.selection_iterations)
-        significance = map_selection.significance(net, maps, target, curvature=config.curvature)
-        channels = map_selection.select(significance, kept)
+    norm = hyper.spectral_norm[which]
+    maps, offset, gain = heat_map_net.scaled(maps, centring=hyper.centring, norm=norm, weight=config.weight)
+    descent = config.weight * hyper.selection_learning_rate, hyper.selection_momentum
+    channels = map_selection.choose(
+        selection_key,
+        maps,
+        target,
+        Rates(*descent, hyper.selection_decay[which]),
+        count=max(1, round(config.fraction * maps.shape[-1])),
+        iterations=config.selection_iterations,
+        curvature=config.curvature,
+    )
     chosen = jnp.take(maps, channels, axis=-1)
-    first = heat_map_net.random_net(net_key, len(channels), config.hidden, maps.dtype)
-    weights = jnp.full((1, *config.grid), config.weight, maps.dtype)
-    rates = Rates(hyper.learning_rate[which], hyper.momentum[which], hyper.decay)
-    sample = Samples(chosen[None], target[None], weights)
-    at_rest = caffe_sgd.zero_velocity(first)
-    trained, velocity, _ = heat_map_net.train(first, at_rest, sample, rates, config.first_iterations)
-    return Head(channels, offset[channels], gain, trained, velocity), chosen
+    net, velocity = heat_map_net.begin(
+        net_key,
+        chosen,
+        target,
+        hidden=config.hidden,
+        weight=config.weight,
+        rates=Rates(hyper.learning_rate[which], hyper.momentum[which], hyper.decay),
+        iterations=config.first_iterations,
+        slope=config.output_slope,
+    )
+    return Head(channels, offset[channels], gain, net, velocity), chosen
 
 
 def _step(
@@ -389,26 +403,19 @@ def _step(
     maps = {
         name: resize(head.inputs(maps[name]), config.grid, method="bicubic") for name, head in heads.items()
     }
-    heat = {
-        name: heat_map.finite(heat_map_net.heat_map(head.net, maps[name][None])[0])
-        for name, head in heads.items()
-    }
+    heat = {name: heat_map.finite(head.heat(maps[name], config.output_slope)) for name, head in heads.items()}
     (alone, *_) = heat.values()  # one network stands in for the other
     heat = {name: heat.get(name, alone) for name in ("specific", "general")}
+    for_candidates = functools.partial(heat_map.for_candidates, upsampling=UPSAMPLING)
     shown = {
-        name: floored(
-            decisions,
-            heat_map.for_candidates(map_, region, frame.size, upsampling=UPSAMPLING),
-            hyper.floor,
-        )
+        name: floored(decisions, for_candidates(map_, region, frame.size), hyper.floor)
         for name, map_ in heat.items()
     }
-    diagonal = jnp.sqrt(jnp.sum(state.box[2:] ** 2))
     candidates = motion.candidates_around(
         draw_key,
         state.box,
         config.candidates,
-        hyper.position_deviation + hyper.position_share * diagonal,
+        config.spread.deviation(hyper.position_deviation, hyper.position_share, state.box[2:], state.size),
         jnp.where(state.scaling, hyper.scale_deviation, 0.0),
         frame.size,
     )
@@ -462,7 +469,7 @@ def _step(
         state = state._replace(memory=memory, due=due)
     info = {}
     if config.info:
-        info = {f"{name}_heat": heat[name] for name in maps} | {
+        info = {
             "region": region,
             "candidates": candidates,
             "confidence": confidence,
@@ -470,8 +477,9 @@ def _step(
             "specific_distractor": shares["specific"],
             "general_decided": ~decisions.likely(specific_decides),
             "due": state.due,
+            **{f"{name}_heat": heat[name] for name in maps},
+            **{f"{name}_maps": head.channels for name, head in heads.items()},
         }
-        info |= {f"{name}_maps": head.channels for name, head in heads.items()}
     lost = (calibrated < hyper.lost_below) | (confidence <= hyper.accepted_above)
     return state, Output(box, calibrated, lost, info)
 
@@ -513,13 +521,9 @@ def _learn(config: Config, params: PyTree, state: State) -> State:
     rates = Rates(hyper.learning_rate[0], hyper.momentum[0], hyper.decay)
 
     def train(head: Head, samples: list[Sample], weights: list[Array], iterations: int) -> Head:
-        together = Samples(
-            jnp.stack([sample.maps for sample in samples]),
-            jnp.stack([sample.target for sample in samples]),
-            config.weight * jnp.stack(weights),
-        )
-        net, velocity, _ = heat_map_net.train(head.net, there(head.velocity), together, rates, iterations)
-        return head._replace(net=net, velocity=velocity)
+        maps, target = (jnp.stack([getattr(one, name) for one in samples]) for name in ("maps", "target"))
+        together = Samples(maps, target, config.weight * jnp.stack(weights))
+        return heat_map_net.go_on(head, together, rates, iterations, slope=config.output_slope)
 
     def adapt(head: Head) -> Head:
         weights = [jnp.full(config.grid, weight) for weight in hyper.adaptation_weights]
@@ -547,14 +551,6 @@ def _features(
 ) -> dict[str, Array]:
     """All feature maps [h, w, C] of a region for each network, {"specific", "general"}."""
     size, layers = (config.input_size, config.input_size), config.layers
-    maps = features.of_window(
-        backbone,
-        weights,
-        frame,
-        region,
-        size,
-        tuple(layers.values()),
-        method="bicubic",
-        border=config.region.border,
-    )
+    describe = functools.partial(features.of_window, method="bicubic", border=config.region.border)
+    maps = describe(backbone, weights, frame, region, size, tuple(layers.values()))
     return {name: maps[layer] for name, layer in layers.items()}

@@ -16,9 +16,10 @@ begins with the network's own fc6 where it has one, else at random: the paper's 
 Profiles (`PROFILES`): `default`, which passes the search region through the network once a scale and crops
 candidates from its map, and learns the first frame's target rotated, too; `paper`, which passes every
 candidate and learns the first frame as it is; `differentiable`, `default` with soft decisions; and Table 1's
-ablations of `default`: `no_obj_general` (phase 2 alone), `obj_general_only` (phase 1 alone), `pretrained`
-(neither: the network's own fully connected layers, or its raw map where it has none), and each of the four
-with `_no_bp`, in which online the Gaussians alone are learnt.
+ablations (`ABLATIONS`) of `default` and of `paper` ("paper-no_bp"): phase 2 alone, phase 1 alone, neither
+(the network's own fully connected layers, or a map where it has none), and with any of them the Gaussians
+alone learnt online. Heads of `paper` and its ablations have as many numbers as `jtrack train objectness`
+gives a head.
 
 Bytes per target: the head, 4 (D H + H O + 3 O + H), and a batch of M features with one more, 4 D (M + 1): on
 GoogLeNet (D = 18 432, H = 256, O = 500, M = 64) 19 and 5 MB, on AlexNet with its own fc6 (D = 9216, H = 4096)
@@ -33,7 +34,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jtrack import checks
 from jtrack.backbones import Backbone, Params, box_feature
@@ -45,8 +45,8 @@ from jtrack.components.shapes import FixedShapes
 from jtrack.learning import caffe_sgd, fc_head, gaussian_layer
 from jtrack.learning.caffe_sgd import Rates
 from jtrack.learning.fc_head import BACKGROUND, NEW, OBJECT, TRAINED
-from jtrack.learning.gaussian_layer import Gaussian
-from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, variant
+from jtrack.learning.gaussian_layer import AsPrinted, Gaussian, Mean, Mixture, Sum
+from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector, ablations
 from jtrack.vision import boxes
 from jtrack.weights import checkpoints
 
@@ -73,6 +73,8 @@ class Config(FixedShapes):
     first_iterations: int = 100  # of phase 2, in the first frame; 0 leaves it out
     batch: int = 64  # of an iteration, a quarter of it target
     online_steps: int = 1  # of the head in a later frame; with 0 the Gaussians alone are learnt
+    blending: Mixture | AsPrinted = Mixture()  # of old and new variances: equation 7 corrected, or as printed
+    online_total: Mean | Sum = Mean()  # of what the head's online step climbs: equation 11 is a sum
     decisions: Hard | Soft = Hard()  # of the best candidates, and whether a frame is learnt
     info: bool = False  # put candidates, their scores and the similarity into `Output.info`
 
@@ -108,7 +110,8 @@ class Hyper(NamedTuple):
     online_learning_rate: Scalar = 1e-4  # () of the step in a later frame
     momentum: Scalar = 0.9  # () of phase 2
     decay: Scalar = 5e-4  # () of weights
-    max_gradient_norm: Scalar = 10.0  # () to which a longer gradient is clipped
+    max_gradient_norm: Scalar = 10.0  # () to which a longer gradient of phase 2 is clipped
+    online_max_gradient_norm: Scalar = 10.0  # () the same of the step in a later frame
     update_threshold: Scalar = 0.0  # () a frame is learnt whose best score reaches this share of the average
     average_rate: Scalar = 0.05  # () of the moving average of best scores
     similarity: Scalar = 0.5  # () cosine to the last learnt target above which a frame is learnt
@@ -135,7 +138,11 @@ class State(NamedTuple):
 
 
 def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
-    """The text: every candidate is passed through the network."""
+    """The text: every candidate is passed through the network.
+
+    The gradient of a later frame is a sum (equation 11), whose length its clipping sets: without it the
+    score, which has no maximum, diverges. Rate and clipping of that step are guesses: the text has neither.
+    """
     config = Config(
         Patches(box_feature.feature_of(backbone)),
         first_positives=200,
@@ -144,8 +151,15 @@ def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
         negatives=96,
         first_iterations=500,
         batch=128,
+        online_total=Sum(),
     )
     return Profile(config, Hyper())
+
+
+def _paper_of_few(backbone: Backbone) -> Profile[Config, Hyper]:
+    """Of paper: the mean of a network's map stands in for an fc7 of its own that it lacks."""
+    profile = _paper(backbone)
+    return profile if profile.config.features.feature.own else profile.replace(**{"features.cells": 1})
 
 
 def _default(backbone: Backbone) -> Profile[Config, Hyper]:
@@ -183,26 +197,28 @@ def _differentiable(backbone: Backbone) -> Profile[Config, Hyper]:
     return _default(backbone).replace(decisions=Soft(temperature=0.01))
 
 
-ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+# Table 1's.
+_LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
+    "no_bp": ("online the Gaussians alone are learnt", {"online_steps": 0}),
     "no_obj_general": ("no head trained for objectness, phase 2 alone", {"start": "random"}),
+    "no_obj_general_no_bp": ("no_obj_general and no_bp together", {"start": "random", "online_steps": 0}),
     "obj_general_only": ("the head trained for objectness as it is, phase 1 alone", {"first_iterations": 0}),
-    "pretrained": (
-        "the network's own fully connected layers as they are, neither phase",
-        {"start": "pretrained", "first_iterations": 0},
-    ),
+    "obj_general_only_no_bp": ("the same with no_bp", {"first_iterations": 0, "online_steps": 0}),
 }
-
+_UNTAUGHT = {"start": "pretrained", "first_iterations": 0}
+_PRETRAINED: dict[str, tuple[str, dict[str, Any]]] = {
+    "pretrained": ("the network's own last layers as they are, neither phase", _UNTAUGHT),
+    "pretrained_no_bp": ("pretrained and no_bp together", _UNTAUGHT | {"online_steps": 0}),
+}
+ABLATIONS = _LEARNT | _PRETRAINED
 PROFILES: dict[str, Callable[[Backbone], Profile[Config, Hyper]]] = {
     "default": _default,
     "paper": _paper,
     "differentiable": _differentiable,
-    "no_bp": variant(_default, "Table 1, of default: online the Gaussians alone are learnt.", online_steps=0),
+    **ablations("default", _default, ABLATIONS),
+    **ablations("paper", _paper, _LEARNT),
+    **ablations("paper", _paper_of_few, _PRETRAINED),
 }
-for _name, (_about, _changes) in ABLATIONS.items():
-    PROFILES[_name] = variant(_default, f"Table 1, of default: {_about}.", **_changes)
-    PROFILES[f"{_name}_no_bp"] = variant(
-        _default, f"Table 1, of default: {_name} and no_bp together.", **_changes, online_steps=0
-    )
 
 
 def begins_with_objectness(config: Config) -> bool:
@@ -268,7 +284,7 @@ def _init(backbone: Backbone, config: Config, params: PyTree, key: Key, frame: F
         head, _ = fc_head.fine_tune(
             head, features, classes, batches, rates, multipliers, max_gradient_norm=hyper.max_gradient_norm
         )
-    modelled = values(head, features[: len(labels)])
+    modelled = fc_head.values(head, features[: len(labels)])
     target, background = gaussian_layer.of_both(modelled, labels, hyper.least_variance)
     count = config.positives + config.negatives
     learns = config.online_steps > 0 and head is not None
@@ -293,20 +309,20 @@ def _step(
 ) -> tuple[State, Output]:
     hyper, decisions = params["tracker"], config.decisions
     key, draw = jax.random.split(state.key)
-    scales = pyramid_scales(state.box, hyper.scale_step)
+    scales = motion.pyramid_scales(state.box, hyper.scale_step)
     widening = decisions.choose(state.doubtful, hyper.widening, jnp.ones_like(hyper.widening))
-    radius = search_radius(state.box[2:], hyper.radius) * widening
+    radius = motion.search_radius(state.box[2:], hyper.radius) * widening
     limit = config.features.limit(state.box[2:])
     candidates = motion.spiral_candidates(state.box, config.candidates, radius, scales, frame.size, limit)
     describe = config.features.describe(backbone, params["backbone"], frame, state.box, scales)
     described = jax.vmap(describe)(jnp.arange(3), candidates)  # [3, P, D]
     described = described.reshape(-1, described.shape[-1])
-    modelled = values(state.head, described)
+    modelled = fc_head.values(state.head, described)
     target = gaussian_layer.widened(state.target, state.background, hyper.variance_floor)
     scores = gaussian_layer.score(modelled, target, state.background)
     unit = modelled.shape[1]  # a score is a sum over so many features
     highest, best, its_values = decisions.best(scores, (scores, described, modelled), unit)
-    similarity = cosine(its_values, values(state.head, state.reference[None])[0])
+    similarity = update.cosine(its_values, fc_head.values(state.head, state.reference[None])[0])
     similar = decisions.above(similarity, hyper.similarity)
     found = decisions.both(decisions.reaches(highest, 0, unit), similar)
     as_usual = decisions.reaches(highest, hyper.update_threshold * state.average, unit)
@@ -321,9 +337,9 @@ def _step(
     drawn, labels = samples.labelled(near, far, box, hyper.overlap)
     labels = jnp.where((labels < 0) & ~config.features.covers(drawn, state.box), 0, labels)
     batch = describe(1, drawn)
-    fresh = gaussian_layer.of_both(values(state.head, batch), labels, hyper.least_variance)
+    fresh = gaussian_layer.of_both(fc_head.values(state.head, batch), labels, hyper.least_variance)
     learnt = [
-        decisions.choose(allowed, gaussian_layer.update(old, new, hyper.retention), old)
+        decisions.choose(allowed, gaussian_layer.update(old, new, hyper.retention, config.blending), old)
         for old, new in zip((state.target, state.background), fresh, strict=True)
     ]
     following = state._replace(
@@ -352,13 +368,14 @@ def _learn(config: Config, params: PyTree, state: State) -> State:
     target = gaussian_layer.widened(state.target, state.background, hyper.variance_floor)
 
     def loss(head: fc_head.Params) -> Array:
-        return -gaussian_layer.objective(fc_head.apply(head, batch), labels, target, state.background)
+        modelled = fc_head.apply(head, batch)
+        return -gaussian_layer.objective(modelled, labels, target, state.background, config.online_total)
 
     head = state.head
     rates = Rates(hyper.online_learning_rate, jnp.zeros_like(hyper.online_learning_rate), hyper.decay)
     multipliers = fc_head.Params(TRAINED, TRAINED, TRAINED)
     for _ in range(config.online_steps):
-        gradient = caffe_sgd.clipped(jax.grad(loss)(head), hyper.max_gradient_norm)
+        gradient = caffe_sgd.clipped(jax.grad(loss)(head), hyper.online_max_gradient_norm)
         head, _ = caffe_sgd.step(head, caffe_sgd.zero_velocity(head), gradient, rates, multipliers)
     head = config.decisions.choose(state.learns, head, state.head)
     return state._replace(head=head, due=jnp.zeros((), jnp.bool_))
@@ -394,24 +411,3 @@ def first_head(
     if feature.own:
         return fc_head.with_fc6(key, fc_head.stored(weights, "fc6"), sizes[2]), new._replace(fc6=TRAINED)
     return fc_head.init(key, *sizes, dtype), new
-
-
-def values(head: fc_head.Params | None, features: Array) -> Array:
-    """What the Gaussians model [N, O] of features [N, D]."""
-    return features if head is None else fc_head.apply(head, features)
-
-
-def cosine(a: Array, b: Array) -> Array:
-    """The cosine () of the angle between two vectors."""
-    return jnp.sum(a * b) * lax.rsqrt(jnp.maximum(jnp.sum(a * a) * jnp.sum(b * b), 1e-20))
-
-
-def pyramid_scales(box: Box, step: Array) -> Array:
-    """The scales [3] of the search; a step changes the longer side by a pixel at least (footnote 7)."""
-    step = jnp.maximum(step, 1 / jnp.maximum(jnp.max(box[2:]), 2))
-    return jnp.stack([1 - step, jnp.ones_like(step), 1 + step])
-
-
-def search_radius(size: Array, radius: Array) -> Array:
-    """How far () pixels candidates are from a target of this size (w, h): `Hyper.radius`."""
-    return jnp.maximum(radius[0], radius[1] * motion.side(size))

@@ -40,6 +40,7 @@ from jtrack.learning.correlation_filter import Dual, Filter, Primal, blend
 from jtrack.learning.filter_grid import FixedGrid, Grid, TracedGrid, UpTo
 from jtrack.learning.scale_filter import ScaleFilter
 from jtrack.types import Array, Box, Frame, Key, Output, Profile, PyTree, Scalar, Tracker, Vector
+from jtrack.vision.resize import check_method
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Config:
     window: ReleasedWindow | CentredWindow = ReleasedWindow()
     # (M, N); None follows the target (`for_target`), and so does `UpTo`, by itself (`for_lanes`)
     grid: tuple[int, int] | UpTo | None = None
+    resampling: str = "imresample"  # of maps to the grid, as released; equation 1 is "bilinear"
     input_size: tuple[int, int] = (224, 224)
     passes: TwoPasses | OnePass = TwoPasses()  # of the network in a frame
     channels: int | None = None  # principal components of a layer's features that are kept; None: all
@@ -68,6 +70,7 @@ class Config:
             f"layers of hcft are {self.layers}: each filter needs at least one layer of the network",
         )
         checks.size(self, "input_size")
+        check_method(self.resampling, self.input_size)
         if isinstance(self.grid, tuple):
             checks.size(self, "grid")
         if self.channels is not None:
@@ -194,8 +197,9 @@ def _profile(
 
 
 def _paper(backbone: Backbone) -> Profile[Config, Hyper]:
-    """The text, its misprints corrected: primal filters, coarse-to-fine search."""
-    return _profile(backbone, "5", "4", "3", filters=Primal(), combination=CoarseToFine())
+    """The text, its misprints corrected: maps interpolated, primal filters, coarse-to-fine search."""
+    groups = ("5", "4", "3")
+    return _profile(backbone, *groups, resampling="bilinear", filters=Primal(), combination=CoarseToFine())
 
 
 def _release2016(backbone: Backbone) -> Profile[Config, Hyper]:
@@ -477,8 +481,8 @@ def _grid(config: Config, window: Array) -> Grid:
     """The grid of a target whose window has the size (w, h) [2] at scale 1."""
     size = _fixed(config.grid)
     if isinstance(size, UpTo):
-        return TracedGrid(size.size, size.bounded(grid_size(window)))
-    return FixedGrid(size)
+        return TracedGrid(size.size, size.bounded(grid_size(window)), config.resampling)
+    return FixedGrid(size, config.resampling)
 
 
 def scale_bounds(step: float, window: Array, target: Array, frame_size: Array) -> tuple[Array, Array]:

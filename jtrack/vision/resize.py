@@ -123,10 +123,16 @@ def resample_matrix(n: int, out: int, *, method: str) -> np.ndarray:
     return matrix * np.sqrt(IMRESAMPLE_GAIN) if method == "imresample" else matrix
 
 
-def imresample_matrix(
-    n: int, out: Array, most: int, dtype: Any, part: tuple[Array, Array] | None = None
+def traced_resample_matrix(
+    n: int,
+    out: Array,
+    most: int,
+    dtype: Any,
+    part: tuple[Array, Array] | None = None,
+    *,
+    method: str = "imresample",
 ) -> Array:
-    """`resample_matrix` of "imresample" for a traced number of samples, or of a part of the axis.
+    """`resample_matrix` for a traced number of samples, or of a part of the axis.
 
     Args:
       n: length of the axis.
@@ -135,6 +141,7 @@ def imresample_matrix(
       dtype: of the result.
       part: () where it begins and () how long it is, in pixels of the axis, traced; None for the whole axis.
         Its samples may read pixels on either side of it, and repeat the outermost ones beyond the axis.
+      method: "imresample" or "bilinear".
 
     Returns:
       [most, n]; the rows from `out` on are zero.
@@ -145,8 +152,10 @@ def imresample_matrix(
     position = (jnp.arange(most, dtype=dtype) + 0.5) * shrink + (start - 0.5)
     position = jnp.clip(position, 0, n - 1)  # no sample beyond the centres of the outermost pixels
     distance = jnp.abs(position[:, None] - jnp.arange(n, dtype=dtype)[None, :])
-    weight = jnp.clip((jnp.maximum(shrink, 1) + 1) / 2 - distance, 0, 1)
-    weight = weight / weight.sum(axis=1, keepdims=True) * np.sqrt(IMRESAMPLE_GAIN).astype(dtype)
+    averages = method == "imresample"
+    weight = jnp.clip((jnp.maximum(shrink, 1) + 1) / 2 - distance if averages else 1 - distance, 0, 1)
+    gain = np.sqrt(IMRESAMPLE_GAIN) if averages else np.ones(())
+    weight = weight / weight.sum(axis=1, keepdims=True) * gain.astype(dtype)
     return jnp.where(jnp.arange(most, dtype=out.dtype)[:, None] < out, weight, 0)
 
 

@@ -33,3 +33,12 @@ def test_same_key_same_candidates():
     ]
     np.testing.assert_array_equal(draw[0], draw[1])
     assert (np.asarray(draw[0]) != np.asarray(draw[2])).any()
+
+
+def test_candidates_spread_with_the_present_size_or_by_the_first():
+    now, first = jnp.array([30.0, 40.0]), jnp.array([24.0, 20.0])
+    present = motion.PresentSpread().deviation(2.0, 1 / 7, now, first)
+    np.testing.assert_allclose(present, 2 + 50 / 7, rtol=1e-6)
+    released = motion.FirstSpread()
+    np.testing.assert_allclose(released.deviation(2.0, 1 / 7, now, first), 2 + 5)  # sqrt(976) / 7 = 4.46
+    np.testing.assert_array_equal(released.deviation(10.0, 0.0, now, first), 10)

@@ -2,6 +2,7 @@
 
 import functools
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,6 +112,21 @@ def test_a_part_that_is_the_whole_is_the_whole(size):
     want = np.asarray(FixedGrid(size).windowed_spectrum(maps))
     got = np.asarray(FixedGrid(size).windowed_spectrum(maps, part))
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize(("side", "size"), [(14, (24, 20)), (30, (12, 10))])
+def test_bilinear_maps_are_opencv_s_on_fixed_and_on_traced_grids(side, size):
+    """Equation 1 of HCFT: interpolated where a map is coarser, and where it is finer not averaged either."""
+    maps = random(side, side, 3)
+    resized = cv2.resize(maps, size[::-1], interpolation=cv2.INTER_LINEAR)
+    tapered = resized * np.outer(np.hanning(size[0]), np.hanning(size[1]))[..., None]
+    want = np.moveaxis(np.fft.rfft2(tapered, axes=(0, 1)), -1, 0)
+    tolerance = 1e-5 * np.abs(want).max()
+    grid = FixedGrid(size, "bilinear")
+    np.testing.assert_allclose(grid.windowed_spectrum(jnp.asarray(maps)), want, atol=tolerance)
+    most = size[0] + 4, size[1] + 6
+    lane = TracedGrid(most, jnp.asarray(size, jnp.int32), "bilinear").windowed_spectrum(jnp.asarray(maps))
+    np.testing.assert_allclose(lane[:, : size[0], : size[1] // 2 + 1], want, atol=tolerance)
 
 
 def test_beyond_the_maps_their_outermost_cells_go_on():

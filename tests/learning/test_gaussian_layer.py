@@ -8,7 +8,7 @@ from jax.test_util import check_grads
 from scipy.stats import norm
 
 from jtrack.learning import gaussian_layer
-from jtrack.learning.gaussian_layer import Gaussian
+from jtrack.learning.gaussian_layer import AsPrinted, Gaussian, Mean, Sum
 
 
 def gaussian(seed, count=7):
@@ -171,6 +171,29 @@ def test_the_variance_is_updated_with_the_old_mean():
     assert (np.asarray(found.variance) > middle + late).all()
     printed = 0.25 * (np.sqrt(TARGET.variance) - np.sqrt(BACKGROUND.variance)) ** 2
     assert not np.allclose(found.variance, middle + printed, rtol=0.05)
+
+
+def test_an_update_as_printed_ends_in_the_difference_of_the_deviations():
+    found = gaussian_layer.update(TARGET, BACKGROUND, 0.8, AsPrinted())
+    old, new = (np.asarray(g.variance) for g in (TARGET, BACKGROUND))
+    np.testing.assert_allclose(found.mean, gaussian_layer.update(TARGET, BACKGROUND, 0.8).mean)
+    want = 0.8 * old + 0.2 * new + 0.16 * (np.sqrt(old) - np.sqrt(new)) ** 2
+    np.testing.assert_allclose(found.variance, want, rtol=1e-5)
+    # The mean's drift leaves no trace.
+    far = BACKGROUND._replace(mean=BACKGROUND.mean + 100)
+    np.testing.assert_array_equal(
+        gaussian_layer.update(TARGET, far, 0.8, AsPrinted()).variance, found.variance
+    )
+
+
+def test_the_step_climbs_a_mean_or_the_papers_sum():
+    labels = jnp.asarray([1.0, -1.0, 0.0, 1.0, -1.0, 1.0, 0.0, -1.0, 1.0])
+    scores = np.asarray(gaussian_layer.score(samples(), TARGET, BACKGROUND))
+    want = np.sum(np.asarray(labels) * scores)
+    parts = samples(), labels, TARGET, BACKGROUND
+    np.testing.assert_allclose(gaussian_layer.objective(*parts, Sum()), want, rtol=1e-5)
+    np.testing.assert_allclose(gaussian_layer.objective(*parts, Mean()), want / (7 * 7), rtol=1e-5)
+    np.testing.assert_array_equal(gaussian_layer.objective(*parts), gaussian_layer.objective(*parts, Mean()))
 
 
 def test_repeated_updates_approach_geometrically():

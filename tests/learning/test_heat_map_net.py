@@ -140,3 +140,37 @@ def test_a_released_network_learns_a_target(samples):
     train = jax.jit(heat_map_net.train, static_argnums=4)
     _, _, losses = train(net, caffe_sgd.zero_velocity(net), problem, rates(1e-6, 0.6, 5e-4), 100)
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_the_papers_output_is_rectified(net, samples):
+    linear = np.asarray(heat_map_net.heat_map(net, samples.maps))
+    assert (linear < 0).any() and (linear > 0).any()
+    np.testing.assert_array_equal(heat_map_net.heat_map(net, samples.maps, slope=0.0), np.maximum(linear, 0))
+    error = np.maximum(linear, 0) - np.asarray(samples.target)
+    want = 0.5 * np.sum(np.asarray(samples.weight) * error**2)
+    np.testing.assert_allclose(heat_map_net.loss(net, samples, slope=0.0), want, rtol=1e-5)
+    _, _, losses = heat_map_net.train(net, caffe_sgd.zero_velocity(net), samples, rates(), 1, slope=0.0)
+    np.testing.assert_allclose(losses[0], want, rtol=1e-4)
+
+
+def test_a_network_of_no_heat_learns_nothing_behind_a_relu(samples):
+    none = jax.tree.map(jnp.zeros_like, heat_map_net.random_net(jax.random.key(0), CHANNELS, HIDDEN))
+    for slope, learns in ((0.0, False), (1.0, True)):
+        after, _, _ = heat_map_net.train(
+            none, caffe_sgd.zero_velocity(none), samples, rates(decay=0.0), 2, slope=slope
+        )
+        assert any(np.any(leaf) for leaf in after) == learns
+
+
+def test_maps_are_scaled_to_a_spectral_norm():
+    maps = np.random.default_rng(0).random((6, 7, 4)).astype(np.float32)
+    for centring in (0.0, 1.0):
+        got, offset, gain = heat_map_net.scaled(
+            jnp.asarray(maps), centring=jnp.float32(centring), norm=jnp.float32(30.0), weight=4.0
+        )
+        np.testing.assert_allclose(offset, centring * maps.mean((0, 1)), rtol=1e-5)
+        np.testing.assert_allclose(got, (maps - np.asarray(offset)) * np.asarray(gain), rtol=1e-5)
+        # Each squared error counts four times, and so do the features in it.
+        np.testing.assert_allclose(np.linalg.svd(got.reshape(-1, 4))[1][0], 15, rtol=1e-3)
+    nothing, _, gain = heat_map_net.scaled(jnp.zeros((3, 3, 2)), centring=jnp.zeros(()), norm=jnp.ones(()))
+    assert gain == 0 and not np.any(nothing)

@@ -148,6 +148,19 @@ def test_training_ends_at_the_tolerance(network, schedule):
     assert iterative_sgd.loss(cue_network.output(done.network, fresh.patches), fresh, RATES) < 0.06
 
 
+def test_a_lucky_batch_does_not_end_a_training_that_a_mean_ends(network):
+    """The losses that training meets, one budget longer each time, and their moving mean by hand."""
+    reached = [float(train(jax.random.key(2), network, RATES, jnp.float32(0), n).loss) for n in range(1, 7)]
+    mean = reached[0]
+    for loss in reached[1:]:
+        mean = 0.25 * loss + 0.75 * mean
+    done = iterative_sgd.train(
+        jax.random.key(2), network, draw, RATES, tolerance=jnp.float32(0), budget=6, loss_rate=0.25
+    )
+    np.testing.assert_allclose(done.loss, mean, rtol=1e-4)
+    assert done.cycles == 6 and mean > min(reached)
+
+
 def test_training_ends_with_the_budget(network):
     done = train(jax.random.key(2), network, RATES, jnp.float32(0), 3)
     assert done.cycles == 3 and done.loss > 0

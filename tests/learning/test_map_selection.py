@@ -110,3 +110,46 @@ def test_training_finds_the_maps_that_show_the_target():
     assert losses[-10:].mean() < 0.4 * losses[0]
     score = map_selection.significance(net, maps, target)
     assert set(map_selection.select(score, 3).tolist()) == {2, 5, 6}
+
+
+@pytest.mark.parametrize("rate", [1e-10, 1e-9, 1e-6])
+def test_selection_never_diverges(rate):
+    """Features of the norm that 1e-10 is meant for: ten times the rate would diverge."""
+    rng = np.random.default_rng(0)
+    maps = rng.random((20, 20, 16)).astype(np.float32)
+    maps *= 2.4e4 / np.linalg.svd(maps.reshape(-1, 16))[1][0]
+    rows, columns = np.mgrid[:20, :20] - 9.5
+    target = jnp.asarray(np.exp(-(rows**2 + columns**2) / 20), jnp.float32)
+    rates = Rates(jnp.float32(rate), jnp.float32(0.6), jnp.float32(5e-4))
+    net, losses = map_selection.train(jax.random.key(0), jnp.asarray(maps), target, rates, 50)
+    nothing = 0.5 * np.sum(np.asarray(target) ** 2)
+    np.testing.assert_allclose(losses[0], nothing, rtol=1e-2)
+    learnt = map_selection.loss(net, maps, target)
+    assert np.isfinite(map_selection.significance(net, jnp.asarray(maps), target)).all()
+    assert np.isfinite(losses).all() and learnt <= nothing * (0.99 if rate < 1e-6 else 2)
+
+
+def test_maps_that_are_no_numbers_leave_the_network_as_it_began():
+    maps = jnp.full((6, 6, 3), jnp.nan)
+    rates = Rates(*map(jnp.float32, (1e-10, 0.6, 0.0)))
+    net, _ = map_selection.train(jax.random.key(0), maps, jnp.ones((6, 6)), rates, 3)
+    assert np.isfinite(net.kernel).all() and np.abs(net.kernel).max() < 1e-6 and net.bias == 0
+
+
+def test_all_maps_are_kept_in_their_order_and_fewer_by_significance():
+    rng = np.random.default_rng(0)
+    maps, target = (
+        jnp.asarray(rng.random((6, 7, 5)), jnp.float32),
+        jnp.asarray(rng.random((6, 7)), jnp.float32),
+    )
+    rates = Rates(*map(jnp.float32, (1e-3, 0.6, 0.0)))
+
+    def chosen(count):
+        return map_selection.choose(
+            jax.random.key(3), maps, target, rates, count=count, iterations=20, curvature=1.0
+        )
+
+    np.testing.assert_array_equal(chosen(5), np.arange(5))
+    net, _ = map_selection.train(jax.random.key(3), maps, target, rates, 20)
+    order = np.argsort(-np.asarray(map_selection.significance(net, maps, target)), kind="stable")
+    np.testing.assert_array_equal(chosen(3), order[:3])

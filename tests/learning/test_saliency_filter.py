@@ -1,11 +1,12 @@
 """The Bayes filter over places, against NumPy and by what it must do."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jtrack.learning import bayes_filter, saliency_filter
-from jtrack.learning.saliency_filter import UniformPrior, WeightedPrior
+from jtrack.learning.saliency_filter import BoxPosterior, PeakPosterior, UniformPrior, WeightedPrior
 
 GRID, TEMPLATE = 32, 8
 
@@ -39,9 +40,8 @@ def test_the_prior_moves_by_the_weighted_mean_of_the_candidates():
     weights = np.array([1.0, 3.0, 0.0], np.float32)
     mean = (weights[:, None] * places).sum(0) / weights.sum()
     model = start()._replace(offset=jnp.asarray([1.0, -1.0]))
-    prior = np.asarray(
-        saliency_filter.predict(model, jnp.asarray(places), jnp.asarray(weights), jnp.float32(1))
-    )
+    motion = jnp.asarray(places), jnp.asarray(weights), jnp.float32(1)
+    prior = np.asarray(saliency_filter.predict(model, *motion, WeightedPrior()))
     rows, columns = np.mgrid[:GRID, :GRID]
     centre = (prior * rows).sum() / prior.sum(), (prior * columns).sum() / prior.sum()
     # The posterior's mass is in the middle; the maps have moved by the offset since.
@@ -50,6 +50,48 @@ def test_the_prior_moves_by_the_weighted_mean_of_the_candidates():
     covariance = (weights[:, None, None] * apart[:, :, None] * apart[:, None, :]).sum(0) / weights.sum()
     spread = (prior * (rows - centre[0]) ** 2).sum() / prior.sum()
     assert spread == pytest.approx(1 + covariance[0, 0] + 1, rel=0.05)  # of the posterior, motion, least
+
+
+@pytest.mark.parametrize(
+    "covariance",
+    [((4.0, 0.0), (0.0, 9.0)), ((5.0, 2.0), (2.0, 1.5)), ((1.0, 1.0), (1.0, 1.0)), ((0.0,) * 2,) * 2],
+)
+def test_the_papers_covariance_is_widened_only_where_it_is_degenerate(covariance):
+    given = np.array(covariance, np.float32)
+    least = np.linalg.eigvalsh(given)[0]
+    got = np.asarray(UniformPrior().widened(jnp.asarray(given), jnp.float32(1)))
+    np.testing.assert_allclose(got, given + max(1 - least, 0) * np.eye(2), atol=1e-5)
+    assert np.linalg.eigvalsh(got)[0] >= 1 - 1e-5
+    np.testing.assert_allclose(WeightedPrior().widened(jnp.asarray(given), jnp.float32(1)), given + np.eye(2))
+
+
+def test_the_next_prior_is_where_the_box_is_not_where_the_peak_was_beyond_the_frame():
+    """A peak 6 rows down, of which the frame holds 4; then the target stays where it is."""
+    posterior = jnp.zeros((GRID, GRID)).at[22, 16].set(1.0)
+    model = start()._replace(posterior=posterior, offset=jnp.asarray([6.0, 0.0]))
+    still = jnp.zeros((1, 2)), jnp.ones(1), jnp.float32(1), UniformPrior()
+    rows = np.arange(GRID)
+    for rule, expected in ((PeakPosterior(), 16), (BoxPosterior(), 18)):
+        carried = rule.carried(model, jnp.asarray([-2.0, 0.0]), None)
+        np.testing.assert_array_equal(carried.posterior, posterior)
+        prior = np.asarray(saliency_filter.predict(carried, *still)).sum(1)
+        assert (prior * rows).sum() == pytest.approx(expected, abs=0.05)
+
+
+def test_a_posterior_is_resampled_when_its_cells_grow():
+    middle = GRID // 2 + 0.5
+    places = np.arange(GRID) + 0.5 - middle
+    density = np.exp(-((places[:, None] - 4) ** 2 + places[None] ** 2) / 32).astype(np.float32)
+    model = start()._replace(posterior=jnp.asarray(density / density.sum()), offset=jnp.asarray([4.0, 0.0]))
+    carried = BoxPosterior().carried(model, jnp.zeros(2), jnp.float32(1.25))
+    shrunk = np.exp(-((1.25 * places[:, None] - 4) ** 2 + (1.25 * places[None]) ** 2) / 32)
+    shrunk = shrunk / shrunk.sum()
+    np.testing.assert_allclose(carried.posterior, shrunk, atol=0.02 * shrunk.max())
+    np.testing.assert_allclose(carried.posterior.sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(carried.offset, [3.2, 0], rtol=1e-6)
+    same = BoxPosterior().carried(model, jnp.zeros(2), jnp.float32(1))
+    np.testing.assert_allclose(same.posterior, model.posterior, atol=1e-6)
+    assert jax.tree.all(jax.tree.map(np.array_equal, PeakPosterior().carried(model, jnp.ones(2), 2.0), model))
 
 
 def test_the_template_is_the_mean_of_the_last_filters():

@@ -139,6 +139,29 @@ def test_without_a_positive_candidate_nothing_but_the_key_changes():
     np.testing.assert_array_equal(output.box, BOX)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["paper", "svm_only"])
+def test_without_a_positive_candidate_the_papers_box_is_the_best_one_and_nothing_is_learnt(profile):
+    _, _, params, init, step, _ = build(profile)
+    state = init(params, jax.random.key(0), frame(), BOX)
+    hopeless = state._replace(svm=state.svm._replace(bias=jnp.float32(-1e3)))
+    following, output = step(params, hopeless, frame(shift=(3, 2)))
+    best = output.info["candidates"][np.argmax(output.info["scores"])]
+    np.testing.assert_array_equal(output.box, best)
+    np.testing.assert_array_equal(following.box, best)
+    assert (np.asarray(best) != np.asarray(BOX)).any()
+    assert bool(output.lost) and not bool(following.due)
+    kept = following._replace(box=hopeless.box)
+    for a, b in zip(values(kept), values(hopeless), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_papers_map_is_of_all_candidates():
+    config, _ = trackers.profile("cnn_svm", "paper", "tiny")
+    assert config.saliency.back_projected == config.candidates + 1
+    assert trackers.profile("cnn_svm", "no_prior", "tiny").config.saliency.back_projected == 121
+
+
 def test_no_positive_weight_leaves_the_prior_to_decide():
     _, _, params, _, step, _ = build()
     state = first()

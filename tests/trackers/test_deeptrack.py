@@ -19,7 +19,7 @@ from jtrack.run.advance import learn_where_due
 from jtrack.run.together import executable
 from jtrack.types import Frame
 from jtrack.vision import boxes
-from jtrack.vision.cues import Stretched
+from jtrack.vision.cues import AsFilmed, AsWarped, Fixed, Stretched
 
 KEY = jax.random.key(0)
 SIZE = (96, 128)
@@ -146,6 +146,34 @@ def test_candidates_are_gaussian_around_the_last_box():
     np.testing.assert_allclose(scale[:, 0], scale[:, 1], atol=1e-5)
     np.testing.assert_allclose(scale.std(), 0.01, rtol=0.06)
     assert bound.config.candidates == 100
+
+
+def test_cues_of_the_frame_do_not_mute_what_lies_across_an_upright_target():
+    """The same waves run down and across; of a target twice as high as wide the region halves one of them."""
+    rows, columns = np.mgrid[:96, :128]
+    waves = 120 + 50 * np.sin(rows / 5) + 50 * np.sin(columns / 5)
+    pixels = np.repeat(waves[..., None], 3, axis=-1).astype(np.float32)
+    image = Frame(jnp.asarray(pixels), jnp.asarray(SIZE, jnp.int32))
+    box, names = jnp.asarray([60.0, 40.0, 8.0, 16.0]), (("gradient",), ("gradient",))
+
+    def strength(geometry):
+        scaling = Fixed(0, 1)
+        cue = cue_patches.cues_around(image, box, jnp.asarray(False), names, scaling, geometry=geometry)
+        return np.asarray(cue)[..., 0]
+
+    warped, filmed = strength(AsWarped()), strength(AsFilmed())
+    down, across = 50 / 5 * np.cos(rows / 5), 50 / 5 * np.cos(columns / 5)
+    # Of the frame, for a pixel of the region: half a pixel down there, as SIDE pixels are 16.
+    for found, share in ((filmed, 1), (warped, 0.5)):
+        want = np.sqrt(np.mean((down**2 + (share * across) ** 2) / 4)) / 64
+        assert np.sqrt(np.mean(found**2)) == pytest.approx(want, rel=0.05)
+
+
+def test_a_first_frame_may_teach_the_target_alone():
+    alone = samples.overlapping(KEY, jnp.asarray(BOX), 0)
+    np.testing.assert_array_equal(alone, [BOX])
+    profile = trackers.profile("deeptrack", "paper").replace(first_positives=0)
+    assert profile.config.first_positives == 0
 
 
 @pytest.mark.parametrize("profile", ["paper", "default"])

@@ -17,7 +17,7 @@ from jtrack.run.advance import learn_where_due
 from jtrack.run.together import executable
 from jtrack.trackers import fcnt
 from jtrack.types import Frame, as_arrays
-from jtrack.vision import heat_map
+from jtrack.vision import boxes, grid, heat_map
 
 TINY = backbones.get("tiny")
 WEIGHTS = TINY.random_params(0)
@@ -85,7 +85,7 @@ def test_profiles_say_what_the_paper_and_the_releases_say():
     assert [getattr(early.config, name) for name in structure] == released
     assert [getattr(late.config, name) for name in structure] == [*released[:4], 700, *released[5:]]
     want = {
-        "selection_learning_rate": (1e-9, 1e-10, 1e-10),
+        "selection_learning_rate": (1e-10, 1e-10, 1e-10),
         "selection_decay": ((2.5e-3, 2.5e-3), (5e-4, 0.1), (5e-4, 0.1)),  # of which Caffe takes twice
         "learning_rate": ((1e-7, 1e-7), (1e-7, 8e-7), (1e-7, 8e-7)),
         "decay": (2.5e-3, 5e-4, 5e-4),
@@ -99,6 +99,57 @@ def test_profiles_say_what_the_paper_and_the_releases_say():
     for name, values in want.items():
         for profile, value in zip((paper, early, late), values, strict=True):
             np.testing.assert_allclose(getattr(profile.hyper, name), np.float32(value), err_msg=name)
+
+
+def test_the_papers_ablations_are_of_default_of_paper_and_of_the_release():
+    for whole, prefix in (("default", ""), ("paper", "paper-"), ("release2016", "release2016-")):
+        base = trackers.profile("fcnt", whole, "vgg16")
+        kept = {name: trackers.profile("fcnt", prefix + name, "vgg16") for name in fcnt.ABLATIONS}
+        assert kept["general"] == base.replace(specific=None)
+        assert kept["specific"] == base.replace(general=None)
+        shares = [kept[name].config.fraction * 512 for name in ("all", "half", "quarter", "eighth")]
+        assert shares == [512, 256, 128, 64]
+
+
+@pytest.mark.parametrize("size", [(24.0, 20.0), (40.0, 90.0)])
+def test_the_ideal_map_of_paper_has_no_distractor_and_its_best_candidate_the_true_size(size):
+    config, hyper = trackers.profile("fcnt", "paper", "vgg16")
+    box = jnp.asarray([100.0, 80.0, *size])
+    region = config.region.around(box, box[2:])
+    ideal, _ = heat_map.label(box, region, config.grid, edge=config.label_edge)
+    frame_size = jnp.asarray((480, 640))
+    shown = heat_map.for_candidates(ideal, region, frame_size, upsampling=fcnt.UPSAMPLING)
+    cells = (config.grid[0] * fcnt.UPSAMPLING,) * 2
+    floors = zip(hyper.distractor_floor, hyper.area_exponent, strict=True)
+    scales = np.geomspace(0.5, 2, 201, dtype=np.float32)
+    candidates = boxes.scale_about_centre(jnp.broadcast_to(box, (201, 4)), jnp.asarray(scales)[:, None])
+    for floor, exponent in floors:
+        above = jnp.where(shown > floor, shown, 0)
+        assert heat_map.distractor_share(above, grid.to_cells(box, region, cells)) < hyper.distractor_share
+        heat = jnp.where(shown > hyper.floor, shown, 0)
+        _, scores = heat_map.candidate_scores(heat, grid.to_cells(candidates, region, cells), exponent)
+        assert scales[np.argmax(scores)] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_still_target_stays_where_it_is_in_paper(seed):
+    config, tracker, params = make("paper", selection_iterations=50)
+    init, step = jax.jit(tracker.init), jax.jit(tracker.step)
+    state = init(params, jax.random.key(seed), frame((60, 50)), jnp.asarray(BOX))
+    cell = 2 * np.hypot(*BOX[2:]) / config.grid[0]
+    for _ in range(3):
+        state, output = step(params, state, frame((60, 50)))
+        np.testing.assert_allclose(output.box[:2], BOX[:2], atol=cell / 2)
+
+
+def test_the_release_counts_the_first_frame():
+    counted = {name: trackers.profile("fcnt", name, "tiny").config.first_number for name in fcnt.PROFILES}
+    assert [name for name, first in counted.items() if first == 0] == [
+        name for name in fcnt.PROFILES if not name.startswith(("paper", "release"))
+    ]
+    _, params, init, _ = bound("release2015")
+    assert init(params, jax.random.key(0), frame((60, 50)), jnp.asarray(BOX)).time == 1
 
 
 def test_the_paper_counts_more_than_270000_elements():
@@ -191,11 +242,8 @@ def test_a_distractor_counts_for_less_the_colder_snet_is():
     assert heat_map.heat_ratio(general, specific, 1.0) == heat_map.heat_ratio(none, none, 1.0) == 1
     assert heat_map.heat_ratio(specific, general, 0.0) == 1
     weights = {name: trackers.profile("fcnt", name, "tiny").hyper.heat_ratio for name in fcnt.PROFILES}
-    assert [name for name, weight in weights.items() if weight == 0] == [
-        "paper",
-        "release2015",
-        "release2016",
-    ]
+    without = {name.partition("-")[0] for name, weight in weights.items() if weight == 0}
+    assert without == {"paper", "release2015", "release2016"}
 
 
 def test_a_frame_with_much_heat_beside_the_target_is_not_remembered_as_the_best():
@@ -289,6 +337,8 @@ def test_scale_is_searched_from_frame_20_on_if_all_went_well():
     assert opens(late, 0.46, 30.0) and not opens(late, 0.495, 30.0)  # never in doubt: never scaled
     assert opens(early, 0.41, 50.0) and not opens(early, 0.41, 30.0)  # large
     assert opens(early, 0.36, 15.0) and not opens(early, 0.36, 30.0)  # small
+    for width in (50.0, 15.0):
+        assert opens(early, 0.495, width) and not opens(late, 0.495, width)
     for time, opened in ((19, False), (20, True), (21, False)):
         eager = params | {
             "tracker": params["tracker"]._replace(scale_gates=jnp.float32([-1, -1, -1, jnp.inf]))

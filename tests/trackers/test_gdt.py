@@ -10,12 +10,13 @@ import pytest
 
 from jtrack import backbones, trackers
 from jtrack.backbones import box_feature
-from jtrack.components import samples
+from jtrack.components import motion, samples
 from jtrack.components.features import Patches, Region
 from jtrack.errors import JtrackError
 from jtrack.learning import fc_head, gaussian_layer
 from jtrack.run.advance import learn_where_due
 from jtrack.trackers import gdt
+from jtrack.train import objectness
 from jtrack.types import Frame, as_arrays
 from jtrack.vision import boxes
 from jtrack.vision.crop import crop
@@ -125,7 +126,7 @@ def test_candidates_are_at_three_scales_of_one_aspect_within_the_radius():
     ],
 )
 def test_a_scale_step_is_two_percent_or_one_pixel(size, scales):
-    found = gdt.pyramid_scales(jnp.asarray((5.0, 5.0, *size)), jnp.float32(gdt.Hyper().scale_step))
+    found = motion.pyramid_scales(jnp.asarray((5.0, 5.0, *size)), jnp.float32(gdt.Hyper().scale_step))
     np.testing.assert_allclose(found, scales, rtol=1e-6)
 
 
@@ -353,9 +354,33 @@ def test_pretrained_uses_the_networks_own_layers_or_its_map():
     assert gdt.gdt(net, config).learn is not None
 
 
+def test_rows_of_table_1_are_of_default_and_of_paper_with_equal_heads():
+    for whole, prefix in (("default", ""), ("paper", "paper-")):
+        base = trackers.profile("gdt", whole, "alexnet")
+        rows = {name: trackers.profile("gdt", prefix + name, "alexnet") for name in gdt.ABLATIONS}
+        for row in rows.values():
+            same_head = base.config.hidden, base.config.units, base.config.features
+            assert (row.config.hidden, row.config.units, row.config.features) == same_head
+            assert row.hyper == base.hyper
+        assert rows["no_bp"] == base.replace(online_steps=0)
+        assert rows["no_obj_general"] == base.replace(start="random")
+        assert rows["obj_general_only"] == base.replace(first_iterations=0)
+        assert rows["pretrained"] == base.replace(start="pretrained", first_iterations=0)
+        for name in ("no_obj_general", "obj_general_only", "pretrained"):
+            assert rows[f"{name}_no_bp"] == rows[name].replace(online_steps=0)
+    # The head that `jtrack train objectness` makes.
+    assert base.config.hidden == objectness.Settings("tiny").hidden
+
+
+def test_the_mean_of_a_map_stands_in_for_an_fc7_that_the_network_lacks():
+    config, _ = trackers.profile("gdt", "paper-pretrained", "tiny")
+    channels = backbones.get("tiny").map_shape(config.features.feature.tap, config.features.feature.size)[-1]
+    assert first("paper-pretrained").target.mean.shape == (channels,)
+
+
 def test_profiles_without_backpropagation_learn_gaussians_alone():
     for name in gdt.PROFILES:
-        without = name.endswith("no_bp") or name == "pretrained"
+        without = name.endswith("no_bp") or name.endswith("pretrained")
         assert (build(name)[1].learn is None) == without
     _, _, params, _, step, _ = build("no_bp")
     following, _ = step(params, first("no_bp"), frame())

@@ -62,3 +62,37 @@ def test_a_stretched_cue_ends_at_zero_and_top(image, top):
     assert found.min() == 0
     np.testing.assert_allclose(found.max(), top, rtol=1e-6)
     assert not np.any(contrast.stretch(jnp.full((3, 4), 7.0), top))
+
+
+@pytest.mark.parametrize("sigma", [0.4, 3.2, 9.0])
+def test_a_traced_width_smooths_as_a_static_one(sigma):
+    want = contrast.smoothing_matrix(20, sigma)
+    np.testing.assert_allclose(contrast.traced_smoothing_matrix(20, jnp.float32(sigma)), want, atol=1e-6)
+
+
+def test_cues_of_a_stretched_image_are_those_of_the_image():
+    """An upright target's region, stretched twice across to a square, has the cues it had, stretched."""
+    rows, columns = np.mgrid[:64, :128].astype(np.float32)
+
+    def scene(x):
+        return 60 * np.sin(rows / 7) + 90 * np.cos(x / 12) + x
+
+    narrow, stretched = scene(columns), scene(columns / 2)
+    inside = slice(20, 44)
+    want = contrast.gradient_magnitude(jnp.asarray(narrow))[inside, 10:22]
+    found = contrast.gradient_magnitude(jnp.asarray(stretched), aspect=jnp.float32(2))[inside, 20:44:2]
+    np.testing.assert_allclose(found, want, rtol=0.02)
+    muted = contrast.gradient_magnitude(jnp.asarray(stretched))[inside, 20:44:2]
+    assert np.mean(muted) < 0.8 * np.mean(want)
+
+
+def test_local_contrast_of_a_stretched_image_smooths_as_much_wider_across(image):
+    def both_ways(plane, sigma):
+        down = contrast.smoothing_matrix(plane.shape[0], sigma)
+        across = contrast.smoothing_matrix(plane.shape[1], 1.5 * sigma)
+        return down @ plane.astype(float) @ across.T
+
+    deviation = image - both_ways(image, 3.2)
+    want = deviation / np.sqrt(both_ways(deviation**2, 4.8) + 1)
+    found = contrast.local_contrast(jnp.asarray(image), 3.2, 4.8, aspect=jnp.float32(1.5))
+    np.testing.assert_allclose(found, want, atol=1e-4)
