@@ -45,11 +45,16 @@ class Point(NamedTuple):
     label: str = "right"  # where its name stands: right, left or below
 
 
-README, CHOOSING, EARLIER, BENCH = "README.md", "docs/choosing.md", "docs/earlier.md", "bench/README.md"
-SHORT = {README: "README", CHOOSING: "choosing", EARLIER: "earlier", BENCH: "bench"}
+MANUAL, CHOOSING, EARLIER, BENCH = (
+    "docs/manual/measured.md",
+    "docs/choosing.md",
+    "docs/earlier.md",
+    "bench/README.md",
+)
+SHORT = {MANUAL: "manual", CHOOSING: "choosing", EARLIER: "earlier", BENCH: "bench"}
 POINTS = (
     Point("HCFT", "HOG", "hcft-default-hog-d857974c609f", 299.5, EARLIER, "left"),
-    Point("HCFT", "compact", "hcft-default-compact-cf6f5376780a", 91, README),
+    Point("HCFT", "compact", "hcft-default-compact-cf6f5376780a", 91, MANUAL),
     Point("HCFT", "AlexNet", "hcft-default-alexnet_torchvision-aef9ffb679eb", 55.5, CHOOSING),
     Point("HCFT", "GoogLeNet", "hcft-default-googlenet-d3ce1e2b2b9f", 28.2, CHOOSING),
     Point("HCFT", "VGG-16, bfloat16", "hcft-default-vgg16_torchvision-42ddef08ec7b", 9.2, CHOOSING),

@@ -19,10 +19,10 @@ from jtrack.data import Sequence, synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("hcft", "fcnt", "cnn_svm", "deeptrack", "gdt")
-SIZE = (400, 300)  # pixels of the picture, width and height
-EVERY = 2  # frames of the clip to one of the picture
-PAUSE = 80  # milliseconds that it shows
-TONES = 96  # colours of a picture beside those of the boxes
+SCALE = 1.5  # pixels of the picture to one of the clip: 480 x 360
+EVERY = 3  # frames of the clip to one of the picture
+PAUSE = 120  # milliseconds that it shows
+TONES = 64  # colours of a picture beside those of the boxes
 
 
 def main() -> None:
@@ -45,17 +45,18 @@ def main() -> None:
 
 
 def pictures(clip: Sequence, tracked: dict[str, np.ndarray]) -> list[Image.Image]:
-    """Every second frame with the boxes [T, 4] of all trackers, in few colours."""
+    """Every third frame with the boxes [T, 4] of all trackers, in few colours."""
     key = dict(zip(tracked, draw.COLOURS, strict=False)) | {"ground truth": draw.WHITE}
     found = []
     for index, image in enumerate(clip.frames):
         if index % EVERY:
             continue
-        boxes = np.stack([each[index] for each in tracked.values()])
-        drawn = draw.annotate(image, boxes, truth=clip.boxes[index : index + 1], key=key, numbered=False)
-        # Smaller by whole pixels: a mean would mix the colours of boxes with what is behind them.
-        small = cv2.resize(drawn, SIZE, interpolation=cv2.INTER_NEAREST)
-        found.append(Image.fromarray(small).quantize(palette=palette(image, key.values())))
+        large = cv2.resize(image, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_LINEAR)
+        boxes = np.stack([each[index] for each in tracked.values()]) * SCALE
+        truth = clip.boxes[index : index + 1] * SCALE
+        drawn = draw.annotate(large, boxes, truth=truth, key=key, numbered=False)
+        colours = palette(large, key.values())
+        found.append(Image.fromarray(drawn).quantize(palette=colours, dither=Image.Dither.NONE))
     return found
 
 

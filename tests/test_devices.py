@@ -192,8 +192,10 @@ def test_a_gpu_is_known_by_its_driver_whatever_jax_can(tmp_path, monkeypatch, pa
     assert devices.nvidia_gpu(tmp_path) == str(sign)
 
 
-def test_the_share_of_memory_that_readme_names_reaches_the_gpu(monkeypatch):
-    (name, share), *others = re.findall(r"(XLA_[A-Z_]+)=(\.\d+) jtrack", (ROOT / "README.md").read_text())
+def test_the_share_of_memory_that_the_gpu_s_page_names_reaches_it(monkeypatch):
+    (name, share), *others = re.findall(
+        r"(XLA_[A-Z_]+)=(\.\d+) jtrack", (ROOT / "docs" / "howto" / "gpu.md").read_text()
+    )
     assert not others
     for variable in [variable for variable in os.environ if "MEM_FRACTION" in variable]:
         monkeypatch.delenv(variable)

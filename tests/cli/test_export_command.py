@@ -20,8 +20,8 @@ from tests.conftest import ROOT
 
 pytest.importorskip("flatbuffers", reason="needs the extra export")
 
-# README's program is for these.
-SIZE, BOX = (480, 640), (120, 80, 60, 90)
+# The program of docs/howto/export.md is for these.
+SIZE, BOX = (480, 640), (200, 150, 60, 60)
 GIVEN = ("--size", "640x480", "--init", ",".join(map(str, BOX)))
 HCFT = ("export", "--tracker", "hcft", "--backbone", "tiny", *GIVEN)
 
@@ -50,8 +50,9 @@ np.save("boxes.npy", np.array(boxes))
 
 
 def program():
-    """README's, as printed."""
-    snippets = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    """That of the page, as printed."""
+    page = (ROOT / "docs" / "howto" / "export.md").read_text("utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
     (found,) = (snippet for snippet in snippets if "export.deserialize" in snippet)
     return found
 
@@ -63,7 +64,7 @@ def write_video(folder):
 
 
 def run_without_jtrack(folder):
-    """The boxes that README's program finds with `folder/exported` in `folder/video.npy`."""
+    """The boxes that the page's program finds with `folder/exported` in `folder/video.npy`."""
     quick = str(int(jax.config.read("jax_disable_most_optimizations")))  # compiled as in this process
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment = kept | {"JAX_DISABLE_MOST_OPTIMIZATIONS": quick}
