@@ -13,7 +13,7 @@ from jtrack.types import Profile, Tracker
 from jtrack.weights import store
 
 # By HCFT's `default` on 17 sequences (docs/results.md): AUC .655, .646 (bfloat16), .592, .614. VGG-16 has a
-# tenth of AlexNet's speed on two cores (docs/manual). The last comes with jtrack; others are not measured with it.
+# tenth of AlexNet's speed (docs/manual/measured.md). The last comes with jtrack: others are untried on it.
 NETWORKS = ("googlenet", "vgg16_torchvision", "alexnet_torchvision", store.OWN)
 
 
