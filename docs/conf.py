@@ -17,7 +17,7 @@ project = "jtrack"
 author = "the jtrack authors"
 version = release = jtrack.__version__
 language = "en"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "fields", "mathml", "reference"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "fields", "mathml", "api_reference"]
 
 root_doc = "docs/index"
 include_patterns = [

@@ -112,21 +112,23 @@ def test_speeds_are_those_of_the_pages_that_are_named():
 
 def test_every_module_has_a_page_of_the_reference():
     """As the build would say; here without building."""
-    import reference
+    import api_reference
 
     shown = {
         name
         for page in (DOCS / "api").glob("*.md")
-        for kind, package in reference.MARK.findall(page.read_text("utf-8"))
+        for kind, package in api_reference.MARK.findall(page.read_text("utf-8"))
         if kind == "reference"
-        for name in reference.modules(package)
+        for name in api_reference.modules(package)
     }
-    missing = set(reference.modules("jtrack")) - shown - set(reference.modules("jtrack.cli")) - {"jtrack"}
+    missing = (
+        set(api_reference.modules("jtrack")) - shown - set(api_reference.modules("jtrack.cli")) - {"jtrack"}
+    )
     assert not missing
 
 
 def test_what_says_nothing_of_itself_is_found():
-    import reference
+    import api_reference
 
     module = types.ModuleType("made_up", "It says what it is.")
     source = '''
@@ -147,14 +149,14 @@ class Told:
     def value(self): return 1
 '''
     exec(source, vars(module))
-    assert reference.undocumented(module) == [
+    assert api_reference.undocumented(module) == [
         "made_up.silent",
         "made_up.Bare",
         "made_up.Pair",
         "made_up.Told.mute",
         "made_up.Told.value",
     ]
-    assert reference.undocumented(types.ModuleType("quiet")) == ["quiet"]
+    assert api_reference.undocumented(types.ModuleType("quiet")) == ["quiet"]
 
 
 def test_fields_have_their_comments_and_defaults():

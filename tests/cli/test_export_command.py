@@ -112,7 +112,11 @@ def test_it_runs_without_jtrack_to_the_bit(jtrack, tmp_path, tracker, backbone):
     expected, learnt = run_in_process(bound, video)
     np.testing.assert_array_equal(run_without_jtrack(tmp_path), expected)
     assert len(np.unique(expected, axis=0)) > 3
-    assert (learnt > 0) == (tmp_path / "exported" / "learn.stablehlo").exists() == (tracker != "hcft")
+    assert (
+        (learnt > 0)
+        == (tmp_path / "exported" / "learn.stablehlo").exists()
+        == (bound.functions(BOX, SIZE).learn is not None)
+    )
 
 
 @pytest.mark.slow
