@@ -20,9 +20,9 @@ from jtrack.data import Sequence, synthetic
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("hcft", "fcnt", "cnn_svm", "deeptrack", "gdt")
 SCALE = 1.5  # pixels of the picture to one of the clip: 480 x 360
-EVERY = 3  # frames of the clip to one of the picture
-PAUSE = 120  # milliseconds that it shows
-TONES = 64  # colours of a picture beside those of the boxes
+EVERY = 4  # frames of the clip to one of the picture
+PAUSE = 160  # milliseconds that it shows
+TONES = 32  # colours of a picture beside those of the boxes
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def pictures(clip: Sequence, tracked: dict[str, np.ndarray]) -> list[Image.Image]:
-    """Every third frame with the boxes [T, 4] of all trackers, in few colours."""
+    """Every fourth frame with the boxes [T, 4] of all trackers, in few colours."""
     key = dict(zip(tracked, draw.COLOURS, strict=False)) | {"ground truth": draw.WHITE}
     found = []
     for index, image in enumerate(clip.frames):

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,8 +12,9 @@ from bench.calibration import calibration, with_odds
 from jtrack.benchmark import adapters, protocol
 from jtrack.benchmark.evaluate import evaluate
 from jtrack.benchmark.results import INITIALISED, TRACKED, Results, Trajectory
-from jtrack.data import Annotation, open_dataset, otb, synthetic
+from jtrack.data import Annotation, open_dataset, synthetic
 from tests.conftest import ROOT
+from tests.data import otb_tree
 
 LENGTHS = {"Walk": 6, "Run": 5}
 
@@ -25,11 +25,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for name, frames in LENGTHS.items():
         clip = synthetic.clip(frames=frames, size=(96, 128))
-        images = folder / "otb" / name / "img"
-        images.mkdir(parents=True)
-        for index, image in enumerate(clip.frames, start=1):
-            cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
-        otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
+        otb_tree.write(folder / "otb", name, clip)
     return folder
 
 

@@ -28,6 +28,7 @@ from jtrack.cli import app
 from jtrack.data import otb, synthetic
 from jtrack.data.dataset import KINDS
 from tests.conftest import ROOT
+from tests.data import otb_tree
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "manual").glob("*.md"))]
 README = "\n".join(page.read_text("utf-8") for page in PAGES)
@@ -231,11 +232,7 @@ def files(tmp_path, monkeypatch):
     published = {}
     for seed, name in enumerate(("Deer", "Fish")):
         clip = synthetic.clip(frames=8, size=(96, 128), seed=seed)
-        images = tmp_path / "DATA" / "otb" / name / "img"
-        images.mkdir(parents=True)
-        for index, image in enumerate(clip.frames, start=1):
-            cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
-        otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
+        otb_tree.write(tmp_path / "DATA" / "otb", name, clip)
         published[name] = {"res": (clip.boxes + otb.ORIGIN).tolist()}
     (tmp_path / "CF2_OPE.json.gz").write_bytes(gzip.compress(json.dumps(published).encode()))
     for folder, shift in (("truth", 0), ("masks", 2)):

@@ -34,6 +34,12 @@ def profiles_by_tracker() -> str:
     return f"{either(common)}; {others}"
 
 
+ImagesOfResults = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", help="Folder to take frames from, if --root has annotations alone.", show_default="root"
+    ),
+]
 Tracker = Annotated[str, typer.Option(help=f"Which tracker: {either(trackers.names())}.")]
 Profile = Annotated[
     str,

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from jtrack.benchmark import report as reports
 from jtrack.cli.options import (
+    ImagesOfResults,
     KindOfResults,
     ProtocolOfResults,
     RootOfResults,
@@ -36,12 +37,7 @@ def report(
     out: Annotated[Path, typer.Option(help="The folder for the report.", show_default=False)],
     root: RootOfResults = None,
     dataset: KindOfResults = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to take frames from, if --root has annotations alone.", show_default="root"
-        ),
-    ] = None,
+    images: ImagesOfResults = None,
     subset: Subset = None,
     sequences: Sequences = None,
     protocol: ProtocolOfResults = None,

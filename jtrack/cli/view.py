@@ -13,6 +13,7 @@ from jtrack.benchmark.results import Results
 from jtrack.benchmark.view.pictures import Maps, open_maps
 from jtrack.cli import outputs
 from jtrack.cli.options import (
+    ImagesOfResults,
     KindOfResults,
     ProtocolOfResults,
     RootOfResults,
@@ -43,12 +44,7 @@ def view(
     out: Annotated[Path, typer.Option(help="The folder for the pages.", show_default=False)],
     root: RootOfResults = None,
     dataset: KindOfResults = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to take frames from, if --root has annotations alone.", show_default="root"
-        ),
-    ] = None,
+    images: ImagesOfResults = None,
     subset: Subset = None,
     sequences: Sequences = None,
     protocol: ProtocolOfResults = None,

@@ -4,10 +4,10 @@
     VOC2007/ImageSets/Main/train.txt            the names of a split, one a line
     ILSVRC/Annotations/DET/train/.../NAME.xml   ILSVRC/Data/DET/train/.../NAME.JPEG
 
-A box is that of the first and of the last pixel of an object, both included. VOC counts pixels from 1 and
-ILSVRC from 0: `xmin` 1 to `xmax` 10 is x 0 and w 10 in VOC, x 1 and w 10 in ILSVRC. VOC's own measure neither
-rewards nor punishes what finds an object marked `difficult`: such a box is among the crowds here, which are
-neither objects nor background.
+A box is that of the first and of the last pixel of an object, both included. VOC counts pixels from 1;
+ILSVRC is taken to count from 0, of which its readme says nothing: `xmin` 1 to `xmax` 10 is x 0 and w 10 in
+VOC, x 1 and w 10 in ILSVRC. VOC's own measure neither rewards nor punishes what finds an object marked
+`difficult`: such a box is among the crowds here, which are neither objects nor background.
 """
 
 import xml.etree.ElementTree as ET

@@ -20,7 +20,7 @@ from jtrack.errors import JtrackError
 from jtrack.run.inputs import canvas_of, check_boxes, to_frame
 from jtrack.run.stream import build, first_output, make_tracker
 from jtrack.run.together import Together
-from jtrack.types import Output
+from jtrack.types import Output, Tracker
 
 type Files = str | Mapping[str, str]  # an image's path, or one a channel
 type Region = tuple[float, float, float, float]  # x, y, w, h
@@ -39,7 +39,7 @@ class Targets:
         backbone: str | None = None,
         precision: str = "float32",
         weights: str | None = None,
-        set: str = "",  # `arg_set` in trackers.ini
+        changes: str = "",
         seed: int | str = 0,
     ) -> None:
         """Builds the tracker; all arguments may be texts, as `arg_...` in trackers.ini has them.
@@ -50,25 +50,26 @@ class Targets:
           backbone: see `tracker`.
           precision: see `tracker`.
           weights: see `tracker`.
-          set: changes of the profile, as `--set` takes them, with spaces between.
+          changes: of the profile, as `--set` takes them, with spaces between.
           seed: of the first target's randomness; others get keys split from it.
 
         Raises:
           JtrackError: there is no such tracker, or it does not fit.
         """
-        changes = functools.partial(settings.apply, settings=set.split()) if set else None
+        changing = functools.partial(settings.apply, settings=changes.split()) if changes else None
         self._bound = build(
             tracker,
             profile=profile,
             backbone=backbone,
             precision=precision,
             weights=weights,
-            changes=changes,
+            changes=changing,
         )
         self._params = jax.device_put(self._bound.params)
         self._seed = int(seed)
         self._canvas = (0, 0)
         self._begun: list[Together] = []
+        self._compiled: set[tuple[tuple[Tracker, ...], tuple[int, int]]] = set()
 
     def init(
         self, frame: Files, new: Sequence[tuple[Region, dict]], properties: object = None
@@ -114,8 +115,11 @@ class Targets:
         if self._begun:
             key = jax.random.fold_in(key, len(self._begun))
         sent = to_frame(image, self._canvas)
-        compiled = Together(made, self._params, key, sent, boxes)
-        compiled.receive(compiled.step(sent))  # what it takes is part of the first frame's time
+        if (kind := (tuple(made), self._canvas)) not in self._compiled:
+            # The next frames are not to wait for a compilation.
+            trial = Together(made, self._params, key, sent, boxes)
+            trial.receive(trial.step(sent))
+            self._compiled.add(kind)
         self._begun.append(Together(made, self._params, key, sent, boxes))
         return [_status(first_output(box)) for box in targets]
 

@@ -69,7 +69,7 @@ def python_entry(found: EvaluatedTracker, options: Mapping[str, str]) -> str:
         )
     chosen = dict(options)
     if changes := str(found.label.get("changes", "")):
-        chosen["set"] = changes
+        chosen["changes"] = changes
     lines = [*_head(found, "python"), f"command = {Targets.__module__}:{Targets.__name__}"]
     lines += [f"arg_{name} = {value}" for name, value in chosen.items()]
     lines += ["convert = rectangle", f"timeout = {TIMEOUT}"]

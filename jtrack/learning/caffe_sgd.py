@@ -41,6 +41,11 @@ def zero_velocity(weights: PyTree) -> PyTree:
     return jax.tree.map(jnp.zeros_like, weights)
 
 
+def tree_where(condition: Array, then: PyTree, otherwise: PyTree) -> PyTree:
+    """One of two weights, or whatever else is alike, by a condition ()."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
+
+
 def clipped(gradient: PyTree, norm: Scalar) -> PyTree:
     """A gradient, scaled to a norm () over all its leaves if it is longer."""
     square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))

@@ -195,7 +195,7 @@ def train(
         value, (output_slope, rest_slope) = jax.value_and_grad(error, argnums=(0, 1))(
             first_layer(kernel), rest
         )
-        best = _where(value < best[0], (value, weights, speed), best)
+        best = caffe_sgd.tree_where(value < best[0], (value, weights, speed), best)
         # The slope of the kernel is the sum of the patches weighted by the slope of their outputs.
         slope = (jnp.zeros_like(kernel[0]), output_slope), rest_slope
         multipliers = (KERNEL, KERNEL), (BIAS, KERNEL, BIAS)
@@ -203,7 +203,7 @@ def train(
         stepped = caffe_sgd.step(weights, speed, slope, slowed, multipliers)
         # Comparing so that a loss that is no number counts as grown.
         grown = jnp.logical_not(value <= GROWN * best[0])
-        following = _where(grown, (best[1], caffe_sgd.zero_velocity(speed)), stepped)
+        following = caffe_sgd.tree_where(grown, (best[1], caffe_sgd.zero_velocity(speed)), stepped)
         return (following, best, jnp.where(grown, pace / 2, pace)), value
 
     dtype = net.kernel1.dtype
@@ -256,10 +256,6 @@ def go_on(head: Head, samples: Samples, rates: Rates, iterations: int, *, slope:
     """A network that goes on learning, with the velocity it had; arguments as of `train`."""
     net, velocity, _ = train(head.net, there(head.velocity), samples, rates, iterations, slope=slope)
     return head._replace(net=net, velocity=velocity)
-
-
-def _where(condition: Array, then: Any, otherwise: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
 
 
 def _readout(hidden: Array, net: HeatMapNet, slope: float) -> Array:

@@ -78,16 +78,12 @@ def train(
         stepped = caffe_sgd.step(net, velocity, slope, slowed, multipliers)
         # Comparing so that a loss that is no number counts as grown.
         grown = jnp.logical_not(value <= limit)
-        net, velocity = _where(grown, (first, at_rest), stepped)
+        net, velocity = caffe_sgd.tree_where(grown, (first, at_rest), stepped)
         return (net, velocity, jnp.where(grown, pace / 2, pace)), value
 
     start = first, at_rest, jnp.ones((), maps.dtype)
     (net, _, _), losses = lax.scan(descend, start, jax.random.split(drop_key, iterations))
-    return _where(loss(net, maps, target) <= limit, net, first), losses
-
-
-def _where(condition: Array, then: Any, otherwise: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
+    return caffe_sgd.tree_where(loss(net, maps, target) <= limit, net, first), losses
 
 
 def dropout(key: Key, maps: Array) -> Array:

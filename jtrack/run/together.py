@@ -60,7 +60,7 @@ class Together:
             self._states[made] = begin(params, keys if self._one else keys[pick], frame, boxes[pick])
 
     def step(self, frame: Frame) -> list[PyTree]:
-        """Tracks them into the next frame: the groups' outputs, on their way to the device."""
+        """Tracks them into the next frame: the groups' outputs, which may be still in the making."""
         outputs = []
         for made, state in self._states.items():
             self._states[made], output = executable(made, lanes=not self._one).step(

@@ -4,7 +4,6 @@ import csv
 import gzip
 import json
 
-import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from jtrack.benchmark import ledger, papers, protocol, results
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.results import INITIALISED, TRACKED, Trajectory
 from jtrack.data import otb, synthetic
+from tests.data import otb_tree
 
 FRAMES = {"Deer": 12, "Fish": 9}
 
@@ -146,11 +146,7 @@ def on_hog(monkeypatch):
 def made_up_videos(away, *names):
     for name in names:
         clip = synthetic.clip(frames=3, size=(96, 128))
-        images = away / "otb" / name / "img"
-        images.mkdir(parents=True)
-        for index, image in enumerate(clip.frames, start=1):
-            cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
-        otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
+        otb_tree.write(away / "otb", name, clip)
     return ["paper", "hcft", "--run", away / "runs", "--root", away / "otb", "--overwrite"]
 
 

@@ -4,12 +4,12 @@ import gzip
 import json
 import shutil
 
-import cv2
 import numpy as np
 import pytest
 
 from jtrack.benchmark.report import figures
 from jtrack.data import otb, synthetic
+from tests.data import otb_tree
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +19,7 @@ def world(tmp_path_factory):
     boxes = {}
     for name, frames in (("Deer", 12), ("Fish", 9)):
         clip = synthetic.clip(frames=frames, size=(96, 128))
-        images = folder / "otb" / name / "img"
-        images.mkdir(parents=True)
-        for index, image in enumerate(clip.frames, start=1):
-            cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
-        otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
+        otb_tree.write(folder / "otb", name, clip)
         (folder / "bare" / "anno").mkdir(parents=True, exist_ok=True)
         otb.write_boxes(folder / "bare" / "anno" / f"{name}.txt", clip.boxes)
         boxes[name] = clip.boxes + otb.ORIGIN

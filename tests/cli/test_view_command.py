@@ -17,6 +17,7 @@ from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Traj
 from jtrack.benchmark.view import pictures
 from jtrack.cli import outputs
 from jtrack.data import otb, synthetic
+from tests.data import otb_tree
 
 LENGTHS = {"Deer": 12, "Fish": 9}
 
@@ -28,11 +29,7 @@ def world(tmp_path_factory):
     boxes = {}
     for name, frames in LENGTHS.items():
         clip = synthetic.clip(frames=frames, size=(96, 128))
-        images = folder / "otb" / name / "img"
-        images.mkdir(parents=True)
-        for index, image in enumerate(clip.frames, start=1):
-            cv2.imwrite(str(images / f"{index:04d}.jpg"), image[:, :, ::-1])
-        otb.write_boxes(images.parent / "groundtruth_rect.txt", clip.boxes)
+        otb_tree.write(folder / "otb", name, clip)
         (folder / "bare" / "anno").mkdir(parents=True, exist_ok=True)
         otb.write_boxes(folder / "bare" / "anno" / f"{name}.txt", clip.boxes)
         boxes[name] = clip.boxes

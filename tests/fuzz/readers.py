@@ -24,7 +24,7 @@ from jtrack.backbones import box_feature
 from jtrack.benchmark import ledger, mask_measures, protocol, results, stored_curves
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.sources import open_results
-from jtrack.data import Sequence, from_arrays, open_dataset
+from jtrack.data import Sequence, from_arrays, mot, open_dataset
 from jtrack.data.dataset import Dataset
 from jtrack.data.detection import open_detection
 from jtrack.data.folder import read_image
@@ -348,6 +348,16 @@ def own(folder):
     return [put(folder / "walk" / "groundtruth.txt", text(BOXES)), put(folder / "run.csv", table)]
 
 
+def several_targets(folder):
+    rows = [f"{i + 1},{n},{text([box]).strip()},1,1,1" for i, box in enumerate(BOXES) for n in (1, 2)]
+    return [put(folder / "gt.txt", "\n".join(rows) + "\n")]
+
+
+def read_several_targets(folder):
+    if mot.is_mot(folder / "gt.txt"):
+        mot.boxes_of_frame(folder / "gt.txt", 1)
+
+
 def dataset(kind):
     def read(folder):
         found = open_dataset(kind, folder)
@@ -604,6 +614,7 @@ READERS = {
     "vot": Reader(vot, dataset("vot")),
     "got": Reader(got, dataset("got")),
     "folder": Reader(own, dataset("folder")),
+    "mot": Reader(several_targets, read_several_targets),
     "detection": Reader(detection, read_detection("folder")),
     "voc": Reader(boxed("voc", "[AI]*/**/*.*"), read_detection("voc")),
     "ilsvrc": Reader(boxed("ilsvrc", "A*/**/*.xml"), read_detection("ilsvrc")),

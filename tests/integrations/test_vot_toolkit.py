@@ -146,7 +146,7 @@ def test_the_entry_by_python_says_what_the_class_takes():
     module, _, name = entry["command"].partition(":")
     assert getattr(importlib.import_module(module), name) is vot_python.Targets
     arguments = {key[4:]: value for key, value in entry.items() if key.startswith("arg_")}
-    assert arguments == options | {"set": "scale.count=9 learning_rate=0.02"}
+    assert arguments == options | {"changes": "scale.count=9 learning_rate=0.02"}
     with pytest.raises(JtrackError, match="--protocol trax, which serves any"):
         vot_toolkit.python_entry(evaluated("opencv:mil"), {"tracker": "opencv:mil"})
 
@@ -173,7 +173,7 @@ def test_the_toolkit_calls_it_with_several_targets(clip, tmp_path, monkeypatch):
     box = clip.boxes[0]
     targets = {"here": (box, 0), "beside": (box + np.float32([3, 2, 0, 0]), 0), "late": (clip.boxes[2], 2)}
     queries = [ObjectQuery(Rectangle(*each.tolist()), {}, offset) for each, offset in targets.values()]
-    arguments = {"arg_tracker": "hcft", "arg_backbone": "hog", "arg_set": "learning_rate=0.02"}
+    arguments = {"arg_tracker": "hcft", "arg_backbone": "hog", "arg_changes": "learning_rate=0.02"}
     patience = {"timeout": str(vot_toolkit.TIMEOUT)}
     tracker = Tracker(
         "hcft",
