@@ -1,6 +1,7 @@
 """`jtrack export`: what it writes runs without jtrack, to the bit as in process."""
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -58,7 +59,12 @@ def program():
 
 
 def write_video(folder):
-    video = np.stack(list(synthetic.clip(frames=7, size=SIZE).frames))
+    """Seven frames of a slow clip, its target's middle moved to that of BOX in the first of them."""
+    clip = synthetic.clip(frames=120, size=SIZE)
+    x, y, width, height = clip.boxes[0]
+    rows, columns = BOX[1] + (BOX[3] - height) / 2 - y, BOX[0] + (BOX[2] - width) / 2 - x
+    frames = np.stack(list(itertools.islice(clip.frames, 7)))
+    video = np.roll(frames, (round(rows), round(columns)), axis=(1, 2))
     np.save(folder / "video.npy", video)
     return video
 
