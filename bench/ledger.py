@@ -10,6 +10,7 @@ them, `python bench/tables.py` makes the tables of docs/results.md from them.
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jtrack import data
+from jtrack import data, settings
 from jtrack.benchmark import adapters, ledger, protocol
 from jtrack.benchmark.evaluate import evaluate
 from jtrack.cli.eval import heeding_interrupts, progress
@@ -41,7 +42,7 @@ def main() -> None:
     run.add_argument("plan", choices=plans())
     run.add_argument("--results", type=Path, default=ROOT / "runs" / "results")
     run.add_argument("--data", type=Path, default=data_folder())
-    run.add_argument("--only", help="runs whose name holds this, as `hcft`")
+    run.add_argument("--only", help="runs whose line holds this, as `hcft`")
     keep = commands.add_parser("keep", help="keep a run of `jtrack eval`")
     keep.add_argument("run", type=Path)
     commands.add_parser("list", help="list what is kept")
@@ -80,8 +81,14 @@ def carry_out(name: str, into: Path, root: Path, only: str | None) -> None:
     for chosen in plan["runs"]:
         if only and only not in chosen:
             continue
-        tracker, profile, backbone = chosen.split()
-        entrant = adapters.evaluated(tracker, profile=profile, backbone=backbone, precision=precision)
+        tracker, profile, backbone, *changed = chosen.split()
+        entrant = adapters.evaluated(
+            tracker,
+            profile=profile,
+            backbone=backbone,
+            precision=precision,
+            changes=functools.partial(settings.apply, settings=changed) if changed else None,
+        )
         for kind, folder, *sequences in plan["data"]:
             dataset = data.open_dataset(kind, root / folder, sequences=sequences or None)
             print(f"{chosen} on {folder}, {rules.name}", flush=True)

@@ -30,6 +30,12 @@ from jtrack.data import Annotation
 from jtrack.errors import JtrackError
 
 PAGE = ROOT / "docs" / "results.md"
+MEASURES = {
+    "precision20": "precision at 20 px",
+    "auc": "AUC",
+    "success50": "SR@.5",
+    "success60": "SR@.6",
+}  # of a table of means
 BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -75,7 +81,8 @@ def rendered(page: str, tables: Mapping[str, dict[str, Any]], render: Callable[[
 def render(table: Mapping[str, Any], root: Path) -> str:
     """A table: a row a sequence, a column a run; precision at 20 px / AUC, and the mean over sequences.
 
-    One that names two runs under `parting` has the sequences in which these part.
+    One that names two runs under `parting` has the sequences in which these part; one of `means` has a row a
+    run, whose figures are means over the sequences.
     """
     dataset = data.open_dataset("otb", root / table["data"], sequences=table.get("sequences"))
     if "parting" in table:
@@ -87,6 +94,8 @@ def render(table: Mapping[str, Any], root: Path) -> str:
     for title, name in table.get("published", {}).items():
         found = published.read(root / "otb_benchmark" / "results" / f"{name}_OPE.json.gz")[0]
         columns[title] = found
+    if "means" in table:
+        return of_means(columns, truth, table["means"])
     scored = {title: scores(found, truth) for title, found in columns.items()}
     rows = [["", *scored]]
     rows += [[name, *(cell(found.get(name)) for found in scored.values())] for name in truth]
@@ -96,8 +105,27 @@ def render(table: Mapping[str, Any], root: Path) -> str:
     rows.append(["commit", *(str(found.label.get("commit", "–"))[:7] for found in columns.values())])
     rows.append(["date", *(str(found.label.get("date", "–"))[:10] for found in columns.values())])
     rows.append(["machine", *(made_on(found) for found in columns.values())])
+    return markdown(rows)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the first of them the head."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "| --- |" + " --- |" * len(scored), *lines[1:]])
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def of_means(columns: Mapping[str, Results], truth: Mapping[str, Annotation], head: str) -> str:
+    """A row a run: means over sequences, and with several seeds the standard deviation of their means."""
+    rows = [[head, *MEASURES.values(), "seeds", "commit", "date"]]
+    for title, found in columns.items():
+        scored = scores(found, truth, tuple(MEASURES))
+        figures = mean(scored, truth).split(" / ") if scored else ["–"] * len(MEASURES)
+        seeds = min(map(len, scored.values()), default=0)
+        label = found.label
+        rows.append(
+            [title, *figures, str(seeds), str(label.get("commit", "–"))[:7], str(label.get("date", "–"))[:10]]
+        )
+    return markdown(rows)
 
 
 def made_on(found: Results) -> str:
@@ -105,10 +133,12 @@ def made_on(found: Results) -> str:
     return "; ".join(sorted(map(machine.title, found.machines))) or "–"
 
 
-type Scores = dict[str, list[tuple[float, float]]]  # sequence -> (precision, AUC) of each seed
+type Scores = dict[str, list[tuple[float, ...]]]  # sequence -> the measures of each seed
 
 
-def scores(found: Results, truth: Mapping[str, Annotation]) -> Scores:
+def scores(
+    found: Results, truth: Mapping[str, Annotation], measures: Sequence[str] = ("precision20", "auc")
+) -> Scores:
     """Scores of the sequences that there are results of."""
     there = {name: annotation for name, annotation in truth.items() if name in found.trajectories}
     done: Scores = {name: [] for name in there}
@@ -117,11 +147,11 @@ def scores(found: Results, truth: Mapping[str, Annotation]) -> Scores:
     for seed in range(min(map(len, found.trajectories.values()))):
         one = replace(found, trajectories={name: [tries[seed]] for name, tries in found.trajectories.items()})
         for name, score in scoring.score(one, there, resamples=10).sequences.items():
-            done[name].append((score.measures["precision20"], score.measures["auc"]))
+            done[name].append(tuple(score.measures[measure] for measure in measures))
     return done
 
 
-def cell(seeds: Sequence[tuple[float, float]] | None) -> str:
+def cell(seeds: Sequence[tuple[float, ...]] | None) -> str:
     """One sequence: the mean over seeds."""
     return "–" if not seeds else " / ".join(f"{np.mean(values):.3f}" for values in zip(*seeds, strict=True))
 

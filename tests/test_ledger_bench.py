@@ -48,6 +48,20 @@ def test_a_plan_goes_on_where_it_stopped(place, data, capsys):
     assert figures["**mean**"] == f"{expected['precision20']:.3f} / {expected['auc']:.3f}"
     assert figures["**mean**"].count("of") == 0 and figures["commit"] == content["commit"][:7]
 
+    head, _, row = tables.render(table | {"means": "setting"}, data).splitlines()
+    assert head == "| setting | precision at 20 px | AUC | SR@.5 | SR@.6 | seeds | commit | date |"
+    of_run = [f"{expected[measure]:.3f}" for measure in ("precision20", "auc", "success50", "success60")]
+    assert row.split(" | ")[:6] == ["| A run", *of_run, "1"]
+
+
+def test_a_plan_may_set_numbers(place, data, monkeypatch):
+    plan = PLAN | {"runs": ["hcft default hog learning_rate=0.02 scale=none"]}
+    monkeypatch.setattr(ledger, "plans", lambda: {"small": plan})
+    ledger.carry_out("small", place / "results", data, None)
+    (kept,) = (place / "runs").glob("*.run.json.gz")
+    label = json.loads(gzip.decompress(kept.read_bytes()))
+    assert label["hyper"]["learning_rate"] == pytest.approx(0.02) and "scale=None" in label["config"]
+
 
 def test_a_page_and_its_tables_belong_together():
     page = "a\n<!-- table: one -->\nold\n<!-- end of table -->\nb\n"
