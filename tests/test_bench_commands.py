@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import ablations, fcnt_table1
+from bench import ablations, fcnt_table1, workers
 from jtrack.data import otb, synthetic
 from tests.conftest import ROOT
 
@@ -168,3 +168,14 @@ def test_the_spread_is_that_of_the_seeds():
     values = [0.8, 0.85, 0.7]
     assert ablations.spread(values) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
     assert ablations.spread([0.5]) == "0.500"
+
+
+@pytest.mark.slow
+def test_workers_of_ray_are_timed_beside_processes(walk):
+    pytest.importorskip("ray", reason="needs the extra cluster")
+    found = rows(command("workers.py", "--data", walk, "--trackers", "hcft", "--frames", 4, "--turns", 1))
+    assert [row[0] for row in found[2:]] == ["hcft on hog", "**all**"]
+    plain, start, ray, ray_start, ratio = found[2][1:]
+    assert float(start) > 0 and float(ray_start) > 0
+    assert [row[1::2] for row in found[3:]] == [[plain, ray, f"**{ratio}**"]]
+    assert workers.ratio(10.0, 11.5) == "1.15" and workers.ratio(-0.1, 1.0) == "–"
