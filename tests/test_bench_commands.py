@@ -171,6 +171,17 @@ def test_the_spread_is_that_of_the_seeds():
 
 
 @pytest.mark.slow
+def test_parts_of_hcft_s_frame_are_timed():
+    found = rows(command("frame_time.py", "--networks", "tiny:float32", "--turns", 1))
+    assert [row[:2] for row in found[2:]] == [
+        ["tiny, float32", way] for way in ("release2016", "before", "now")
+    ]
+    for _, _, frame, passes, rest, *_, rate, share in found[2:]:
+        assert abs(float(frame) - float(passes) - float(rest)) <= 1
+        assert float(rate) > 0 and share.endswith("%")
+
+
+@pytest.mark.slow
 def test_workers_of_ray_are_timed_beside_processes(walk):
     pytest.importorskip("ray", reason="needs the extra cluster")
     found = rows(command("workers.py", "--data", walk, "--trackers", "hcft", "--frames", 4, "--turns", 1))
