@@ -10,7 +10,8 @@ mode and by central differences, for the hyper-parameters (each moves by its own
 grey level) and for the first box (by a pixel), at several sizes of the step. Prints Markdown: the median over
 directions of |difference - derivative| over the larger of the two.
 
-Long trainings are cut short, and DeepTrack's buffers and CNN-SVM's maps made small. Weights are random.
+Long trainings are cut short, DeepTrack has fewer cues and smaller buffers, CNN-SVM smaller maps. Weights are
+random.
 """
 
 import argparse
@@ -39,7 +40,8 @@ REDUCED: dict[str, dict[str, Any]] = {
     "cnn_svm": {"candidates": 40, "first_samples": 24, "samples": 16, "budget": 48}
     | {"saliency.back_projected": 8, "saliency.grid": 64, "saliency.template": 24, "saliency.filters": 5},
     "deeptrack": {"candidates": 100, "first_budget": 8, "budget": 2, "batch": 16, "first_positives": 20}
-    | {"first_negatives": 40, "negatives_per_frame": 20, "positives": 60, "negatives": 60},
+    | {"first_negatives": 40, "negatives_per_frame": 20, "positives": 60, "negatives": 60}
+    | {"grey_cues": ("contrast", "gradient"), "colour_cues": ("value", "gradient")},
     "gdt": {"hidden": 32, "units": 24, "candidates": 60, "first_iterations": 10, "batch": 32}
     | {"rotated_positives": 10, "first_positives": 40, "first_negatives": 60},
     "correlation": {"patch": (64, 64)},
