@@ -141,7 +141,7 @@ def test_a_run_without_a_box_is_left_out_and_named(dataset, tmp_path):
     status = np.where(np.arange(FRAMES) >= 6, FAILED, trial.status).astype(np.uint8)
     far = replace(far, trajectories={"Deer": [replace(trial, boxes=boxes, status=status)]})
     drawn = frame_grid.draw(dataset, called(near, far), {"Deer": [2, 7, 9], "Fish": [1]})
-    assert drawn.notes == ["far has no box in Deer (8, 10), Fish at all"]
+    assert drawn.notes == ["far has no box in Deer (8, 10), Fish (all frames)"]
     picture = made(drawn, tmp_path)
     width = (WIDTH - MARGIN - 2 * GAP) // 3
     heights = [round(width * high / wide) for high, wide in SIZES.values()]

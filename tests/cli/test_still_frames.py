@@ -41,7 +41,7 @@ def test_a_figure_is_two_files_and_no_page(jtrack, world, tmp_path):
     done = jtrack(*command(world, "--figure", tmp_path / "new" / "some.pdf", *frames))
     files = [tmp_path / "new" / f"some.{kind}" for kind in ("png", "pdf")]
     assert done.stdout == f"wrote {files[0]} and {files[1]}\n"
-    assert done.stderr == "jtrack: Far has no box in Fish at all\n"
+    assert done.stderr == "jtrack: Far has no box in Fish (all frames)\n"
     assert sorted((tmp_path / "new").iterdir()) == sorted(files)
     assert files[1].read_bytes().startswith(b"%PDF-")
     # Fish has five frames in its row, Deer two: two rows of pictures as wide as a fifth.

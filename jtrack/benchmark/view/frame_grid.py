@@ -113,7 +113,7 @@ def _row(
     for each, outlines in zip(called, shown, strict=True):
         none = [n + 1 for n, corners in zip(numbers, outlines, strict=True) if np.isnan(corners).any()]
         if len(none) == len(numbers):
-            lacking[each.name].append(f"{name} at all")
+            lacking[each.name].append(f"{name} (all frames)")
         elif none:
             lacking[each.name].append(f"{name} ({', '.join(map(str, none))})")
     read = filmstrip.reader(sequence.frames, sorted(numbers))
