@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from bench import parting
+from bench import nearness, parting
 from bench.ablations import spread
 from bench.ledger import LEDGER, ROOT, data_folder
 from bench.parting import kept
 from jtrack import data
-from jtrack.benchmark import machine, published, scoring
+from jtrack.benchmark import machine, scoring
 from jtrack.benchmark.results import Results
 from jtrack.data import Annotation
 from jtrack.errors import JtrackError
@@ -81,8 +81,9 @@ def rendered(page: str, tables: Mapping[str, dict[str, Any]], render: Callable[[
 def render(table: Mapping[str, Any], root: Path) -> str:
     """A table: a row a sequence, a column a run; precision at 20 px / AUC, and the mean over sequences.
 
-    One that names two runs under `parting` has the sequences in which these part; one of `means` has a row a
-    run, whose figures are means over the sequences.
+    One that names two runs under `parting` has the sequences in which these part; one of `nearness` how near
+    runs stay to published boxes at first; one of `means` has a row a run, whose figures are means over the
+    sequences.
     """
     dataset = data.open_dataset("otb", root / table["data"], sequences=table.get("sequences"))
     if "parting" in table:
@@ -92,8 +93,9 @@ def render(table: Mapping[str, Any], root: Path) -> str:
     truth = {name: dataset.annotation(name) for name in dataset.names}
     columns = {title: kept(name, table.get("protocol", "ope")) for title, name in table["runs"].items()}
     for title, name in table.get("published", {}).items():
-        found = published.read(root / "otb_benchmark" / "results" / f"{name}_OPE.json.gz")[0]
-        columns[title] = found
+        columns[title] = nearness.of_file(name, root)
+    if "nearness" in table:
+        return markdown(nearness.rows(columns, nearness.of_file(table["nearness"], root), dataset))
     if "means" in table:
         return of_means(columns, truth, table["means"])
     scored = {title: scores(found, truth) for title, found in columns.items()}

@@ -80,15 +80,19 @@ def paper(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of OTB for --run, if --root has annotations alone.", show_default="root"),
+        typer.Option(
+            help="Folder of OTB for --run and for frames with boxes, if --root has annotations alone.",
+            show_default="root",
+        ),
     ] = None,
     shard: Shard = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier page.")] = False,
 ) -> None:
     """Makes a paper's tables and figures from results, the paper's own figures beside them.
 
-    OUT/report.html needs no other file and no network. OUT/figures holds its plots as PNG and PDF, OUT/tables
-    its tables as CSV and LaTeX. Without any results it has the paper's figures, and says what is missing.
+    OUT/report.html needs no other file and no network. OUT/figures holds its plots, and frames with boxes
+    where there are images, as PNG and PDF, OUT/tables its tables as CSV and LaTeX. Without any results it has
+    the paper's figures, and says what is missing.
     """
     part = None if shard is None else shards.parse(shard)
     if part is not None and run is None:
@@ -97,6 +101,7 @@ def paper(
     out = out or Path(f"paper-{chosen.name}")
     if not listing:
         reports.check(out, overwrite=overwrite)
+    frames = None if (folder := images or root) is None else open_dataset("otb", folder)
     paths = [path for path in (usual_results() if results is None else results) if path != run]
     with Console(stderr=True).status("reading results"):
         material = gather([*paths, *_runs(run)], root, curves)
@@ -110,7 +115,7 @@ def paper(
             return
         material = gather([*paths, *_runs(run)], root, curves)
     with Console(stderr=True).status("writing"):
-        written = writing.write(chosen, material, out, top=top, overwrite=overwrite)
+        written = writing.write(chosen, material, out, images=frames, top=top, overwrite=overwrite)
     for said in written.agreement:
         typer.echo(printable(said))
     for why in material.refused:

@@ -11,7 +11,7 @@ from jtrack.benchmark import scoring
 from jtrack.benchmark import view as views
 from jtrack.benchmark.results import Results
 from jtrack.benchmark.view.pictures import Maps, open_maps
-from jtrack.cli import outputs
+from jtrack.cli import outputs, still_frames
 from jtrack.cli.options import (
     ImagesOfResults,
     KindOfResults,
@@ -41,7 +41,27 @@ def view(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="The folder for the pages.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for the pages.", show_default="none, with --figure")
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write chosen frames with everybody's boxes as a figure, FILE.png and FILE.pdf: a row a "
+            "sequence, one legend.",
+            show_default="none",
+        ),
+    ] = None,
+    frames: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:N,N",
+            help="A row of the figure: a sequence, and its frames counted from 1 as the pages do, such as "
+            "Crossing:10,50,100; the name alone for frames evenly spread. Repeat it.",
+            show_default="all sequences",
+        ),
+    ] = None,
     root: RootOfResults = None,
     dataset: KindOfResults = None,
     images: ImagesOfResults = None,
@@ -65,12 +85,23 @@ def view(
     """Shows sequences frame by frame: boxes of all trackers, overlaps, scores and events.
 
     OUT gets a page a sequence, NAME.html, which needs no other file and no network. A sequence that a tracker
-    has no results of is shown without it, and the page says why.
+    has no results of is shown without it, and the page says why. --figure makes a figure for a paper of
+    frames that were found so, with or without pages.
     """
     views.check()
-    outputs.check_folder(out, overwrite=overwrite, keep=False)
+    wanted = still_frames.parse(frames, figure)
+    if out is None and figure is None:
+        raise JtrackError("nothing to write: give --out FOLDER for pages, or --figure FILE")
+    if out is not None:
+        outputs.check_folder(out, overwrite=overwrite, keep=False)
+    if figure is not None:
+        still_frames.check(figure, overwrite=overwrite)
     found = gather(of_protocol(results, protocol), dataset, root, subset, sequences)
-    frames = found.dataset if images is None else open_dataset(found.dataset.kind, images)
+    source_of_frames = found.dataset if images is None else open_dataset(found.dataset.kind, images)
+    if figure is not None:
+        still_frames.write(figure, source_of_frames, found.results, wanted or dict.fromkeys(found.shown, ()))
+    if out is None:
+        return
     of_maps = {} if maps is None else maps_of(maps, list(found.shown))
     written, refused = 0, list(found.refused)
     with Bar(MofNCompleteColumn(), TimeRemainingColumn(), unit="sequences") as bar:
@@ -78,7 +109,7 @@ def view(
         for name, annotation in found.shown.items():
             bar.update(task, description=name)
             try:
-                pictures, notes = frames_of(frames, annotation)
+                pictures, notes = frames_of(source_of_frames, annotation)
                 page = views.page(
                     annotation,
                     found.results,

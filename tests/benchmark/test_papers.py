@@ -143,6 +143,20 @@ def test_legends_print_the_means_of_the_tables(table, legend):
         assert legend.values[method] == row[-1:]
 
 
+@pytest.mark.parametrize("name", ["cnn_svm", "fcnt", "gdt", "hcft"])
+def test_a_paper_prints_one_figure_of_one_thing(name):
+    """A method's measure on a whole list is the same in every table and legend, to the digits of each."""
+    found = {}
+    for table in papers.load(name).all_tables:
+        for method, row in table.values.items():
+            for column, value in zip(table.columns, row, strict=True):
+                if column.is_overall and not math.isnan(value):
+                    key = method, table.protocol, column.measure, column.list
+                    found.setdefault(key, []).append(value)
+    assert max(map(len, found.values())) > 1
+    assert {key: values for key, values in found.items() if len(set(values)) > 1} == {}
+
+
 def test_the_mean_is_of_sequences_not_of_attributes():
     """What CNN-SVM calls a weighted average is not the mean weighted by the counts that it prints."""
     table = printed("cnn_svm", "table1")

@@ -177,3 +177,18 @@ def test_annotations_alone_cannot_be_run_on(jtrack, away, data, on_hog):
     root = data / "otb_benchmark" / "annotations"
     said = jtrack("paper", "hcft", "--run", away / "runs", "--root", root, code=2).stderr
     assert "no images to run on" in said
+
+
+def test_frames_with_boxes_are_there_where_images_are(jtrack, away, data):
+    boxes = data / "otb_benchmark" / "results" / "CF2_OPE.json.gz"
+    for seed, (name, frames) in enumerate(FRAMES.items()):
+        otb_tree.write(away / "otb", name, synthetic.clip(frames=frames, size=(96, 128), seed=seed))
+    root = data / "otb_benchmark" / "annotations"
+    command = ["paper", "gdt", "--results", boxes, "--root", root, "--overwrite", "--out", away / "out"]
+    page, figures = away / "out" / "report.html", away / "out" / "figures"
+    jtrack(*command)
+    assert "Images are missing" in page.read_text("utf-8") and not [*figures.glob("figure6.*")]
+    jtrack(*command, "--images", away / "otb")
+    assert "Images are missing" not in page.read_text("utf-8")
+    assert {path.name for path in figures.glob("figure6.*")} == {"figure6.png", "figure6.pdf"}
+    assert "nowhere" in jtrack(*command, "--images", "nowhere", code=2).stderr

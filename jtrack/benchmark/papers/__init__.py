@@ -7,8 +7,9 @@ A paper is a file `NAME.toml` in this folder. Its `methods` are the rows of its 
 runs of the paper's `tracker` (a profile, on the first of `networks` that there are results of), by
 `published` boxes (a tracker's name) and by the benchmark's stored `curves` (a tracker's name). Its `tables`
 have `columns`, a measure on a list of sequences each, or of those with an attribute, or of one sequence; its
-`plots` are curves of the same. `values` are fractions, pixels or frames a second, as the measure is; `nan`
-stands where the paper prints nothing or its text cannot be read.
+`plots` are curves of the same; its `scenes` show frames with boxes, of the sequences that its text names.
+`values` are fractions, pixels or frames a second, as the measure is; `nan` stands where the paper prints
+nothing or its text cannot be read.
 """
 
 import math
@@ -108,6 +109,16 @@ class Plot:
         return self.table.columns[0].list
 
 
+class Scenes(NamedTuple):
+    """A figure of frames with everybody's boxes."""
+
+    id: str  # a part of file names
+    title: str
+    caption: str
+    methods: tuple[str, ...]  # whose boxes, as far as there are any
+    sequences: tuple[str, ...] = ()  # of OTB, that the paper's text names; empty for none
+
+
 @dataclass(frozen=True)
 class Paper:
     """A paper, its tables and its figures."""
@@ -120,6 +131,7 @@ class Paper:
     methods: Mapping[str, Method]
     tables: tuple[Table, ...]
     plots: tuple[Plot, ...]
+    scenes: tuple[Scenes, ...]
 
     @cached_property
     def all_tables(self) -> tuple[Table, ...]:
@@ -159,7 +171,9 @@ def parse(name: str, text: str) -> Paper:
 
 
 def _paper(name: str, content: dict[str, Any]) -> Paper:
-    _known(content, ("title", "authors", "venue", "tracker", "networks", "methods", "tables", "plots"))
+    _known(
+        content, ("title", "authors", "venue", "tracker", "networks", "methods", "tables", "plots", "scenes")
+    )
     tracker = _one_of("tracker", content["tracker"], trackers.names())
     methods = {
         method: _method(method, table, tracker, content["networks"])
@@ -167,11 +181,16 @@ def _paper(name: str, content: dict[str, Any]) -> Paper:
     }
     tables = tuple(_table(each, methods) for each in content.get("tables", ()))
     plots = tuple(_plot(each, methods) for each in content.get("plots", ()))
+    shown = plots[0].table.methods if plots else tuple(methods)
+    scenes = tuple(_scenes(each, methods) for each in content.get("scenes", ())) or (
+        Scenes("frames", "Frames", "Boxes of several trackers", shown),
+    )
     ids = [table.id for table in (*tables, *(plot.table for plot in plots))]
+    ids += [each.id for each in scenes]
     if len(set(ids)) < len(ids):
-        raise JtrackError(f"two tables or plots have the same id: {', '.join(ids)}")
+        raise JtrackError(f"two tables, plots or scenes have the same id: {', '.join(ids)}")
     title, authors, venue = (str(content[key]) for key in ("title", "authors", "venue"))
-    return Paper(name, title, authors, venue, tracker, methods, tables, plots)
+    return Paper(name, title, authors, venue, tracker, methods, tables, plots, scenes)
 
 
 def _method(name: str, table: dict[str, Any], tracker: str, networks: list[str]) -> Method:
@@ -210,6 +229,16 @@ def _plot(plot: dict[str, Any], methods: Mapping[str, Method]) -> Plot:
     }
     columns = tuple(_column({**common, "attribute": attribute}) for attribute in attributes or ("",))
     return Plot(_checked(plot, columns, methods), curve, attributes, plot.get("others", True))
+
+
+def _scenes(scenes: dict[str, Any], methods: Mapping[str, Method]) -> Scenes:
+    _known(scenes, Scenes._fields)
+    for method in scenes["methods"]:
+        _one_of("method", method, methods)
+    sequences = tuple(scenes.get("sequences", ()))
+    for sequence in sequences:
+        _one_of("sequence of OTB", sequence, otb.lists()["tb100"])
+    return Scenes(**{**scenes, "methods": tuple(scenes["methods"]), "sequences": sequences})
 
 
 def _column(column: dict[str, Any]) -> Column:

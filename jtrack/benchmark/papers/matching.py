@@ -221,6 +221,16 @@ def entrants(
     return own + sorted(others, key=lambda other: -other.scored.measures[score])[:top]
 
 
+def boxes_of(paper: Paper, methods: Iterable[str], material: Material) -> list[tuple[str, Results]]:
+    """(what a legend calls it, boxes) of every run and of published boxes of some methods, under OPE."""
+    return [
+        (_called(source, ours=bool(paper.methods[method].runs)), source.found)
+        for method in methods
+        for source in sources(paper, paper.methods[method], "ope", material)
+        if isinstance(source.found, Results)
+    ]
+
+
 def _called(source: Source, *, ours: bool) -> str:
     """What a legend calls a method: as the paper does, but for runs, and what its authors call theirs."""
     if source.is_run:

@@ -9,7 +9,7 @@ LaTeX; `figures/` as PNG and PDF. It needs the extra `report`.
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtrack import __version__, trackers
 from jtrack.benchmark import protocol as protocols
@@ -21,6 +21,9 @@ from jtrack.benchmark.papers.matching import Material, entrants, rows, selection
 from jtrack.benchmark.report.sections import Entry, Section
 from jtrack.data import Dataset, otb
 from jtrack.errors import JtrackError, missing_extra
+
+if TYPE_CHECKING:
+    from jtrack.benchmark.papers.scene_figures import Shown
 
 FORMATS = ("png", "pdf")
 TOP = 9  # other trackers in a plot: ten in all, as most papers have them
@@ -35,7 +38,13 @@ class Written(NamedTuple):
 
 
 def write(
-    paper: Paper, material: Material, out: str | Path, *, top: int = TOP, overwrite: bool = False
+    paper: Paper,
+    material: Material,
+    out: str | Path,
+    *,
+    images: Dataset | None = None,
+    top: int = TOP,
+    overwrite: bool = False,
 ) -> Written:
     """Writes the page, the tables and the figures of a paper.
 
@@ -43,6 +52,7 @@ def write(
       paper: see `jtrack.benchmark.papers.load`.
       material: what there is to stand beside its figures; nothing at all is allowed.
       out: the folder to be, which appears whole or not at all.
+      images: OTB's sequences, to take frames from; None for none, of which the page speaks.
       top: how many trackers stand in a plot beside the paper's own, the best ones.
       overwrite: replace an earlier one.
 
@@ -55,6 +65,8 @@ def write(
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise missing_extra("a page of a paper", "report", error) from None
+    from jtrack.benchmark.papers import scene_figures
+
     out = Path(out)
     report.check(out, overwrite=overwrite)
     layouts = [lay_out(table, rows(paper, table, material)) for table in paper.all_tables]
@@ -63,8 +75,10 @@ def write(
             (part / folder).mkdir()
         for layout in layouts:
             write_table(layout, part / report.TABLES)
-        images = draw(paper, material, part / report.FIGURES, top=top)
-        page = render(paper, material, layouts, images)
+        looks = dict[str, int]()  # the same in every figure
+        plots = draw(paper, material, part / report.FIGURES, looks, top=top)
+        frames = scene_figures.draw(paper, material, images, part / report.FIGURES, looks)
+        page = render(paper, material, layouts, plots, frames)
         (part / report.PAGE).write_text(page, encoding="utf-8", errors="backslashreplace")
     said = [
         f"{layout.table.title}, {line.name}: {same} of {compared} figures as printed"
@@ -93,13 +107,17 @@ class Image(NamedTuple):
     png: bytes
 
 
-def draw(paper: Paper, material: Material, folder: Path, *, top: int) -> dict[str, list[Image]]:
-    """Writes the figures that there is something for: id of a plot -> what was drawn."""
+def draw(
+    paper: Paper, material: Material, folder: Path, looks: dict[str, int], *, top: int
+) -> dict[str, list[Image]]:
+    """Writes the plots that there is something for: id of a plot -> what was drawn.
+
+    `looks` has the number of the look of each tracker by its name; new ones are added.
+    """
     import matplotlib as mpl
 
     from jtrack.benchmark.report import figures
 
-    looks = dict[str, int]()
     found = dict[str, list[Image]]()
     with mpl.rc_context(figures.STYLE):
         for plot in paper.plots:
@@ -157,7 +175,11 @@ def _without_files(name: str) -> Dataset:
 
 
 def render(
-    paper: Paper, material: Material, layouts: Sequence[Layout], images: dict[str, list[Image]]
+    paper: Paper,
+    material: Material,
+    layouts: Sequence[Layout],
+    images: dict[str, list[Image]],
+    frames: "Sequence[Shown]",
 ) -> str:
     """Makes the page."""
     from jtrack.benchmark.report import embedding
@@ -168,6 +190,7 @@ def render(
         "paper": paper,
         "tables": [view for view in shown if view["id"] not in plots],
         "plots": [view for view in shown if view["id"] in plots],
+        "frames": frames,
         "profiles": _profiles(paper),
         "missing": missing(paper, material),
         "refused": list(material.refused),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -54,11 +54,21 @@ def write(section: Section, folder: Path) -> None:
             save(figure, folder, f"{section.key}-{name}")
 
 
-def save(figure: Figure, folder: Path, stem: str, formats: Iterable[str] = FORMATS) -> None:
-    """Writes a figure, made under `STYLE`, in each format: the same figure, the same file."""
+def save(
+    figure: Figure,
+    folder: Path,
+    stem: str,
+    formats: Iterable[str] = FORMATS,
+    *,
+    bbox_inches: Literal["tight"] | None = "tight",
+) -> None:
+    """Writes a figure, made under `STYLE`, in each format: the same figure, the same file.
+
+    `bbox_inches` is matplotlib's; with None the figure keeps its margins, and every pixel its place.
+    """
     for suffix in formats:
         stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
-        figure.savefig(folder / f"{stem}.{suffix}", metadata=stamp, bbox_inches="tight")
+        figure.savefig(folder / f"{stem}.{suffix}", metadata=stamp, bbox_inches=bbox_inches)
 
 
 def figures(section: Section) -> Iterator[tuple[str, Figure]]:

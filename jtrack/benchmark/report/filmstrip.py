@@ -119,7 +119,7 @@ def film(annotation: Annotation, curves: Sequence[np.ndarray], images: FrameSour
     size, corner = annotation.size or (images.size if images else None), (0.0, 0.0)
     if size is None:
         size, corner = _ground(annotation.boxes)
-    read = _reader(images, frames)
+    read = reader(images, frames)
     return Film(
         annotation,
         size,
@@ -155,7 +155,7 @@ def _ground(boxes: np.ndarray) -> tuple[tuple[int, int], tuple[float, float]]:
     return (max(1, int(height)), max(1, int(width))), (float(low[0]), float(low[1]))
 
 
-def _reader(images: FrameSource | None, frames: list[int]) -> Callable[[int], np.ndarray | None]:
+def reader(images: FrameSource | None, frames: list[int]) -> Callable[[int], np.ndarray | None]:
     """A function from a frame's number to its image; None where it cannot be read."""
     if images is None:
         return lambda frame: None

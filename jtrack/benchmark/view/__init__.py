@@ -23,6 +23,7 @@ from jtrack.data import Annotation, FrameSource
 from jtrack.errors import JtrackError, missing_extra
 
 HEIGHT = 360  # of pictures, in pixels; those of smaller frames are as these are
+FIGURE_FORMATS = ("png", "pdf")  # of chosen frames (`view.frame_grid`)
 _HERE = "jtrack.benchmark.view"  # where the assets are
 
 

@@ -46,7 +46,7 @@ def tracks(found: Sequence[Results], names: Sequence[str], annotation: Annotatio
     """What each run, called by its name, did in a sequence; one that has nothing of it says why."""
     shown = []
     for number, (results, name) in enumerate(zip(found, names, strict=True)):
-        trials, missing = _trials(results, annotation)
+        trials, missing = fitting(results, annotation)
         shown.append(
             Track(
                 name,
@@ -58,7 +58,7 @@ def tracks(found: Sequence[Results], names: Sequence[str], annotation: Annotatio
     return shown
 
 
-def _trials(results: Results, annotation: Annotation) -> tuple[Sequence[Trajectory], str]:
+def fitting(results: Results, annotation: Annotation) -> tuple[Sequence[Trajectory], str]:
     """The trials of a sequence, or why there are none."""
     try:
         return scoring.fitted(results, {annotation.name: annotation})[annotation.name], ""
