@@ -74,7 +74,7 @@ def test_four_grey_levels_in_one_frame_move_hcft(executed):
                                         found["hcft", "differentiable", "as it was"])[0]),
     "by_noise": float(metrics.centre_error(found["hcft", "differentiable", "noise"],
                                            found["hcft", "differentiable", "as it was"])[0])}"""
-    pictures, said = executed("gradient_attack", probe, [("NAMES = trackers.names()", 'NAMES = ["hcft"]')])
+    pictures, said = executed("gradient_attack", probe, [("NAMES = list(SMALL)", 'NAMES = ["hcft"]')])
     assert pictures == 1
     assert said["levels"] <= 4
     assert said["moved"] > 5, "pixels, of a target of 30"
