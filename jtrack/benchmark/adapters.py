@@ -71,6 +71,7 @@ class Prediction(NamedTuple):
     box: np.ndarray  # [4] float64 x, y, w, h, 0-based; NaN where there is none
     score: float | None = None  # in [0, 1]
     lost: bool | None = None
+    learnt: bool | None = None  # whether its rare, heavy learning ran after the frame; None: not known
 
 
 class Session(Protocol):
@@ -354,9 +355,11 @@ class _Stream:
     def update(self, image: np.ndarray) -> Prediction:
         if self._run is None:
             raise JtrackError("a tracker is asked for its second frame before it was given its first")
-        self._state, output = self._run.step(self._params, self._state, to_frame(image, self._canvas))
-        box, score, lost = jax.device_get((output.box, output.score, output.lost))
-        return Prediction(np.asarray(box, np.float64), float(score), bool(lost))
+        frame = to_frame(image, self._canvas)
+        self._state, output, learnt = self._run.watched_step(self._params, self._state, frame)
+        box, score, lost, learnt = jax.device_get((output.box, output.score, output.lost, learnt))
+        known = None if learnt is None else bool(learnt)
+        return Prediction(np.asarray(box, np.float64), float(score), bool(lost), known)
 
     def _made(self, image: np.ndarray, box: np.ndarray) -> Tracker:
         size = image.shape[:2]

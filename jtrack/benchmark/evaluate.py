@@ -306,7 +306,7 @@ def run_trial(
     truth = vot_measures.ground_truth(sequence)
     length = trial.end - trial.start
     boxes, scores, seconds = np.full((length, 4), np.nan), np.full(length, np.nan), np.full(length, np.nan)
-    lost = np.full(length, np.nan)
+    lost, learnt = np.full((2, length), np.nan)
     ahead = data.prefetch(_frames(sequence.frames, protocol, trial))
 
     def image_of(frame: int) -> np.ndarray:
@@ -322,7 +322,7 @@ def run_trial(
         began = time.perf_counter()
         session.init(image, box)
         seconds[frame] = time.perf_counter() - began
-        boxes[frame], scores[frame], lost[frame] = box, 1, 0
+        boxes[frame], scores[frame], lost[frame], learnt[frame] = box, 1, 0, 0
         on_frame()
 
     def step(frame: int) -> bool:
@@ -331,6 +331,7 @@ def run_trial(
         said = session.update(image)
         seconds[frame] = time.perf_counter() - began
         boxes[frame], scores[frame], lost[frame] = said.box, _known(said.score), _known(said.lost)
+        learnt[frame] = _known(said.learnt)
         on_frame()
         at = trial.start + frame
         return protocol.restart_after is not None and vot_measures.failed(
@@ -349,6 +350,7 @@ def run_trial(
         seconds,
         None if np.isnan(scores[unknown]).all() else scores,
         None if np.isnan(lost[unknown]).all() else lost > 0,
+        learnt=None if np.isnan(learnt[unknown]).all() else learnt > 0,
     )
 
 

@@ -87,7 +87,7 @@ def test_one_pass(tmp_path):
     np.testing.assert_array_equal(found.boxes, walk.boxes)
     assert found.status.tolist() == [INITIALISED] + [TRACKED] * 29
     np.testing.assert_array_equal(found.scores, [1, *(np.arange(1, 30) / 100)])
-    assert not found.lost.any() and (found.seconds > 0).all()
+    assert not found.lost.any() and (found.seconds > 0).all() and found.learnt is None
     (session,) = sessions
     assert session.calls[:3] == [("prepare", 0), ("init", 0, 5, 10, 12, 14), ("update", 1)]
     assert [call[1] for call in session.calls[2:]] == list(range(1, 30))
@@ -596,9 +596,32 @@ def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
             np.testing.assert_array_equal(found.boxes, want.boxes)
             np.testing.assert_array_equal(found.status, want.status)
             assert found.seconds is None and found.start == want.start
+            for each in (found, want):
+                np.testing.assert_array_equal(each.learnt, due(each))
+                assert each.learnt.any()
             if name != "sre":
                 np.testing.assert_array_equal(found.boxes, data.sequence(sequence_name).boxes[found.start :])
     assert evaluate(tracker, data, rules, tmp_path / "many", lanes=3).made == 0
+
+
+def due(trial):
+    """When the fake tracker learns, by hand: every few frames after its last start."""
+    learns, since, period = [], 0, 0
+    for status, box in zip(trial.status, trial.boxes, strict=True):
+        if status == INITIALISED:
+            since, period = 0, 2 + int(np.float32(box[2])) % 3
+        elif status != SKIPPED:
+            since += 1
+        learns.append(status != SKIPPED and since > 0 and since % period == 0)
+    return learns
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_when_a_tracker_learns_within_its_steps_is_not_known(tmp_path, lanes):
+    tracker = adapters.ours(fake.build(fake.Config(learns=False)))
+    evaluate(tracker, dataset(moving("a", 9), moving("b", 7)), OPE, tmp_path, lanes=lanes)
+    (loaded,) = results.load(tmp_path)
+    assert [trial.learnt for trials in loaded.trajectories.values() for trial in trials] == [None, None]
 
 
 def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):
@@ -622,6 +645,8 @@ def test_lanes_restart_as_one_lane_does(tmp_path):
             np.testing.assert_array_equal(found.status, want.status)
             np.testing.assert_array_equal(found.boxes, want.boxes)
             np.testing.assert_array_equal(found.scores, want.scores)
+            np.testing.assert_array_equal(found.learnt, due(found))
+            np.testing.assert_array_equal(want.learnt, due(want))
             restarts += (want.status == FAILED).sum()
     assert restarts > 40
 

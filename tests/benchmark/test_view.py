@@ -157,6 +157,37 @@ def test_trials_that_start_later_stand_where_they_belong():
     assert np.isnan(second.outlines[:7]).all() and np.isfinite(second.outlines[7:]).all()
 
 
+def learning(results, *frames):
+    """A run of which it is known after which of its frames it learnt, counted in each trial."""
+    known = [
+        replace(trial, learnt=np.isin(np.arange(len(trial.boxes)), frames))
+        for trial in results.trajectories["walk"]
+    ]
+    return replace(results, trajectories={"walk": known})
+
+
+def test_when_a_tracker_learnt_stands_in_the_frames_of_the_sequence():
+    late = Trajectory(BOXES[7:], np.array([INITIALISED, *[TRACKED] * 4], np.uint8), start=7)
+    both = replace(single(), trajectories={"walk": [*single().trajectories["walk"], late]})
+    data = data_of(view.page(TRUTH, [learning(both, 2, 3), single()], every=3))
+    assert [trial["learnt"] for trial in data["trackers"][0]["trials"]] == [[2, 3], [9, 10]]
+    assert [trial["learnt"] for trial in data["trackers"][1]["trials"]] == [None]
+    states = [trial["states"] for trial in data["trackers"][0]["trials"]]
+    assert states == ["i" + "t" * 11, "-" * 7 + "itttt"]  # a tracker that learns tracks as well
+
+
+def test_the_legend_has_ticks_only_where_it_is_known_when_a_tracker_learnt():
+    tick = '<i class="learnt">'
+    named = replace(single(), tracker=HOSTILE)
+    known = learning(replace(single(), tracker="far"), 4)
+    assert tick not in view.page(TRUTH, [single()])
+    page = view.page(TRUTH, [known])
+    assert tick in page and "When is not known" not in page
+    page = view.page(TRUTH, [known, named, single()])
+    assert tick in page and "<img src=x" not in page
+    assert re.search(r"When is not known of &lt;img src=x[^<>]*, near\.</p>", page)
+
+
 def test_the_first_frames_of_a_run_are_shown_to_where_it_ends():
     limited = single(label={"limit_frames": 5})
     (trial,) = limited.trajectories["walk"]

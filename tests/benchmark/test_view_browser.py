@@ -42,6 +42,11 @@ def runs():
     ]
     first, second = (failing("again", truth, at) for at in (4, 10))
     trials = [*first.trajectories["walk"], *second.trajectories["walk"]]
+    learnt = np.isin(np.arange(FRAMES), (3, 6, 7))
+    scored[0] = replace(
+        scored[0],
+        trajectories={"walk": [replace(each, learnt=learnt) for each in scored[0].trajectories["walk"]]},
+    )
     return [*scored, replace(first, trajectories={"walk": trials})]
 
 
@@ -230,6 +235,18 @@ def test_events_and_trials(page):
         "return [...document.querySelectorAll('.lane title')].map((t) => t.textContent)"
     )
     assert "occlusion, frames 16 to 20" in titles and "lost, frames 19 to 20" in titles
+
+
+def test_a_tick_is_a_frame_after_which_a_tracker_learnt(page):
+    (ticks,) = page.find_elements("css selector", ".lane .learnt")
+    assert ticks.find_element("xpath", "..").find_element("xpath", "..").get_attribute("data-tracker") == "0"
+    assert ticks.get_attribute("d") == "M3.5 .75V1M6.5 .75V1M7.5 .75V1"
+    assert ticks.find_element("tag name", "title").get_property("textContent") == "learnt after 3 frames"
+    state = page.find_elements("css selector", ".trackers tbody tr")[1].find_element("css selector", ".state")
+    for frame in range(1, 5):
+        press(page, Keys.ARROW_RIGHT)
+        until(page, frame + 1)
+        assert state.text == ("learnt" if frame == 3 else "")
 
 
 def test_response_maps_stand_beside_their_frames(page):

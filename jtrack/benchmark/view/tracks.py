@@ -31,6 +31,7 @@ class Trial(NamedTuple):
     scores: np.ndarray | None  # [T] in [0, 1], the tracker's own; NaN where there is none
     states: str  # T letters of `STATES`
     end: int  # the frame after its last
+    learnt: list[int] | None  # the frames after which it learnt, from 0; None where that is not known
 
 
 class Track(NamedTuple):
@@ -84,6 +85,7 @@ def trial_of(trial: Trajectory, annotation: Annotation, protocol: str) -> Trial:
         None if trial.scores is None else whole(trial.scores),
         _states(trial, length),
         rows.stop,
+        None if trial.learnt is None else (trial.start + np.flatnonzero(trial.learnt)).tolist(),
     )
 
 

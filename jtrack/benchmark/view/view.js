@@ -20,7 +20,7 @@
 
   const truth = floats(view.truth);
   const trials = trackers.map((tracker) => tracker.trials.map((trial) => ({
-    outlines: floats(trial.outlines), overlaps: levels(trial.overlaps), scores: levels(trial.scores), states: trial.states, events: trial.events,
+    outlines: floats(trial.outlines), overlaps: levels(trial.overlaps), scores: levels(trial.scores), states: trial.states, events: trial.events, learnt: trial.learnt && new Set(trial.learnt),
   })));
   const words = { i: "started", t: "", l: "lost", f: "failed", s: "skipped", "-": "not run" };
 
@@ -75,7 +75,7 @@
       const [overlap, score, state] = [...all(".trackers tbody tr")[number + 1].children].slice(1);
       overlap.textContent = shortened(trial?.overlaps[frame]);
       score.textContent = shortened(trial?.scores?.[frame]);
-      state.textContent = trial ? words[trial.states[frame]] : "not run";
+      state.textContent = trial ? [words[trial.states[frame]], trial.learnt?.has(frame) ? "learnt" : ""].filter(Boolean).join(", ") : "not run";
     });
     const happens = view.scene.filter(([, first, last]) => first <= frame && frame <= last).map(([name]) => name);
     document.querySelector(".trackers tbody .state").textContent = happens.join(", ");
@@ -134,6 +134,12 @@
     return make("rect", { class: kind, "data-frame": first, x: first, y: (1 - height) / 2, width: last - first + 1, height }, title);
   }
 
+  function ticks(learnt) { // of the frames after which a tracker learnt, at the foot of its lane
+    if (!learnt?.size) return [];
+    const title = make("title", {}, `learnt after ${learnt.size} ${learnt.size === 1 ? "frame" : "frames"}`);
+    return [make("path", { class: "learnt", d: [...learnt].map((frame) => `M${frame + 0.5} .75V1`).join("") }, title)];
+  }
+
   function lanes() {
     const rows = [];
     const add = (name, blocks, number) => {
@@ -143,7 +149,7 @@
     [...new Set(view.scene.map(([name]) => name))].forEach((name) => add(name, view.scene.filter(([other]) => other === name).map((each) => block(each, "scene"))));
     trackers.forEach((tracker, number) => {
       const trial = trialOf(number);
-      if (trial && !hidden.has(number)) add(tracker.name, trial.events.map((each) => block(each, each[0])), number);
+      if (trial && !hidden.has(number)) add(tracker.name, [...ticks(trial.learnt), ...trial.events.map((each) => block(each, each[0]))], number);
     });
     document.querySelector(".lanes").replaceChildren(...rows);
   }
