@@ -7,7 +7,7 @@ A ledger's file is JSON, compressed: what `run.json` says, with `commit` and `co
 {protocol: {sequence: [trial, ...]}}. A trial has the frame it `start`s from, its `machine`, a digit of
 `status` a frame, `boxes` and `scores` in the digits of their `dtype`, `lost` and `learnt` (0 or 1 a frame)
 and `seconds` (to a tenth of a millisecond); null stands for what is not known. Boxes and scores are read back
-to the last bit. Files of runs of layout 2 have no `learnt`.
+to the last bit. Files of runs of layout 2 have no `learnt`. Response maps are not kept in a ledger.
 """
 
 import gzip

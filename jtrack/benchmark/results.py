@@ -8,17 +8,19 @@ A results folder holds a folder a run: one tracker in one configuration, named b
     RESULTS/hcft-default-googlenet-DIGEST/
       run.json                       what identifies the run, its sequences, and the machines that made it
       ope/Basketball.csv             a trial, whole; it is there once the trial is done
+      ope/Basketball.maps.npz        its response maps, if they were to be kept
       ope/Basketball.txt             the same as the benchmark's own kit has it, here OTB's
       baseline/bag/bag_001.csv       ... of several trials the first, with bag_001.txt and more for VOT's kit
       ope/Coke.error                 why a sequence has no result
 """
 
 import errno
+import functools
 import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jtrack.benchmark import response_maps
 from jtrack.benchmark.protocol import Protocol, Trial
+from jtrack.benchmark.response_maps import ResponseMaps
 from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
@@ -74,6 +78,7 @@ class Trajectory:
     # [T] bool: whether the tracker's rare, heavy learning (`Tracker.learn`) ran after the frame. None where
     # that is not known: it learns within its step or is not jtrack's, or the run is of an earlier layout.
     learnt: np.ndarray | None = None
+    maps: Callable[[], ResponseMaps] | None = None  # reads those that were kept, or a JtrackError; None: none
 
     def __repr__(self) -> str:
         failed = int((self.status == FAILED).sum())
@@ -355,6 +360,8 @@ class Store:
             for suffix, text in _official(protocol, done).items():
                 write_whole(self._file(protocol, trial, suffix), text)
             self._write_times(protocol, trial, done)
+            if done.maps is not None:
+                response_maps.write(path.with_suffix(response_maps.SUFFIX), done.maps())
             machine = self.machine if done.machine is None else done.machine
             write_whole(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=machine))))
             self._error(protocol, trial.sequence).unlink(missing_ok=True)
@@ -462,6 +469,7 @@ def read_trajectory(path: Path) -> Trajectory:
     scores, lost, seconds, learnt = (
         None if np.isnan(column).all() else column for column in rows[:, [6, 7, 8, 10]].T
     )
+    maps = path.with_suffix(response_maps.SUFFIX)
     done = Trajectory(
         rows[:, 2:6],
         status.astype(np.uint8),
@@ -471,6 +479,7 @@ def read_trajectory(path: Path) -> Trajectory:
         None if lost is None else lost > 0,
         machine=None if np.isnan(machine) else int(machine),
         learnt=None if learnt is None else learnt > 0,
+        maps=functools.partial(response_maps.read, maps, len(rows)) if maps.is_file() else None,
     )
     return possible(done, path)
 

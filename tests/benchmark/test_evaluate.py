@@ -624,6 +624,46 @@ def test_when_a_tracker_learns_within_its_steps_is_not_known(tmp_path, lanes):
     assert [trial.learnt for trials in loaded.trajectories.values() for trial in trials] == [None, None]
 
 
+def test_response_maps_are_kept_beside_the_boxes(small, tmp_path):
+    from jtrack.run import track
+
+    plain = adapters.evaluated("hcft", backbone="tiny")
+    keeping = adapters.keeping_maps(plain)
+    data = open_dataset("folder", small, sequences=["Walk"])
+    done = evaluate(keeping, data, OPE, tmp_path, limit=6)
+    assert done.made == 1 and keeping.label["configuration"] != plain.label["configuration"]
+    (loaded,) = results.load(tmp_path)
+    (trial,) = loaded.trajectories["Walk"]
+    assert trial.seconds is None  # what is kept takes time
+    kept, walk, seen = trial.maps(), data.sequence("Walk"), []
+    track(
+        walk,
+        walk.boxes[0],
+        tracker=keeping.bound,
+        end=6,
+        on_frame=lambda index, image, outputs: seen.append(outputs[0].info),
+    )
+    assert len(kept.levels) == len(seen) == 6 and np.isnan(kept.places[0]).all()
+    for levels, place, info in zip(kept.levels[1:], kept.places[1:], seen[1:], strict=True):
+        response, window = np.asarray(info["response"]), np.asarray(info["window"])
+        assert max(response.shape) <= 64  # then no cell is lost
+        share = (response - response.min()) / np.ptp(response)
+        np.testing.assert_allclose(levels, 255 * share, rtol=0, atol=0.51)
+        rows, columns = response.shape
+        middle = place[:2] + place[2:] * (np.array([columns // 2, rows // 2]) + 0.5) / [columns, rows]
+        np.testing.assert_allclose(middle, window[:2] + window[2:] / 2, rtol=1e-5)
+    assert evaluate(keeping, data, OPE, tmp_path, limit=6).kept == 1
+    with pytest.raises(JtrackError, match="one lane only: leave out --lanes"):
+        evaluate(keeping, data, OPE, tmp_path, lanes=2)
+
+
+def test_response_maps_are_of_trackers_that_have_some():
+    other, _ = scripted(sequence())
+    for tracker in (other, adapters.ours(fake.build())):
+        with pytest.raises(JtrackError, match="has none, leave out --keep-maps or use hcft"):
+            adapters.keeping_maps(tracker)
+
+
 def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):
     good, bad = moving("good", 9), moving("bad", 8)
     bad = dataclasses.replace(bad, frames=from_arrays(list(bad.frames)[:5]))

@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from jtrack.benchmark import view
+from jtrack.benchmark.response_maps import ResponseMaps
 from jtrack.benchmark.view import pictures
 from jtrack.data import Annotation, from_arrays
 
@@ -43,10 +44,11 @@ def runs():
     first, second = (failing("again", truth, at) for at in (4, 10))
     trials = [*first.trajectories["walk"], *second.trajectories["walk"]]
     learnt = np.isin(np.arange(FRAMES), (3, 6, 7))
-    scored[0] = replace(
-        scored[0],
-        trajectories={"walk": [replace(each, learnt=learnt) for each in scored[0].trajectories["walk"]]},
-    )
+    levels, places = np.full((FRAMES, 1, 2), 200, np.uint8), np.tile(np.float32([5, 10, 40, 20]), (FRAMES, 1))
+    places[0] = np.nan
+    (trial,) = scored[0].trajectories["walk"]
+    trial = replace(trial, learnt=learnt, maps=lambda: ResponseMaps(levels, places))
+    scored[0] = replace(scored[0], trajectories={"walk": [trial]})
     return [*scored, replace(first, trajectories={"walk": trials})]
 
 
@@ -247,6 +249,29 @@ def test_a_tick_is_a_frame_after_which_a_tracker_learnt(page):
         press(page, Keys.ARROW_RIGHT)
         until(page, frame + 1)
         assert state.text == ("learnt" if frame == 3 else "")
+
+
+def test_kept_response_maps_are_laid_over_the_frame_by_button_and_key(page):
+    def laid():
+        found = page.find_elements("css selector", "#outlines image")
+        return [[each.get_attribute(name) for name in ("x", "y", "width", "height")] for each in found]
+
+    (button,) = css(page, "#responses")
+    press(page, Keys.ARROW_RIGHT)
+    until(page, 2)
+    assert laid() == []
+    press(page, "m")
+    assert laid() == [["5", "10", "40", "20"]] and button.get_attribute("aria-pressed") == "true"
+    press(page, "1")  # hides the tracker
+    assert laid() == []
+    press(page, "1", Keys.HOME)
+    until(page, 1)
+    assert laid() == []  # the first frame has none
+    press(page, Keys.ARROW_RIGHT)
+    until(page, 2)
+    assert len(laid()) == 1
+    button.click()
+    assert laid() == [] and button.get_attribute("aria-pressed") == "false"
 
 
 def test_response_maps_stand_beside_their_frames(page):

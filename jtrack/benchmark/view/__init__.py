@@ -69,6 +69,7 @@ def page(
         "trials": max(len(track.trials) for track in shown),
         "notes": [*notes, *films.notes, *_notes(shown)],
         "maps": films.maps is not None,
+        "overlays": any(trial.maps for track in shown for trial in track.trials),
         "learnt": any(map(_tells_learning, shown)),
         "silent": [track.name for track in shown if track.trials and not _tells_learning(track)],
         "css": embedding.asset("jtrack.benchmark.report", "page.css") + embedding.asset(_HERE, "view.css"),
@@ -107,6 +108,8 @@ def data(
     """What the page's script draws, as JSON has it: T frames with curves and events, F of them shown."""
     size = annotation.size or films.size or _extent(annotation.boxes)
     truth = tracks.outlines(annotation.boxes, annotation.polygons)
+    kept = [trial.maps for track in shown for trial in track.trials if trial.maps is not None]
+    overlays = iter(pictures.overlays(annotation.name, numbers, kept))
     return {
         "name": annotation.name,
         "size": [size[1], size[0]],
@@ -129,6 +132,7 @@ def data(
                         "states": trial.states,
                         "events": tracks.events(trial.states),
                         "learnt": trial.learnt,
+                        "maps": None if trial.maps is None else next(overlays),
                     }
                     for trial in track.trials
                 ],

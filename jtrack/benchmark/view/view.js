@@ -20,7 +20,7 @@
 
   const truth = floats(view.truth);
   const trials = trackers.map((tracker) => tracker.trials.map((trial) => ({
-    outlines: floats(trial.outlines), overlaps: levels(trial.overlaps), scores: levels(trial.scores), states: trial.states, events: trial.events, learnt: trial.learnt && new Set(trial.learnt),
+    outlines: floats(trial.outlines), overlaps: levels(trial.overlaps), scores: levels(trial.scores), states: trial.states, events: trial.events, learnt: trial.learnt && new Set(trial.learnt), maps: trial.maps,
   })));
   const words = { i: "started", t: "", l: "lost", f: "failed", s: "skipped", "-": "not run" };
 
@@ -38,7 +38,7 @@
   // ---- drawing
 
   function make(tag, attributes = {}, ...children) {
-    const svg = ["svg", "line", "rect", "path", "polygon", "title"].includes(tag);
+    const svg = ["svg", "image", "line", "rect", "path", "polygon", "title"].includes(tag);
     const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
     for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
     node.append(...children);
@@ -68,7 +68,7 @@
 
   function draw(shown) {
     const frame = frames[shown];
-    outlines.replaceChildren(...outlined(corners(truth, shown), { stroke: "#fff", "data-tracker": "truth" }));
+    outlines.replaceChildren(...responses(shown), ...outlined(corners(truth, shown), { stroke: "#fff", "data-tracker": "truth" }));
     trackers.forEach((tracker, number) => {
       const trial = trialOf(number);
       outlines.append(...outlined(trial && corners(trial.outlines, shown), { stroke: tracker.colour, "stroke-dasharray": tracker.dash.join(" "), "data-tracker": number }));
@@ -89,6 +89,23 @@
       at("map").hidden = !view.maps[shown];
       if (view.maps[shown]) at("map").src = view.maps[shown];
     }
+  }
+
+  function responses(shown) { // the kept response maps, below all outlines
+    if (at("responses")?.getAttribute("aria-pressed") !== "true") return [];
+    return trackers.flatMap((_, number) => {
+      const map = trialOf(number)?.maps?.[shown];
+      if (!map || hidden.has(number)) return [];
+      const [href, [x, y, width, height]] = map;
+      return [make("image", { href, x, y, width, height, preserveAspectRatio: "none", "data-responses": number })];
+    });
+  }
+
+  function overlay() {
+    const button = at("responses");
+    if (!button) return;
+    button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+    draw(place);
   }
 
   function outlined(points, look) { // on a dark edge, so that it is seen on any ground
@@ -217,6 +234,7 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.toggle) toggle(button.dataset.toggle === "truth" ? "truth" : Number(button.dataset.toggle));
+    if (button?.id === "responses") overlay();
     if (event.detail) button?.blur(); // after a click by mouse, space plays
   });
 
@@ -233,7 +251,7 @@
     const far = event.shiftKey ? 10 : 1;
     const keys = {
       ArrowLeft: () => seek(place - far), ArrowRight: () => seek(place + far), PageUp: () => seek(place - 10), PageDown: () => seek(place + 10),
-      Home: () => seek(0), End: () => seek(frames.length - 1),
+      Home: () => seek(0), End: () => seek(frames.length - 1), m: overlay, M: overlay,
     };
     if (event.key === " " && !event.target.matches("button")) keys[" "] = () => (playing ? pause() : play());
     if (/^[0-9]$/.test(event.key)) keys[event.key] = () => toggle(event.key === "0" ? "truth" : Number(event.key) - 1);
