@@ -479,7 +479,9 @@ def read_trajectory(path: Path) -> Trajectory:
         None if lost is None else lost > 0,
         machine=None if np.isnan(machine) else int(machine),
         learnt=None if learnt is None else learnt > 0,
-        maps=functools.partial(response_maps.read, maps, len(rows)) if maps.is_file() else None,
+        maps=functools.partial(response_maps.read, maps, len(rows))
+        if maps.is_file() and not maps.is_symlink()
+        else None,
     )
     return possible(done, path)
 
