@@ -2,10 +2,14 @@
 
 import contextlib
 import io
+import math
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 DIRECTORY = 1 << 22  # bytes of the list of members: tens of thousands of them
 
@@ -42,3 +46,23 @@ def zip_archive(path: Path, largest: int) -> Iterator[zipfile.ZipFile]:
         if len({member.filename for member in members}) < len(members):
             raise ValueError("a member is in it twice")
         yield archive
+
+
+def numpy_array(stream: IO[bytes], size: int) -> np.ndarray:
+    """Reads a .npy member of `size` bytes, an array of numbers; its header must describe what follows.
+
+    Raises:
+      ValueError: it does not, or the array is of something else.
+    """
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"unknown .npy version {version}")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(stream)
+    if dtype.kind not in "fiu":
+        raise ValueError(f"an array of type {dtype}; only floating point and whole numbers are allowed")
+    wanted = math.prod(shape) * dtype.itemsize
+    if wanted != size - stream.tell():
+        raise ValueError(f"an array of shape {shape} needs {wanted} bytes, {size - stream.tell()} are there")
+    data = np.frombuffer(stream.read(wanted), dtype)
+    return data.reshape(shape, order="F" if fortran else "C")

@@ -21,6 +21,7 @@ file; `version`, if it has one, is part of that too.
 """
 
 import ast
+import dataclasses
 import functools
 import hashlib
 import importlib
@@ -42,6 +43,7 @@ import numpy as np
 import jtrack
 from jtrack import trackers
 from jtrack.benchmark import machine
+from jtrack.benchmark.response_maps import Response
 from jtrack.data.text import FARTHEST
 from jtrack.errors import JtrackError, unknown_name
 from jtrack.names import match
@@ -71,6 +73,8 @@ class Prediction(NamedTuple):
     box: np.ndarray  # [4] float64 x, y, w, h, 0-based; NaN where there is none
     score: float | None = None  # in [0, 1]
     lost: bool | None = None
+    learnt: bool | None = None  # whether its rare, heavy learning ran after the frame; None: not known
+    response: Response | None = None  # of its filters, where it is to be kept
 
 
 class Session(Protocol):
@@ -94,6 +98,12 @@ class EvaluatedTracker(NamedTuple):
     deterministic: bool  # whether it draws no random numbers
     start: Callable[[int], Session]  # given a seed
     bound: BoundTracker | None = None  # of a tracker of jtrack
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether its response maps are kept: its config asks for them (`info`), and it has some."""
+        bound = self.bound
+        return bound is not None and bound.row.response_maps is not None and bound.config.info
 
     @property
     def identifier(self) -> tuple[str, ...]:
@@ -228,6 +238,22 @@ def ours(bound: BoundTracker) -> EvaluatedTracker:
     )
 
 
+def keeping_maps(evaluated: EvaluatedTracker) -> EvaluatedTracker:
+    """The tracker, whose response maps are kept: in runs of their own, as another program makes their boxes.
+
+    Raises:
+      JtrackError: it has none.
+    """
+    bound = evaluated.bound
+    if bound is None or bound.row.response_maps is None:
+        able = " or ".join(trackers.names_with("response_maps"))
+        raise JtrackError(
+            f"response maps are those of a tracker's filters: {evaluated.label['tracker']} has none, leave "
+            f"out --keep-maps or use {able}"
+        )
+    return ours(bound._replace(config=dataclasses.replace(bound.config, info=True)))
+
+
 def _numerics() -> dict[str, Any]:
     """What changes the numbers that JAX computes on any device: compiler, precision and flags."""
     return {
@@ -334,6 +360,7 @@ class _Stream:
         self, bound: BoundTracker, params: PyTree, seed: int, ready: set[tuple[Tracker, tuple[int, int]]]
     ) -> None:
         self._bound, self._params, self._key, self._ready = bound, params, jax.random.key(seed), ready
+        self._maps = bound.row.response_maps is not None and bound.config.info
         self._run: Executable | None = None
         self._canvas, self._state = (0, 0), None
 
@@ -354,9 +381,14 @@ class _Stream:
     def update(self, image: np.ndarray) -> Prediction:
         if self._run is None:
             raise JtrackError("a tracker is asked for its second frame before it was given its first")
-        self._state, output = self._run.step(self._params, self._state, to_frame(image, self._canvas))
-        box, score, lost = jax.device_get((output.box, output.score, output.lost))
-        return Prediction(np.asarray(box, np.float64), float(score), bool(lost))
+        frame = to_frame(image, self._canvas)
+        self._state, output, learnt = self._run.watched_step(self._params, self._state, frame)
+        box, score, lost, learnt = jax.device_get((output.box, output.score, output.lost, learnt))
+        known = None if learnt is None else bool(learnt)
+        response = None
+        if self._maps:
+            response = Response(*jax.device_get((output.info["response"], output.info["window"])))
+        return Prediction(np.asarray(box, np.float64), float(score), bool(lost), known, response)
 
     def _made(self, image: np.ndarray, box: np.ndarray) -> Tracker:
         size = image.shape[:2]

@@ -32,6 +32,7 @@ from jtrack import data
 from jtrack.benchmark import machine, vot_measures
 from jtrack.benchmark.adapters import EvaluatedTracker
 from jtrack.benchmark.protocol import Protocol, Trial, begun_with, noisy, shown, trials
+from jtrack.benchmark.response_maps import Small, gathered, small
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, Trajectory, open_store
 from jtrack.benchmark.shards import Shard
 from jtrack.benchmark.trials_in_lanes import Parcel, Task, run_in_lanes
@@ -251,14 +252,20 @@ class Here:
         """As of `Executor`.
 
         Raises:
-          JtrackError: several lanes, of a tracker that cannot run in them.
+          JtrackError: several lanes, of a tracker that cannot run in them or whose response maps are kept.
         """
         other = next((evaluated for evaluated in trackers if evaluated.bound is None), None)
-        if wanted == "auto" and (other or mesh_of().devices.flat[0].platform == "cpu"):
+        alone = next((evaluated for evaluated in trackers if evaluated.keeps_maps), None)
+        if wanted == "auto" and (other or alone or mesh_of().devices.flat[0].platform == "cpu"):
             return 1
         if wanted != 1 and other:
             raise JtrackError(
                 f"{other.label['tracker']} is not a tracker of jtrack: it runs in one lane only"
+            )
+        if wanted != 1 and alone:
+            raise JtrackError(
+                f"the response maps of {alone.label['tracker']} are to be kept, which is for one lane only: "
+                "leave out --lanes or --keep-maps"
             )
         return wanted
 
@@ -306,7 +313,8 @@ def run_trial(
     truth = vot_measures.ground_truth(sequence)
     length = trial.end - trial.start
     boxes, scores, seconds = np.full((length, 4), np.nan), np.full(length, np.nan), np.full(length, np.nan)
-    lost = np.full(length, np.nan)
+    lost, learnt = np.full((2, length), np.nan)
+    responses: list[Small | None] = [None] * length
     ahead = data.prefetch(_frames(sequence.frames, protocol, trial))
 
     def image_of(frame: int) -> np.ndarray:
@@ -322,7 +330,7 @@ def run_trial(
         began = time.perf_counter()
         session.init(image, box)
         seconds[frame] = time.perf_counter() - began
-        boxes[frame], scores[frame], lost[frame] = box, 1, 0
+        boxes[frame], scores[frame], lost[frame], learnt[frame] = box, 1, 0, 0
         on_frame()
 
     def step(frame: int) -> bool:
@@ -331,6 +339,8 @@ def run_trial(
         said = session.update(image)
         seconds[frame] = time.perf_counter() - began
         boxes[frame], scores[frame], lost[frame] = said.box, _known(said.score), _known(said.lost)
+        learnt[frame] = _known(said.learnt)
+        responses[frame] = None if said.response is None else small(said.response)
         on_frame()
         at = trial.start + frame
         return protocol.restart_after is not None and vot_measures.failed(
@@ -342,13 +352,16 @@ def run_trial(
         status = vot_measures.supervise(length, start, step, restart_after=protocol.restart_after)
     boxes[np.isin(status, (FAILED, SKIPPED))] = np.nan
     unknown = status != INITIALISED
+    maps = gathered(responses)
     return Trajectory(
         boxes,
         status,
         trial.start,
-        seconds,
+        None if evaluated.keeps_maps else seconds,  # fetching maps takes time that the tracker does not need
         None if np.isnan(scores[unknown]).all() else scores,
         None if np.isnan(lost[unknown]).all() else lost > 0,
+        learnt=None if np.isnan(learnt[unknown]).all() else learnt > 0,
+        maps=None if maps is None else functools.partial(there, maps),
     )
 
 

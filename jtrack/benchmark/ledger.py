@@ -5,9 +5,9 @@
 
 A ledger's file is JSON, compressed: what `run.json` says, with `commit` and `command`; then `trials`
 {protocol: {sequence: [trial, ...]}}. A trial has the frame it `start`s from, its `machine`, a digit of
-`status` a frame, `boxes` and `scores` in the digits of their `dtype`, `lost` (0 or 1 a frame) and `seconds`
-(to a tenth of a millisecond); null stands for what is not known. Boxes and scores are read back to the last
-bit.
+`status` a frame, `boxes` and `scores` in the digits of their `dtype`, `lost` and `learnt` (0 or 1 a frame)
+and `seconds` (to a tenth of a millisecond); null stands for what is not known. Boxes and scores are read back
+to the last bit. Files of runs of layout 2 have no `learnt`. Response maps are not kept in a ledger.
 """
 
 import gzip
@@ -109,7 +109,9 @@ def restore(path: str | Path, folder: str | Path) -> Path:
     try:
         run.mkdir(parents=True, exist_ok=True)
         if kept and not results.is_run(run):
-            write_whole(run / "run.json", json.dumps(kept[0].label, indent=1) + "\n")
+            # Its trials are written as this jtrack writes them.
+            layout = {"version": max(kept[0].label["version"], results.VERSION)}
+            write_whole(run / "run.json", json.dumps({**kept[0].label, **layout}, indent=1) + "\n")
     except OSError as error:
         raise JtrackError(f"cannot write {run}: {error.strerror or error}") from None
     for found in kept:
@@ -148,9 +150,15 @@ def _packed(done: Trajectory) -> dict[str, Any]:
         "status": "".join(map(str, done.status.tolist())),
         "boxes": [_numbers(row, kind) for row in done.boxes],
         "scores": None if done.scores is None else _numbers(done.scores, kind),
-        "lost": None if done.lost is None else "".join("01"[int(mark)] for mark in done.lost),
+        "lost": _marks(done.lost),
+        "learnt": _marks(done.learnt),
         "seconds": None if done.seconds is None else _numbers(np.round(done.seconds, 4), np.float64),
     }
+
+
+def _marks(values: np.ndarray | None) -> str | None:
+    """Yes or no a frame, a digit each."""
+    return None if values is None else "".join("01"[int(mark)] for mark in values)
 
 
 def _numbers(values: np.ndarray, kind: type[np.floating]) -> list[float | None]:
@@ -160,13 +168,13 @@ def _numbers(values: np.ndarray, kind: type[np.floating]) -> list[float | None]:
 
 def _unpacked(trial: Mapping[str, Any]) -> Trajectory:
     status = np.array(list(trial["status"]), np.uint8)
-    lost, seconds = trial["lost"], trial["seconds"]
+    lost, seconds, learnt = trial["lost"], trial["seconds"], trial.get("learnt")
     kind = _DTYPES[trial["dtype"]]
     boxes = np.stack([_array(row, kind) for row in trial["boxes"]])
     machine = trial["machine"]
     if boxes.shape != (len(status), 4) or (status > results.SKIPPED).any() or type(trial["start"]) is not int:
         raise ValueError("a trial's rows do not belong together")
-    columns = (trial["scores"], lost, seconds)
+    columns = (trial["scores"], lost, seconds, learnt)
     if any(column is not None and len(column) != len(status) for column in columns):
         raise ValueError("a trial's columns do not belong together")
     if machine is not None and not (type(machine) is int and 0 <= machine < 2**31):
@@ -179,6 +187,7 @@ def _unpacked(trial: Mapping[str, Any]) -> Trajectory:
         None if trial["scores"] is None else _array(trial["scores"], kind),
         None if lost is None else np.array(list(lost)) == "1",
         machine=machine,
+        learnt=None if learnt is None else np.array(list(learnt)) == "1",
     )
     return results.possible(done, "a trial")
 

@@ -8,17 +8,19 @@ A results folder holds a folder a run: one tracker in one configuration, named b
     RESULTS/hcft-default-googlenet-DIGEST/
       run.json                       what identifies the run, its sequences, and the machines that made it
       ope/Basketball.csv             a trial, whole; it is there once the trial is done
+      ope/Basketball.maps.npz        its response maps, if they were to be kept
       ope/Basketball.txt             the same as the benchmark's own kit has it, here OTB's
       baseline/bag/bag_001.csv       ... of several trials the first, with bag_001.txt and more for VOT's kit
       ope/Coke.error                 why a sequence has no result
 """
 
 import errno
+import functools
 import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jtrack.benchmark import response_maps
 from jtrack.benchmark.protocol import Protocol, Trial
+from jtrack.benchmark.response_maps import ResponseMaps
 from jtrack.data.folder import natural_key
 from jtrack.data.otb import ORIGIN
 from jtrack.data.text import FARTHEST, MOST_LINES, check_name
@@ -41,13 +45,15 @@ if TYPE_CHECKING:
 # How a process claims what it works on: by a lock of the system, or by a file that it touches now and then.
 CLAIMS = ("lock", "lease")
 LEASE = 60.0  # seconds without a touch, by the clock of whoever waits, after which a lease is anybody's
-VERSION = 2  # of the folder's layout: 1 took the processor for a part of what identifies a run
+# Of the folder's layout: 1 took the processor for a part of what identifies a run, 2 did not say when a
+# tracker learnt. Runs of both are read; one of 2 goes on as one of 3.
+VERSION = 3
 # What a row of a trajectory is. All but TRACKED have no box (NaN) but INITIALISED, which has the given one.
 TRACKED, INITIALISED, FAILED, SKIPPED = range(4)
 
 # Of a trial's file. Boxes are 0-based; `machine` counts in run.json's `machines`, from 0; NaN: not known.
-_COLUMNS = "frame,status,x,y,w,h,score,lost,seconds,machine"
-_BEFORE = _COLUMNS.removesuffix(",machine")  # of layout 1
+_COLUMNS = "frame,status,x,y,w,h,score,lost,seconds,machine,learnt"
+_BEFORE = tuple(_COLUMNS[: _COLUMNS.index(last)] for last in (",machine", ",learnt"))  # of layouts 1 and 2
 _LARGEST = 1 << 26  # bytes of a trial's file
 _LARGEST_RUN = 1 << 24  # bytes of run.json
 # What is used of run.json: key -> type.
@@ -69,6 +75,10 @@ class Trajectory:
     polygons: np.ndarray | None = None  # [T, P, 2] float64, 0-based, of a tracker that gives polygons; then
     # `boxes` are about them
     machine: int | None = None  # the one that made it: its place in `Results.machines`
+    # [T] bool: whether the tracker's rare, heavy learning (`Tracker.learn`) ran after the frame. None where
+    # that is not known: it learns within its step or is not jtrack's, or the run is of an earlier layout.
+    learnt: np.ndarray | None = None
+    maps: Callable[[], ResponseMaps] | None = None  # reads those that were kept, or a JtrackError; None: none
 
     def __repr__(self) -> str:
         failed = int((self.status == FAILED).sum())
@@ -193,7 +203,8 @@ def open_store(
             folder, content = _begun(results, name, label, sequences)
             _check_unlinked(folder)
             if not content:
-                content = dict(label) | dict(about) | {"identity": digest(label), "version": VERSION}
+                content = dict(label) | dict(about) | {"identity": digest(label)}
+            content["version"] = VERSION  # of what will be written
             content["digest"] = folder.name.rpartition("-")[2]
             content["sequences"] = content.get("sequences", {}) | sequences
             content.setdefault("machines", [])
@@ -349,6 +360,8 @@ class Store:
             for suffix, text in _official(protocol, done).items():
                 write_whole(self._file(protocol, trial, suffix), text)
             self._write_times(protocol, trial, done)
+            if done.maps is not None:
+                response_maps.write(path.with_suffix(response_maps.SUFFIX), done.maps())
             machine = self.machine if done.machine is None else done.machine
             write_whole(path, "".join(f"{line}\n" for line in _lines(replace(done, machine=machine))))
             self._error(protocol, trial.sequence).unlink(missing_ok=True)
@@ -438,7 +451,7 @@ def read_trajectory(path: Path) -> Trajectory:
             raise ValueError(f"it has more than {MOST_LINES} lines")
         first, _, rest = text.partition("\n")
         lines = rest.split("\n")
-        if first not in (_COLUMNS, _BEFORE):
+        if first not in (_COLUMNS, *_BEFORE):
             raise ValueError(f"its first line is not {_COLUMNS}")
         rows = np.loadtxt(lines if any(lines) else ["nothing"], delimiter=",", ndmin=2, comments=None)
         if rows.shape[1:] != (first.count(",") + 1,) or not len(rows):
@@ -448,10 +461,15 @@ def read_trajectory(path: Path) -> Trajectory:
             raise ValueError("its frames are not consecutive")
         if not np.isin(status, range(4)).all():
             raise ValueError("it has a status other than 0 to 3")
-        machine = rows[0, 9] if first == _COLUMNS else np.nan
+        absent = np.full((len(rows), _COLUMNS.count(",") - first.count(",")), np.nan)
+        rows = np.hstack([rows, absent])
+        machine = rows[0, 9]
         if not (np.isnan(machine) or (0 <= machine < 2**31 and (rows[:, 9] == machine).all())):
             raise ValueError("its machine is not one number")
-    scores, lost, seconds = (None if np.isnan(column).all() else column for column in rows[:, 6:9].T)
+    scores, lost, seconds, learnt = (
+        None if np.isnan(column).all() else column for column in rows[:, [6, 7, 8, 10]].T
+    )
+    maps = path.with_suffix(response_maps.SUFFIX)
     done = Trajectory(
         rows[:, 2:6],
         status.astype(np.uint8),
@@ -460,6 +478,10 @@ def read_trajectory(path: Path) -> Trajectory:
         scores,
         None if lost is None else lost > 0,
         machine=None if np.isnan(machine) else int(machine),
+        learnt=None if learnt is None else learnt > 0,
+        maps=functools.partial(response_maps.read, maps, len(rows))
+        if maps.is_file() and not maps.is_symlink()
+        else None,
     )
     return possible(done, path)
 
@@ -527,14 +549,15 @@ def _lines(done: Trajectory) -> Iterable[str]:
     """The lines of a trial's own file; every number is read back as it is."""
     length = len(done.boxes)
     nothing = np.full(length, np.nan)
+    machine = None if done.machine is None else np.full(length, done.machine)
     columns = [
-        nothing if c is None else np.asarray(c, np.float64) for c in (done.scores, done.lost, done.seconds)
+        nothing if c is None else np.asarray(c, np.float64)
+        for c in (done.scores, done.lost, done.seconds, machine, done.learnt)
     ]
     numbers = np.column_stack([np.asarray(done.boxes, np.float64), *columns])
-    machine = "nan" if done.machine is None else done.machine
     yield _COLUMNS
     for t, (status, row) in enumerate(zip(done.status.tolist(), numbers.tolist(), strict=True)):
-        yield f"{done.start + t},{status},{','.join(map(_number, row))},{machine}"
+        yield f"{done.start + t},{status},{','.join(map(_number, row))}"
 
 
 def _number(value: float) -> str:

@@ -163,4 +163,8 @@ def _result(work: _Supervised, followed: engine.Followed) -> Trajectory | Jtrack
     for frame, box in work.starts.items():
         boxes[frame - start] = box
     boxes[np.isin(status, (FAILED, SKIPPED))] = np.nan
-    return Trajectory(boxes, status, start, scores=scores, lost=lost)
+    learnt = None
+    if followed.learnt is not None:
+        learnt = np.zeros(length, bool)
+        learnt[rows] = followed.learnt
+    return Trajectory(boxes, status, start, scores=scores, lost=lost, learnt=learnt)

@@ -17,7 +17,7 @@ from jtrack import trackers
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results as store
 from jtrack.benchmark import scoring, shards
-from jtrack.benchmark.adapters import OPENCV, EvaluatedTracker, evaluated
+from jtrack.benchmark.adapters import OPENCV, EvaluatedTracker, evaluated, keeping_maps
 from jtrack.benchmark.evaluate import Evaluation, Executor, evaluate_all
 from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
@@ -99,6 +99,14 @@ def run(
     on: On = None,
     num_cpus: NumCpus = None,
     num_gpus: NumGpus = None,
+    keep_maps: Annotated[
+        bool,
+        typer.Option(
+            "--keep-maps",
+            help="Keep each frame's response map, small, for `jtrack view`: a run of its own, in one lane, "
+            "not timed.",
+        ),
+    ] = False,
 ) -> None:
     """Runs a tracker over the sequences of a benchmark, and keeps what it does.
 
@@ -120,7 +128,10 @@ def run(
         weights=absolute(weights),
         changes=changes(settings),
         models=[absolute(each) for each in model or []],
+        keep_maps=keep_maps,
     )
+    if keep_maps and on is not None:
+        raise JtrackError("--keep-maps is for runs in this process: leave out --on, or the maps")
     with (
         progress() as on_progress,
         heeding_interrupts(on_progress) as on_progress,
@@ -156,10 +167,11 @@ def run(
         raise typer.Exit(1)
 
 
-def ready(precision: str, tracker: str, **options: Any) -> list[EvaluatedTracker]:
+def ready(precision: str, tracker: str, *, keep_maps: bool = False, **options: Any) -> list[EvaluatedTracker]:
     """Makes the tracker, in the process that runs it."""
     prepare(precision)
-    return [evaluated(tracker, precision=precision, **options)]
+    found = evaluated(tracker, precision=precision, **options)
+    return [keeping_maps(found) if keep_maps else found]
 
 
 def absolute[Given: (str, Path, str | None, Path | None)](given: Given) -> Given:

@@ -80,13 +80,35 @@ def advance_lanes(
       The states, and the outputs, every leaf with a leading axis L; of a lane that is not active the output
       means nothing.
     """
+    following, outputs = step_lanes(tracker, params, states, frames, active, each=each)
+    return learn_where_due(tracker.learn, params, following, each=each), outputs
+
+
+def step_lanes(
+    tracker: Tracker,
+    params: PyTree,
+    states: PyTree,
+    frames: Frame,
+    active: Array | None = None,
+    *,
+    each: bool = False,
+) -> tuple[PyTree, Output]:
+    """`advance_lanes` without learning: the states may be due."""
     shared = frames.pixels.ndim == 3
     of_lanes = {"backbone": None, "tracker": 0} if each else None
     step = jax.vmap(tracker.step, (of_lanes, 0, None if shared else 0))
     following, outputs = step(params, states, frames)
     if active is not None:
         following = select_lanes(active, following, states)
-    return learn_where_due(tracker.learn, params, following, each=each), outputs
+    return following, outputs
+
+
+def due(tracker: Tracker, state: PyTree) -> Array | None:
+    """Whether a state, or lanes of states, are to learn, () or [L] bool; None of a tracker without `learn`.
+
+    Such a tracker learns within its step, if at all, and does not say when.
+    """
+    return None if tracker.learn is None else state.due
 
 
 def learn_where_due(

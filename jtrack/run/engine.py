@@ -7,6 +7,7 @@ when it is reached.
 
 import functools
 import math
+import operator
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ class Followed(NamedTuple):
     scores: np.ndarray  # [T] float32; 1 where the target began
     lost: np.ndarray  # [T] bool
     stopped: str | None  # why it ended before its frames did
+    learnt: np.ndarray | None  # [T] bool: whether it learnt after the frame; None where that is not known
 
 
 @dataclass
@@ -69,11 +71,13 @@ class _Record:
         start = self.running.job.start
         length = max((at + len(part.box) - start for at, part in self.parts), default=0)
         boxes, scores = np.full((length, 4), np.nan, np.float32), np.full(length, np.nan, np.float32)
-        lost = np.zeros(length, bool)
+        lost, learnt = np.zeros((2, length), bool)
         for at, part in self.parts:
             rows = slice(at - start, at - start + len(part.box))
-            boxes[rows], scores[rows], lost[rows] = part
-        return Followed(self.running.job, boxes, scores, lost, self.stopped)
+            boxes[rows], scores[rows], lost[rows] = part.box, part.score, part.lost
+            learnt[rows] = False if part.learnt is None else part.learnt
+        known = any(part.learnt is not None for _, part in self.parts)
+        return Followed(self.running.job, boxes, scores, lost, self.stopped, learnt if known else None)
 
 
 class _Turn(NamedTuple):
@@ -235,7 +239,7 @@ def _land(seen: Seen, turn: _Turn) -> int:
     for record, first in turn.records:
         running = record.running
         count = int(turn.active[:, running.lane].sum())
-        part = Seen(*(leaf[:count, running.lane] for leaf in seen))
+        part = jax.tree.map(operator.itemgetter((slice(count), running.lane)), seen)
         record.parts.append((first, part))
         record.expected -= 1
         if running.job.after is not None:

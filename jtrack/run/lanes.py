@@ -3,7 +3,7 @@
     lanes = Lanes(tracker, params, mesh, count=64)
     with SharedFrames(mesh, canvas, capacity) as frames: ...
     lanes.admit(frames.pixels, targets)               # they begin in their lanes, the others go on
-    boxes, scores, lost = lanes.advance(frames.pixels, slots, active)   # [K, L, ...]: K frames of all lanes
+    seen = lanes.advance(frames.pixels, slots, active)   # boxes [K, L, 4] and more: K frames of all lanes
 
 What a lane computes does not depend on its neighbours. Lanes are shared out over the devices of a mesh, each
 of which decides for itself when to learn, so that no device waits for another within a dispatch.
@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jtrack.checks import there
-from jtrack.run.advance import advance_lanes, select_lanes
+from jtrack.run.advance import due, learn_where_due, select_lanes, step_lanes
 from jtrack.run.mesh import AXIS, placed, spec
 from jtrack.types import Array, Frame, PyTree, Tracker
 
@@ -51,6 +51,7 @@ class Seen(NamedTuple):
     box: Any  # [K, L, 4]
     score: Any  # [K, L]
     lost: Any  # [K, L] bool
+    learnt: Any = None  # [K, L] bool: whether a lane learnt after the frame; None where that is not known
 
 
 class Programs(NamedTuple):
@@ -85,8 +86,9 @@ def programs(tracker: Tracker, mesh: Mesh) -> Programs:
         def one(state: PyTree, now: tuple[Array, Array]) -> tuple[PyTree, Seen]:
             slot, on = now
             frames = Frame(pixels[slot], held.size)
-            state, output = advance_lanes(tracker, params, state, frames, on, each=True)
-            return state, Seen(output.box, output.score, output.lost)
+            following, output = step_lanes(tracker, params, state, frames, on, each=True)
+            seen = Seen(output.box, output.score, output.lost, due(tracker, following))
+            return learn_where_due(tracker.learn, params, following, each=True), seen
 
         state, seen = jax.lax.scan(one, held.state, (slots, active))
         return held._replace(state=state), seen

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jtrack.run.advance import advance, advance_lanes
-from jtrack.types import Frame, Key, Output, PyTree, Tracker
+from jtrack.run.advance import due, learn_where_due, step_lanes
+from jtrack.types import Array, Frame, Key, Output, PyTree, Tracker
 
 
 class Executable(NamedTuple):
@@ -17,18 +17,26 @@ class Executable(NamedTuple):
 
     init: Callable[[PyTree, Key, Frame, ArrayLike], PyTree]  # (params, key(s), frame(s), box(es)) -> state(s)
     step: Callable[[PyTree, PyTree, Frame], tuple[PyTree, Output]]  # donates the state
+    # As `step`, and whether the target learnt after the frame, () or [L] bool; None where that is not known.
+    watched_step: Callable[[PyTree, PyTree, Frame], tuple[PyTree, Output, Array | None]]
 
 
 @functools.lru_cache(maxsize=32)
 def executable(tracker: Tracker, *, lanes: bool) -> Executable:
     """Jits a tracker for one target, or for several targets (lanes) that share each frame."""
     init = jax.vmap(tracker.init, (None, 0, None, 0)) if lanes else tracker.init
-    run = advance_lanes if lanes else advance
+    step = functools.partial(step_lanes, tracker) if lanes else tracker.step
+
+    def watched_step(params: PyTree, state: PyTree, frame: Frame) -> tuple[PyTree, Output, Array | None]:
+        following, output = step(params, state, frame)
+        return learn_where_due(tracker.learn, params, following), output, due(tracker, following)
 
     def step_and_learn(params: PyTree, state: PyTree, frame: Frame) -> tuple[PyTree, Output]:
-        return run(tracker, params, state, frame)
+        return watched_step(params, state, frame)[:2]
 
-    return Executable(jax.jit(init), jax.jit(step_and_learn, donate_argnums=1))
+    return Executable(
+        jax.jit(init), jax.jit(step_and_learn, donate_argnums=1), jax.jit(watched_step, donate_argnums=1)
+    )
 
 
 class Together:

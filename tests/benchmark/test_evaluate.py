@@ -87,7 +87,7 @@ def test_one_pass(tmp_path):
     np.testing.assert_array_equal(found.boxes, walk.boxes)
     assert found.status.tolist() == [INITIALISED] + [TRACKED] * 29
     np.testing.assert_array_equal(found.scores, [1, *(np.arange(1, 30) / 100)])
-    assert not found.lost.any() and (found.seconds > 0).all()
+    assert not found.lost.any() and (found.seconds > 0).all() and found.learnt is None
     (session,) = sessions
     assert session.calls[:3] == [("prepare", 0), ("init", 0, 5, 10, 12, 14), ("update", 1)]
     assert [call[1] for call in session.calls[2:]] == list(range(1, 30))
@@ -596,9 +596,72 @@ def test_lanes_give_what_one_lane_gives(tmp_path, name, trials_of_all):
             np.testing.assert_array_equal(found.boxes, want.boxes)
             np.testing.assert_array_equal(found.status, want.status)
             assert found.seconds is None and found.start == want.start
+            for each in (found, want):
+                np.testing.assert_array_equal(each.learnt, due(each))
+                assert each.learnt.any()
             if name != "sre":
                 np.testing.assert_array_equal(found.boxes, data.sequence(sequence_name).boxes[found.start :])
     assert evaluate(tracker, data, rules, tmp_path / "many", lanes=3).made == 0
+
+
+def due(trial):
+    """When the fake tracker learns, by hand: every few frames after its last start."""
+    learns, since, period = [], 0, 0
+    for status, box in zip(trial.status, trial.boxes, strict=True):
+        if status == INITIALISED:
+            since, period = 0, 2 + int(np.float32(box[2])) % 3
+        elif status != SKIPPED:
+            since += 1
+        learns.append(status != SKIPPED and since > 0 and since % period == 0)
+    return learns
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_when_a_tracker_learns_within_its_steps_is_not_known(tmp_path, lanes):
+    tracker = adapters.ours(fake.build(fake.Config(learns=False)))
+    evaluate(tracker, dataset(moving("a", 9), moving("b", 7)), OPE, tmp_path, lanes=lanes)
+    (loaded,) = results.load(tmp_path)
+    assert [trial.learnt for trials in loaded.trajectories.values() for trial in trials] == [None, None]
+
+
+def test_response_maps_are_kept_beside_the_boxes(small, tmp_path):
+    from jtrack.run import track
+
+    plain = adapters.evaluated("hcft", backbone="tiny")
+    keeping = adapters.keeping_maps(plain)
+    data = open_dataset("folder", small, sequences=["Walk"])
+    done = evaluate(keeping, data, OPE, tmp_path, limit=6)
+    assert done.made == 1 and keeping.label["configuration"] != plain.label["configuration"]
+    (loaded,) = results.load(tmp_path)
+    (trial,) = loaded.trajectories["Walk"]
+    assert trial.seconds is None  # what is kept takes time
+    kept, walk, seen = trial.maps(), data.sequence("Walk"), []
+    track(
+        walk,
+        walk.boxes[0],
+        tracker=keeping.bound,
+        end=6,
+        on_frame=lambda index, image, outputs: seen.append(outputs[0].info),
+    )
+    assert len(kept.levels) == len(seen) == 6 and np.isnan(kept.places[0]).all()
+    for levels, place, info in zip(kept.levels[1:], kept.places[1:], seen[1:], strict=True):
+        response, window = np.asarray(info["response"]), np.asarray(info["window"])
+        assert max(response.shape) <= 64  # then no cell is lost
+        share = (response - response.min()) / np.ptp(response)
+        np.testing.assert_allclose(levels, 255 * share, rtol=0, atol=0.51)
+        rows, columns = response.shape
+        middle = place[:2] + place[2:] * (np.array([columns // 2, rows // 2]) + 0.5) / [columns, rows]
+        np.testing.assert_allclose(middle, window[:2] + window[2:] / 2, rtol=1e-5)
+    assert evaluate(keeping, data, OPE, tmp_path, limit=6).kept == 1
+    with pytest.raises(JtrackError, match="one lane only: leave out --lanes"):
+        evaluate(keeping, data, OPE, tmp_path, lanes=2)
+
+
+def test_response_maps_are_of_trackers_that_have_some():
+    other, _ = scripted(sequence())
+    for tracker in (other, adapters.ours(fake.build())):
+        with pytest.raises(JtrackError, match="has none, leave out --keep-maps or use hcft"):
+            adapters.keeping_maps(tracker)
 
 
 def test_one_bad_sequence_does_not_take_its_lanes_along(tmp_path):
@@ -622,6 +685,8 @@ def test_lanes_restart_as_one_lane_does(tmp_path):
             np.testing.assert_array_equal(found.status, want.status)
             np.testing.assert_array_equal(found.boxes, want.boxes)
             np.testing.assert_array_equal(found.scores, want.scores)
+            np.testing.assert_array_equal(found.learnt, due(found))
+            np.testing.assert_array_equal(want.learnt, due(want))
             restarts += (want.status == FAILED).sum()
     assert restarts > 40
 

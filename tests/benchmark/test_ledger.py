@@ -29,7 +29,8 @@ def tracked(trial, seed=0, kind=np.float32, **more):
     status[0] = INITIALISED
     scores = rng.uniform(size=len(boxes)).astype(kind).astype(np.float64)
     seconds = np.concatenate([[np.nan], np.round(rng.uniform(size=len(boxes) - 1), 4)])
-    return Trajectory(boxes, status, trial.start, seconds, scores, rng.uniform(size=len(boxes)) > 0.5, **more)
+    lost, learnt = rng.uniform(size=(2, len(boxes))) > 0.5
+    return Trajectory(boxes, status, trial.start, seconds, scores, lost, learnt=learnt, **more)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def same(found, expected):
     found, expected = by_place(found), by_place(expected)
     assert found.keys() == expected.keys() and len(found) >= 5
     for place, one in expected.items():
-        for name in ("boxes", "status", "start", "seconds", "scores", "lost", "machine"):
+        for name in ("boxes", "status", "start", "seconds", "scores", "lost", "machine", "learnt"):
             np.testing.assert_array_equal(getattr(found[place], name), getattr(one, name), f"{place} {name}")
 
 
@@ -94,6 +95,25 @@ def test_a_run_goes_on_where_it_stopped(store, tmp_path):
     np.testing.assert_array_equal(kept.boxes, newer.boxes)
 
 
+def test_a_run_of_before_trackers_said_when_they_learnt(store, tmp_path):
+    fill(store)
+    path = ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    assert content["trials"]["ope"]["Walk"][0].pop("learnt")
+    content["version"] = 2
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    folder = ledger.restore(path, tmp_path / "elsewhere")
+    expected = tracked(trial("Walk"))
+    for found in (by_place(open_results(path)), by_place(results.load(folder))):
+        one = found["ope", "Walk", 0]
+        np.testing.assert_array_equal(one.boxes, expected.boxes)
+        assert one.learnt is None
+        np.testing.assert_array_equal(
+            found["ope", "Jump", 0].learnt, tracked(trial("Jump"), kind=np.float64).learnt
+        )
+    assert results.read_label(folder)["version"] == results.VERSION
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -106,6 +126,7 @@ def test_a_run_goes_on_where_it_stopped(store, tmp_path):
         lambda content: content["trials"]["ope"]["Walk"][0].update(status="1"),
         lambda content: content["trials"]["ope"]["Walk"][0].update(machine="../../etc"),
         lambda content: content["trials"]["ope"]["Walk"][0].update(scores=[1]),
+        lambda content: content["trials"]["ope"]["Walk"][0].update(learnt="01"),
         lambda content: content["trials"]["ope"]["Walk"][0].update(dtype="object"),
         lambda content: content["trials"]["ope"]["Walk"][0].update(boxes="what"),
     ],

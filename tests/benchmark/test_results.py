@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,7 +39,8 @@ def tracked(trial, seed=0):
     status[0] = INITIALISED
     seconds = np.concatenate([[np.nan], rng.uniform(size=len(boxes) - 1)])
     scores = rng.uniform(size=len(boxes)).astype(np.float32).astype(np.float64)
-    return Trajectory(boxes, status, trial.start, seconds, scores, rng.uniform(size=len(boxes)) > 0.5)
+    lost, learnt = rng.uniform(size=(2, len(boxes))) > 0.5
+    return Trajectory(boxes, status, trial.start, seconds, scores, lost, learnt=learnt)
 
 
 def failing(trial):
@@ -52,7 +54,7 @@ def failing(trial):
 
 
 def same(one, other):
-    for name in ("boxes", "status", "start", "seconds", "scores", "lost"):
+    for name in ("boxes", "status", "start", "seconds", "scores", "lost", "learnt"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
 
 
@@ -68,7 +70,23 @@ def test_a_trial_is_read_back_to_the_last_bit(store):
     bare = Trajectory(done.boxes, done.status, done.start)
     store.write(OPE, trial(sequence="Bare"), bare)
     found = store.read(OPE, trial(sequence="Bare"))
-    assert found.seconds is None and found.scores is None and found.lost is None
+    assert found.seconds is None and found.scores is None and found.lost is None and found.learnt is None
+
+
+@pytest.mark.parametrize(("layout", "columns"), [(1, 9), (2, 10)])
+def test_a_trial_of_an_earlier_layout_is_read_and_its_run_goes_on(store, layout, columns):
+    done = tracked(trial())
+    store.write(OPE, trial(), done)
+    path, about = store.folder / "ope" / "Walk.csv", store.folder / "run.json"
+    lines = [",".join(line.split(",")[:columns]) for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"version": layout}))
+    same(store.read(OPE, trial()), replace(done, learnt=None))
+    again = results.open_store(store.folder.parent, LABEL, {})
+    assert again.folder == store.folder and results.read_label(again.folder)["version"] == results.VERSION
+    same(again.read(OPE, trial()), replace(done, learnt=None))
+    again.write(OPE, trial(sequence="Run"), done)
+    same(again.read(OPE, trial(sequence="Run")), done)
 
 
 def test_otbs_file_is_counted_from_one_and_not_rounded(store):

@@ -12,6 +12,7 @@ from report_world import HOSTILE, build, failing, run
 
 from jtrack.benchmark import metrics, scoring, view
 from jtrack.benchmark.overlap import pixel_overlap
+from jtrack.benchmark.response_maps import ResponseMaps
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Results, Trajectory
 from jtrack.benchmark.view import pictures, tracks
 from jtrack.data import Annotation, from_arrays
@@ -155,6 +156,81 @@ def test_trials_that_start_later_stand_where_they_belong():
     assert tracks.events(second.states) == []  # its start is no restart
     assert np.isnan(second.overlaps[:7]).all() and (second.overlaps[7:] == 1).all()
     assert np.isnan(second.outlines[:7]).all() and np.isfinite(second.outlines[7:]).all()
+
+
+def learning(results, *frames):
+    """A run of which it is known after which of its frames it learnt, counted in each trial."""
+    known = [
+        replace(trial, learnt=np.isin(np.arange(len(trial.boxes)), frames))
+        for trial in results.trajectories["walk"]
+    ]
+    return replace(results, trajectories={"walk": known})
+
+
+def test_when_a_tracker_learnt_stands_in_the_frames_of_the_sequence():
+    late = Trajectory(BOXES[7:], np.array([INITIALISED, *[TRACKED] * 4], np.uint8), start=7)
+    both = replace(single(), trajectories={"walk": [*single().trajectories["walk"], late]})
+    data = data_of(view.page(TRUTH, [learning(both, 2, 3), single()], every=3))
+    assert [trial["learnt"] for trial in data["trackers"][0]["trials"]] == [[2, 3], [9, 10]]
+    assert [trial["learnt"] for trial in data["trackers"][1]["trials"]] == [None]
+    states = [trial["states"] for trial in data["trackers"][0]["trials"]]
+    assert states == ["i" + "t" * 11, "-" * 7 + "itttt"]  # a tracker that learns tracks as well
+
+
+def test_the_legend_has_ticks_only_where_it_is_known_when_a_tracker_learnt():
+    tick = '<i class="learnt">'
+    named = replace(single(), tracker=HOSTILE)
+    known = learning(replace(single(), tracker="far"), 4)
+    assert tick not in view.page(TRUTH, [single()])
+    page = view.page(TRUTH, [known])
+    assert tick in page and "that is not known" not in page
+    page = view.page(TRUTH, [known, named, single()])
+    assert tick in page and "<img src=x" not in page
+    assert re.search(r"that is not known of &lt;img src=x[^<>]*, near\.</p>", page)
+
+
+def with_maps(results, frames=FRAMES):
+    """A run with maps of two cells, the right one higher, in all frames but the first."""
+    levels = np.tile(np.uint8([[0, 248]]), (frames, 1, 1))
+    places = np.float32([[5 + n, 10, 40, 20] for n in range(frames)])
+    levels[0], places[0] = 0, np.nan
+    (trial,) = results.trajectories["walk"]
+    start = trial.start
+    return replace(
+        results,
+        trajectories={"walk": [replace(trial, maps=lambda: ResponseMaps(levels[start:], places[start:]))]},
+    )
+
+
+def test_kept_response_maps_lie_where_they_belong():
+    data = data_of(view.page(TRUTH, [with_maps(single()), single()], frames=CLIP, every=4))
+    first, second = (tracker["trials"][0]["maps"] for tracker in data["trackers"])
+    assert first[0] is None and second is None
+    assert [place for _, place in first[1:]] == [[9, 10, 40, 20], [13, 10, 40, 20]]
+    for address, _ in first[1:]:
+        kind, _, text = address.partition(",")
+        assert kind == "data:image/png;base64"
+        shown = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_UNCHANGED)
+        assert shown.shape == (1, 2, 4) and shown[0, :, 3].tolist() == [0, 248]  # the higher, the more opaque
+
+
+def test_a_switch_for_response_maps_is_there_only_where_some_are_kept():
+    assert 'id="responses"' not in view.page(TRUTH, [single()])
+    assert 'id="responses"' in view.page(TRUTH, [with_maps(single())])
+
+
+def test_maps_of_a_later_trial_stand_in_its_frames():
+    late = Trajectory(BOXES[7:], np.array([INITIALISED, *[TRACKED] * 4], np.uint8), start=7)
+    found = with_maps(replace(single(), trajectories={"walk": [late]}))
+    (shown,) = tracks.tracks([found], ["near"], TRUTH)[0].trials
+    assert np.isnan(shown.maps.places[:7]).all()
+    assert shown.maps.places[7:, 0].tolist() == [12, 13, 14, 15, 16]
+
+
+def test_too_many_response_maps_are_refused(monkeypatch):
+    monkeypatch.setattr(pictures, "LARGEST", 400)
+    with pytest.raises(JtrackError, match=r"the page of walk would have .* give --every"):
+        view.page(TRUTH, [with_maps(single())])
 
 
 def test_the_first_frames_of_a_run_are_shown_to_where_it_ends():

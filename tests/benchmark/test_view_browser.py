@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from jtrack.benchmark import view
+from jtrack.benchmark.response_maps import ResponseMaps
 from jtrack.benchmark.view import pictures
 from jtrack.data import Annotation, from_arrays
 
@@ -42,6 +43,12 @@ def runs():
     ]
     first, second = (failing("again", truth, at) for at in (4, 10))
     trials = [*first.trajectories["walk"], *second.trajectories["walk"]]
+    learnt = np.isin(np.arange(FRAMES), (3, 6, 7))
+    levels, places = np.full((FRAMES, 1, 2), 200, np.uint8), np.tile(np.float32([5, 10, 40, 20]), (FRAMES, 1))
+    places[0] = np.nan
+    (trial,) = scored[0].trajectories["walk"]
+    trial = replace(trial, learnt=learnt, maps=lambda: ResponseMaps(levels, places))
+    scored[0] = replace(scored[0], trajectories={"walk": [trial]})
     return [*scored, replace(first, trajectories={"walk": trials})]
 
 
@@ -230,6 +237,41 @@ def test_events_and_trials(page):
         "return [...document.querySelectorAll('.lane title')].map((t) => t.textContent)"
     )
     assert "occlusion, frames 16 to 20" in titles and "lost, frames 19 to 20" in titles
+
+
+def test_a_tick_is_a_frame_after_which_a_tracker_learnt(page):
+    (ticks,) = page.find_elements("css selector", ".lane .learnt")
+    assert ticks.find_element("xpath", "..").find_element("xpath", "..").get_attribute("data-tracker") == "0"
+    assert ticks.get_attribute("d") == "M3.5 .75V1M6.5 .75V1M7.5 .75V1"
+    assert ticks.find_element("tag name", "title").get_property("textContent") == "learnt after 3 frames"
+    state = page.find_elements("css selector", ".trackers tbody tr")[1].find_element("css selector", ".state")
+    for frame in range(1, 5):
+        press(page, Keys.ARROW_RIGHT)
+        until(page, frame + 1)
+        assert state.text == ("learnt" if frame == 3 else "")
+
+
+def test_kept_response_maps_are_laid_over_the_frame_by_button_and_key(page):
+    def laid():
+        found = page.find_elements("css selector", "#outlines image")
+        return [[each.get_attribute(name) for name in ("x", "y", "width", "height")] for each in found]
+
+    (button,) = css(page, "#responses")
+    press(page, Keys.ARROW_RIGHT)
+    until(page, 2)
+    assert laid() == []
+    press(page, "m")
+    assert laid() == [["5", "10", "40", "20"]] and button.get_attribute("aria-pressed") == "true"
+    press(page, "1")  # hides the tracker
+    assert laid() == []
+    press(page, "1", Keys.HOME)
+    until(page, 1)
+    assert laid() == []  # the first frame has none
+    press(page, Keys.ARROW_RIGHT)
+    until(page, 2)
+    assert len(laid()) == 1
+    button.click()
+    assert laid() == [] and button.get_attribute("aria-pressed") == "false"
 
 
 def test_response_maps_stand_beside_their_frames(page):

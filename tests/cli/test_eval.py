@@ -143,6 +143,20 @@ def test_a_wrong_input_is_one_sentence(jtrack, otb, still, tmp_path, change, mes
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.csv"))
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "response maps are those of a tracker's filters: Still has none, leave out --keep-maps or use"),
+        (["--on", "ray"], "--keep-maps is for runs in this process: leave out --on"),
+        (["--tracker", "hcft", "--backbone", "tiny", "--lanes", "2"], "one lane only: leave out --lanes or"),
+    ],
+)
+def test_response_maps_that_cannot_be_kept_are_refused(jtrack, otb, still, tmp_path, more, message):
+    given = ["--tracker", still, "--dataset", "otb", "--root", otb, "--results", tmp_path / "out"]
+    assert message in jtrack("eval", *given, "--keep-maps", *more, code=2).stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_missing_options_are_named(jtrack):
     assert "--dataset" in jtrack("eval", "--help").output
 

@@ -13,6 +13,7 @@ import pytest
 from jtrack.benchmark import protocol as protocols
 from jtrack.benchmark import results
 from jtrack.benchmark.protocol import Trial
+from jtrack.benchmark.response_maps import Response, gathered, small
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Trajectory
 from jtrack.benchmark.view import pictures
 from jtrack.cli import outputs
@@ -175,6 +176,27 @@ def test_a_page_that_would_be_too_large_costs_itself_alone(jtrack, world, tmp_pa
     monkeypatch.setattr(pictures, "LARGEST", 10)
     assert "(and 1 more such)" in jtrack(*given(world, "Near"), tmp_path / "r", code=2).stderr
     assert not (tmp_path / "r").exists()
+
+
+def test_kept_response_maps_and_learning_come_with_the_results(jtrack, world, tmp_path):
+    boxes = otb.read_boxes(world / "otb" / "Deer" / "groundtruth_rect.txt")
+    status = np.full(12, TRACKED, np.uint8)
+    status[0] = INITIALISED
+    found = [None, *(small(Response(np.eye(5), np.float32(box))) for box in boxes[1:])]
+    about = {"dataset": "otb", "root": str(world / "otb")}
+    store = results.open_store(tmp_path / "results", {"tracker": "own"}, about)
+    ope, trial = protocols.load("ope"), Trial("Deer", 0, 0, 12, boxes[0], 0)
+    learnt = np.arange(12) % 5 == 4
+    store.write(ope, trial, Trajectory(boxes, status, learnt=learnt, maps=lambda: gathered(found)))
+    jtrack("view", tmp_path / "results", "--out", tmp_path / "p")
+    (shown,) = data_of(tmp_path / "p" / "Deer.html")["trackers"][0]["trials"]
+    assert shown["learnt"] == [4, 9] and shown["maps"][0] is None
+    np.testing.assert_allclose([place for _, place in shown["maps"][1:]], boxes[1:], rtol=1e-6)
+    (path,) = (tmp_path / "results").rglob("*.maps.npz")
+    path.write_bytes(path.read_bytes()[:99])
+    said = jtrack("view", tmp_path / "results", "--out", tmp_path / "q", code=2).stderr
+    assert "Deer.maps.npz holds no response maps of its trial" in said and said.count("\n") == 1
+    assert not list((tmp_path / "q").glob("*")) and "--overwrite" not in said
 
 
 def test_results_of_two_datasets_are_refused(jtrack, runs, tmp_path):

@@ -21,7 +21,7 @@ import scipy.io
 
 from jtrack import backbones
 from jtrack.backbones import box_feature
-from jtrack.benchmark import ledger, mask_measures, protocol, results, stored_curves
+from jtrack.benchmark import ledger, mask_measures, protocol, response_maps, results, stored_curves
 from jtrack.benchmark.protocol import Trial
 from jtrack.benchmark.sources import open_results
 from jtrack.data import Sequence, from_arrays, mot, open_dataset
@@ -499,6 +499,13 @@ def a_run(folder):
     return place.folder
 
 
+def kept_maps(folder):
+    levels = np.tile(image()[None, ..., 0], (FRAMES, 1, 1))[:, :40, :40]
+    kept = response_maps.ResponseMaps(levels, np.float32(BOXES))
+    response_maps.write(folder / "Walk.maps.npz", kept)
+    return [folder / "Walk.maps.npz"]
+
+
 def run(folder):
     return sorted(path for path in a_run(folder).rglob("*") if path.is_file())
 
@@ -628,6 +635,7 @@ READERS = {
     "mat-results": Reader(mat_results, open_results),
     "mat73-results": Reader(mat73_results, open_results),
     "run": Reader(run, lambda folder: open_results(folder / "results")),
+    "response-maps": Reader(kept_maps, lambda folder: response_maps.read(folder / "Walk.maps.npz", FRAMES)),
     "stored-curves": Reader(curves, lambda folder: stored_curves.read(folder / "curves")),
     "ledger": Reader(kept_run, read_kept_run),
     "ledger-json": Reader(plain_run, read_plain_run),

@@ -70,6 +70,9 @@ def page(
         "trials": max(len(track.trials) for track in shown),
         "notes": [*notes, *films.notes, *_notes(shown)],
         "maps": films.maps is not None,
+        "overlays": any(trial.maps for track in shown for trial in track.trials),
+        "learnt": any(map(_tells_learning, shown)),
+        "silent": [track.name for track in shown if track.trials and not _tells_learning(track)],
         "css": embedding.asset("jtrack.benchmark.report", "page.css") + embedding.asset(_HERE, "view.css"),
         "script": embedding.asset(_HERE, "view.js"),
         "data": embedding.json_text(data(annotation, shown, films, numbers)),
@@ -106,6 +109,8 @@ def data(
     """What the page's script draws, as JSON has it: T frames with curves and events, F of them shown."""
     size = annotation.size or films.size or _extent(annotation.boxes)
     truth = tracks.outlines(annotation.boxes, annotation.polygons)
+    kept = [trial.maps for track in shown for trial in track.trials if trial.maps is not None]
+    overlays = iter(pictures.overlays(annotation.name, numbers, kept))
     return {
         "name": annotation.name,
         "size": [size[1], size[0]],
@@ -127,6 +132,8 @@ def data(
                         "scores": None if trial.scores is None else embedding.levels(trial.scores),
                         "states": trial.states,
                         "events": tracks.events(trial.states),
+                        "learnt": trial.learnt,
+                        "maps": None if trial.maps is None else next(overlays),
                     }
                     for trial in track.trials
                 ],
@@ -146,6 +153,11 @@ def _lead(annotation: Annotation, found: Sequence[Results], shown: int, end: int
     frames = f"{length} frames" if end == length else f"the first {end} of {length} frames"
     part = "" if shown == end else f", {shown} of them shown"
     return " · ".join([frames + part, *about, *filter(None, [" ".join(annotation.attributes)])])
+
+
+def _tells_learning(track: tracks.Track) -> bool:
+    """Whether it is known when a run learnt."""
+    return any(trial.learnt is not None for trial in track.trials)
 
 
 def _notes(shown: Sequence[tracks.Track]) -> list[str]:

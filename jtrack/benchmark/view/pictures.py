@@ -1,7 +1,7 @@
 """The pictures of a page: frames and response maps, made small and put into the page itself."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from jtrack.benchmark.report.embedding import data_url
+from jtrack.benchmark.response_maps import LARGEST_SIDE, ResponseMaps
 from jtrack.data import FrameSource
 from jtrack.data.folder import read_image
 from jtrack.data.sequence import prefetch
@@ -20,6 +21,13 @@ LARGEST = 100 << 20  # bytes of all pictures of a page, as text: browsers on a d
 MAPS_HEIGHT = 520  # of response maps: two targets, as `jtrack track --maps` draws them
 
 type Maps = Callable[[int], Path | None]  # the picture's file of a frame, by its number from 0
+
+
+class Overlay(NamedTuple):
+    """A picture to be laid over a part of a frame."""
+
+    image: str  # an address that holds it
+    place: list[float]  # x, y, w, h of the part, in the frame's pixels
 
 
 class Films(NamedTuple):
@@ -56,6 +64,38 @@ def embed(name: str, numbers: range, frames: FrameSource | None, maps: Maps | No
     return Films(images, shown, None if frames is None else frames.size, notes)
 
 
+def overlays(name: str, numbers: range, kept: Sequence[ResponseMaps]) -> list[list[Overlay | None]]:
+    """The response maps of some frames, of each trial, as they are laid over pictures of the frames.
+
+    A cell is the more opaque the higher its response.
+
+    Args:
+      name: of the sequence.
+      numbers: the frames wanted, from 0, in order.
+      kept: the maps of all frames, a trial each.
+
+    Raises:
+      JtrackError: they would be more than `LARGEST` bytes.
+    """
+    room = _Room(name, numbers, LARGEST_SIDE, per_frame=len(kept))
+    return [
+        [
+            None
+            if np.isnan(maps.places[number]).any()
+            else Overlay(room.put(data_url(heat(maps.levels[number]), "png")), maps.places[number].tolist())
+            for number in numbers
+        ]
+        for maps in kept
+    ]
+
+
+def heat(levels: np.ndarray) -> bytes:
+    """A response map [M, N] uint8 as a PNG file, from dark to bright; of the lowest nothing shows."""
+    levels = levels & 0xF8  # in 32 steps, which nobody tells from 256 and which make half the file
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
+    return cv2.imencode(".png", np.dstack([colours, levels]))[1].tobytes()
+
+
 def open_maps(folder: Path) -> Maps:
     """The pictures that `jtrack track --maps` has written into a folder, by the number in their name.
 
@@ -85,7 +125,14 @@ class _Room:
         """
         if image is None:
             return None
-        address = data_url(jpeg(image, height), "jpeg")
+        return self.put(data_url(jpeg(image, height), "jpeg"))
+
+    def put(self, address: str) -> str:
+        """A picture that is an address already.
+
+        Raises:
+          JtrackError: it is one too many.
+        """
         self.bytes += len(address)
         if self.bytes > LARGEST:
             raise self._full()

@@ -11,6 +11,7 @@ from jtrack.benchmark import scoring, vot_measures
 from jtrack.benchmark.overlap import as_polygons
 from jtrack.benchmark.report import filmstrip
 from jtrack.benchmark.report.looks import Look, look
+from jtrack.benchmark.response_maps import ResponseMaps
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED, Results, Trajectory
 from jtrack.data import Annotation
 from jtrack.errors import JtrackError
@@ -31,6 +32,8 @@ class Trial(NamedTuple):
     scores: np.ndarray | None  # [T] in [0, 1], the tracker's own; NaN where there is none
     states: str  # T letters of `STATES`
     end: int  # the frame after its last
+    learnt: list[int] | None  # the frames after which it learnt, from 0; None where that is not known
+    maps: ResponseMaps | None  # of the T frames; None: none are kept
 
 
 class Track(NamedTuple):
@@ -84,7 +87,17 @@ def trial_of(trial: Trajectory, annotation: Annotation, protocol: str) -> Trial:
         None if trial.scores is None else whole(trial.scores),
         _states(trial, length),
         rows.stop,
+        None if trial.learnt is None else (trial.start + np.flatnonzero(trial.learnt)).tolist(),
+        None if trial.maps is None else _maps(trial.maps(), rows, length),
     )
+
+
+def _maps(kept: ResponseMaps, rows: slice, length: int) -> ResponseMaps:
+    """The maps of a trial, which has some of the frames, as maps of all."""
+    levels = np.zeros((length, *kept.levels.shape[1:]), np.uint8)
+    places = np.full((length, 4), np.nan, np.float32)
+    levels[rows], places[rows] = kept
+    return ResponseMaps(levels, places)
 
 
 def outlines(boxes: np.ndarray, polygons: np.ndarray | None) -> np.ndarray:

@@ -20,7 +20,7 @@
 
   const truth = floats(view.truth);
   const trials = trackers.map((tracker) => tracker.trials.map((trial) => ({
-    outlines: floats(trial.outlines), overlaps: levels(trial.overlaps), scores: levels(trial.scores), states: trial.states, events: trial.events,
+    outlines: floats(trial.outlines), overlaps: levels(trial.overlaps), scores: levels(trial.scores), states: trial.states, events: trial.events, learnt: trial.learnt && new Set(trial.learnt), maps: trial.maps,
   })));
   const words = { i: "started", t: "", l: "lost", f: "failed", s: "skipped", "-": "not run" };
 
@@ -38,7 +38,7 @@
   // ---- drawing
 
   function make(tag, attributes = {}, ...children) {
-    const svg = ["svg", "line", "rect", "path", "polygon", "title"].includes(tag);
+    const svg = ["svg", "image", "line", "rect", "path", "polygon", "title"].includes(tag);
     const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
     for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
     node.append(...children);
@@ -68,14 +68,14 @@
 
   function draw(shown) {
     const frame = frames[shown];
-    outlines.replaceChildren(...outlined(corners(truth, shown), { stroke: "#fff", "data-tracker": "truth" }));
+    outlines.replaceChildren(...responses(shown), ...outlined(corners(truth, shown), { stroke: "#fff", "data-tracker": "truth" }));
     trackers.forEach((tracker, number) => {
       const trial = trialOf(number);
       outlines.append(...outlined(trial && corners(trial.outlines, shown), { stroke: tracker.colour, "stroke-dasharray": tracker.dash.join(" "), "data-tracker": number }));
       const [overlap, score, state] = [...all(".trackers tbody tr")[number + 1].children].slice(1);
       overlap.textContent = shortened(trial?.overlaps[frame]);
       score.textContent = shortened(trial?.scores?.[frame]);
-      state.textContent = trial ? words[trial.states[frame]] : "not run";
+      state.textContent = trial ? [words[trial.states[frame]], trial.learnt?.has(frame) ? "learnt" : ""].filter(Boolean).join(", ") : "not run";
     });
     const happens = view.scene.filter(([, first, last]) => first <= frame && frame <= last).map(([name]) => name);
     document.querySelector(".trackers tbody .state").textContent = happens.join(", ");
@@ -89,6 +89,23 @@
       at("map").hidden = !view.maps[shown];
       if (view.maps[shown]) at("map").src = view.maps[shown];
     }
+  }
+
+  function responses(shown) { // the kept response maps, below all outlines
+    if (at("responses")?.getAttribute("aria-pressed") !== "true") return [];
+    return trackers.flatMap((_, number) => {
+      const map = trialOf(number)?.maps?.[shown];
+      if (!map || hidden.has(number)) return [];
+      const [href, [x, y, width, height]] = map;
+      return [make("image", { href, x, y, width, height, preserveAspectRatio: "none", "data-responses": number })];
+    });
+  }
+
+  function overlay() {
+    const button = at("responses");
+    if (!button) return;
+    button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+    draw(place);
   }
 
   function outlined(points, look) { // on a dark edge, so that it is seen on any ground
@@ -134,6 +151,12 @@
     return make("rect", { class: kind, "data-frame": first, x: first, y: (1 - height) / 2, width: last - first + 1, height }, title);
   }
 
+  function ticks(learnt) { // of the frames after which a tracker learnt, at the foot of its lane
+    if (!learnt?.size) return [];
+    const title = make("title", {}, `learnt after ${learnt.size} ${learnt.size === 1 ? "frame" : "frames"}`);
+    return [make("path", { class: "learnt", d: [...learnt].map((frame) => `M${frame + 0.5} .75V1`).join("") }, title)];
+  }
+
   function lanes() {
     const rows = [];
     const add = (name, blocks, number) => {
@@ -143,7 +166,7 @@
     [...new Set(view.scene.map(([name]) => name))].forEach((name) => add(name, view.scene.filter(([other]) => other === name).map((each) => block(each, "scene"))));
     trackers.forEach((tracker, number) => {
       const trial = trialOf(number);
-      if (trial && !hidden.has(number)) add(tracker.name, trial.events.map((each) => block(each, each[0])), number);
+      if (trial && !hidden.has(number)) add(tracker.name, [...ticks(trial.learnt), ...trial.events.map((each) => block(each, each[0]))], number);
     });
     document.querySelector(".lanes").replaceChildren(...rows);
   }
@@ -211,6 +234,7 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.toggle) toggle(button.dataset.toggle === "truth" ? "truth" : Number(button.dataset.toggle));
+    if (button?.id === "responses") overlay();
     if (event.detail) button?.blur(); // after a click by mouse, space plays
   });
 
@@ -227,7 +251,7 @@
     const far = event.shiftKey ? 10 : 1;
     const keys = {
       ArrowLeft: () => seek(place - far), ArrowRight: () => seek(place + far), PageUp: () => seek(place - 10), PageDown: () => seek(place + 10),
-      Home: () => seek(0), End: () => seek(frames.length - 1),
+      Home: () => seek(0), End: () => seek(frames.length - 1), m: overlay, M: overlay,
     };
     if (event.key === " " && !event.target.matches("button")) keys[" "] = () => (playing ? pause() : play());
     if (/^[0-9]$/.test(event.key)) keys[event.key] = () => toggle(event.key === "0" ? "truth" : Number(event.key) - 1);

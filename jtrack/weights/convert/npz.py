@@ -1,13 +1,11 @@
 """NumPy archives: NAME_W and NAME_b, kernels OIHW, dense layers [out, in]."""
 
-import math
 import zipfile
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from jtrack.archives import zip_archive
+from jtrack.archives import numpy_array, zip_archive
 from jtrack.untrusted import reading, true_file
 
 _PARTS = {"_W": "kernel", "_b": "bias"}
@@ -37,27 +35,13 @@ def read(path: Path, limit: int) -> dict[str, dict[str, np.ndarray]]:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{key} is compressed in a way that NumPy does not use")
             with archive.open(member) as stream:
-                array = _array(stream, member.file_size)
+                array = numpy_array(stream, member.file_size)
+            if array.dtype.kind != "f":
+                raise ValueError(f"an array of type {array.dtype}; only floating point is allowed")
             if part in layers.setdefault(name, {}):
                 raise ValueError(f"it holds {key!r} twice")
             layers[name][part] = _inputs_before_outputs(array)
     return layers
-
-
-def _array(stream: IO[bytes], size: int) -> np.ndarray:
-    """One .npy member; its header must describe exactly the bytes that follow."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"unknown .npy version {version}")
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(stream)
-    if dtype.kind != "f":
-        raise ValueError(f"an array of type {dtype}; only floating point is allowed")
-    wanted = math.prod(shape) * dtype.itemsize
-    if wanted != size - stream.tell():
-        raise ValueError(f"an array of shape {shape} needs {wanted} bytes, {size - stream.tell()} are there")
-    data = np.frombuffer(stream.read(wanted), dtype)
-    return data.reshape(shape, order="F" if fortran else "C")
 
 
 def _inputs_before_outputs(array: np.ndarray) -> np.ndarray:
