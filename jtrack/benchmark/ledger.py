@@ -33,28 +33,31 @@ _LARGEST = 1 << 28  # bytes, unpacked: a hundred runs of OTB-100
 
 
 def keep(run: str | Path, folder: str | Path, *, commit: str, command: str) -> Path:
-    """Writes a run's folder into the ledger. A file of the same run is replaced.
+    """Writes a run's folder into the ledger. A file of the same run is replaced; who made it stays.
 
     Args:
       run: the folder of a run. If it is still in work, what is there is kept.
       folder: the ledger's.
-      commit: of the code that made the run, unless its `run.json` names one.
-      command: that made the run, unless its `run.json` names one.
+      commit: of the code that made the run, unless its `run.json` or its file in the ledger names one.
+      command: that made the run, unless these name one.
 
     Returns:
       The file.
 
     Raises:
-      JtrackError: the run cannot be read, or the file cannot be written.
+      JtrackError: the run, or its file in the ledger, cannot be read, or the file cannot be written.
     """
     run, folder = Path(run), Path(folder)
+    path = folder / (run.name + SUFFIX)
     trials: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for found in results.load(run):
         trials[found.protocol] = {
             name: [_packed(trial) for trial in done] for name, done in found.trajectories.items()
         }
-    content = {"commit": commit, "command": command} | results.read_label(run) | {"trials": trials}
-    path = folder / (run.name + SUFFIX)
+    made = {"commit": commit, "command": command}
+    for earlier in read(path)[:1] if path.exists() else ():
+        made |= {key: earlier.label[key] for key in made if key in earlier.label}
+    content = made | results.read_label(run) | {"trials": trials}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Without a time in its head, the same run gives the same file.

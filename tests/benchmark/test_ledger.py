@@ -67,6 +67,17 @@ def same(found, expected):
             np.testing.assert_array_equal(getattr(found[place], name), getattr(one, name), f"{place} {name}")
 
 
+def test_a_file_that_is_kept_again_says_which_commit_began_it(store, tmp_path):
+    store.write(OPE, trial("Walk"), tracked(trial("Walk")))
+    path = ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
+    store.write(OPE, trial("Jump"), tracked(trial("Jump")))
+    assert ledger.keep(store.folder, tmp_path / "runs", commit="def", command="another") == path
+    (found,) = ledger.read(path)
+    assert set(found.trajectories) == {"Walk", "Jump"}
+    assert (found.label["commit"], found.label["command"]) == ("abc", "jtrack eval")
+    assert json.loads(gzip.decompress(path.read_bytes()))["commit"] == "abc"
+
+
 def test_a_run_is_read_back_to_the_last_bit(store, tmp_path):
     fill(store)
     path = ledger.keep(store.folder, tmp_path / "runs", commit="abc", command="jtrack eval")
