@@ -32,6 +32,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _look)
     app.connect("source-read", _fill)
     app.connect("env-check-consistency", _compare)
+    app.connect("autodoc-process-docstring", _keep_colon, priority=100)  # before napoleon
     return {"parallel_read_safe": False}
 
 
@@ -73,6 +74,12 @@ def _look(_app: Sphinx) -> None:
     for name in modules("jtrack"):
         for silent in undocumented(importlib.import_module(name)):
             _LOG.warning("%s is public and has no docstring", silent)
+
+
+def _keep_colon(_app: Sphinx, what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
+    """A property's first sentence stays one: napoleon takes what stands before a colon for a type."""
+    if what == "property" and lines:
+        lines[0] = lines[0].replace(": ", "; ")
 
 
 def _fill(_app: Sphinx, _page: str, source: list[str]) -> None:
