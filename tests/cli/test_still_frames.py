@@ -1,34 +1,11 @@
 """`jtrack view --figure`: chosen frames with everybody's boxes."""
 
-import gzip
-import json
-
 import cv2
-import numpy as np
 import pytest
 
-from jtrack.data import otb, synthetic
-from tests.data import otb_tree
+from tests.cli import test_view_command
 
-LENGTHS = {"Deer": 12, "Fish": 9}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Two sequences in OTB's layout, their annotations alone, and published boxes; Far has none of Fish."""
-    folder = tmp_path_factory.mktemp("world")
-    (folder / "bare" / "anno").mkdir(parents=True)
-    boxes = {}
-    for name, frames in LENGTHS.items():
-        clip = synthetic.clip(frames=frames, size=(96, 128))
-        otb_tree.write(folder / "otb", name, clip)
-        otb.write_boxes(folder / "bare" / "anno" / f"{name}.txt", clip.boxes)
-        boxes[name] = clip.boxes
-    for tracker, shift, names in (("Near", 3, LENGTHS), ("Far", 30, ["Deer"])):
-        shown = {name: {"res": np.add(boxes[name] + otb.ORIGIN, [shift, 0, 0, 0]).tolist()} for name in names}
-        with gzip.open(folder / f"{tracker}_OPE.json.gz", "wt") as file:
-            json.dump(shown, file)
-    return folder
+LENGTHS, world = test_view_command.LENGTHS, test_view_command.world  # world: the fixture
 
 
 def command(world, *more, root="otb", names=("Near", "Far")):
