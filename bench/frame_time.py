@@ -5,8 +5,9 @@
 
 `before` is the `default` of two forward passes a frame, `now` that of one. Of a whole step, the network's
 passes and the rest (cutting out, filters, scale, learning) are told apart by timing the passes alone. A pass
-is compared with the product of two square matrices in the same precision, the machine's own rate. All take
-turns; prints Markdown, medians. Run it on a quiet machine.
+is compared with the product of two square matrices in the same precision, the machine's own rate; it counts
+the multiplications of plain convolutions, of which `backbones/winograd.py` saves some. All take turns; prints
+Markdown, medians. Run it on a quiet machine.
 """
 
 import argparse
@@ -62,17 +63,19 @@ def part(network: str, precision: str, way: str, images: list[Any], box: Any) ->
     step = jax.jit(functions.step).lower(params, state, second).compile()
     taps = tuple(layer for group in config.layers for layer in group)
     image = 255 * jax.random.uniform(jax.random.key(0), (1, *config.input_size, 3), jnp.float32)
-    lowered = jax.jit(lambda weights, x: bound.backbone.apply(weights, x, taps)).lower(
+    traced = jax.jit(lambda weights, x: bound.backbone.apply(weights, x, taps)).trace(
         params["backbone"], image
     )
-    forward = lowered.compile()
+    forward = traced.lower().compile()
+    # Other platforms have the plain convolutions, whose multiplications are counted.
+    plain = traced.lower(lowering_platforms=("cuda",))
     return Part(
         f"{network}, {precision}",
         way,
         lambda: step(params, state, second),
         lambda: forward(params["backbone"], image),
         1 + isinstance(config.passes, TwoPasses),
-        (lowered.cost_analysis() or {}).get("flops", 0.0),
+        (plain.cost_analysis() or {}).get("flops", 0.0),
     )
 
 

@@ -3,7 +3,8 @@
 XLA on CPU has a quick convolution for maps NHWC with kernels HWIO, and no other. The gradients that JAX
 derives have other layouts. XLA brings them into that one, but not within a loop or a branch: there they take
 fifty times as long. So a convolution is a primitive of our own here, whose transposes are convolutions of
-operands that are transposed themselves: derivatives of every order and mode are quick. Forward, it is JAX's.
+operands that are transposed themselves: derivatives of every order and mode are quick. Forward, it is JAX's,
+but on a CPU, where large convolutions of 3 x 3 pixels in float32 are those of `winograd`.
 """
 
 import functools
@@ -17,6 +18,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jtrack.backbones import winograd
 from jtrack.types import Array
 
 
@@ -59,11 +61,21 @@ convolution_p = Primitive("convolution")  # of stride 1; kernels need not be squ
 
 def _convolve_dense(x: Array, kernel: Array, padding: tuple[int, int], precision: lax.Precision) -> Array:
     """A convolution of stride 1, with a padding for rows and one for columns."""
-    return convolution_p.bind(x, kernel, padding=padding, precision=precision)
+    return _bind(x, kernel, padding=padding, precision=precision)
+
+
+def _bind(x: Array, kernel: Array, **options: Any) -> Array:
+    return convolution_p.bind(x, kernel, **options)
 
 
 def _evaluate(x: Array, kernel: Array, *, padding: tuple[int, int], precision: lax.Precision) -> Array:
     return _convolve(x, kernel, 1, padding, precision)
+
+
+def _evaluate_on_cpu(x: Array, kernel: Array, *, padding: tuple[int, int], precision: lax.Precision) -> Array:
+    if x.dtype == jnp.float32 and winograd.pays(x.shape, kernel.shape, padding):
+        return winograd.convolve(x, kernel, padding)
+    return _evaluate(x, kernel, padding=padding, precision=precision)
 
 
 def _shape(x: ShapedArray, kernel: ShapedArray, **options: Any) -> ShapedArray:
@@ -105,11 +117,15 @@ def _batched(
     return y.reshape(*x.shape[:2], *y.shape[1:]), 0
 
 
-convolution_p.def_impl(_evaluate)
+# Not compiled, it is compiled by itself: the same bits.
+convolution_p.def_impl(jax.jit(_bind, static_argnames=("padding", "precision")))
 convolution_p.def_abstract_eval(_shape)
 ad.defbilinear(convolution_p, _to_maps, _to_kernel)
 batching.primitive_batchers[convolution_p] = _batched
 mlir.register_lowering(convolution_p, mlir.lower_fun(_evaluate, multiple_results=False))
+mlir.register_lowering(
+    convolution_p, mlir.lower_fun(_evaluate_on_cpu, multiple_results=False), platform="cpu"
+)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
