@@ -30,9 +30,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", default=NETWORKS, help="NETWORK:PRECISION, commas between them")
-    parser.add_argument(
-        "--trackers", default=",".join(name for name in trackers.names() if name != "deeptrack")
-    )
+    parser.add_argument("--trackers", default=",".join(on_networks()), help="commas between them")
     parser.add_argument("--frames", type=int, default=30, help="of the video, the first included")
     parser.add_argument("--video", type=Path, default=data_folder() / "otb" / "MotorRolling", help="of OTB")
     parser.add_argument("--against", metavar="SETTINGS", help="NAME=VALUE, blanks between them")
@@ -67,6 +65,11 @@ def main() -> None:
             ]
             cells.append(" against ".join(f"{median(way):.1f}" for way in zip(*rates, strict=True)))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def on_networks() -> list[str]:
+    """The trackers that stand on a network that is chosen."""
+    return [name for name in trackers.names() if not trackers.find(name).own_network]
 
 
 if __name__ == "__main__":

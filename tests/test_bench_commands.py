@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import ablations, fcnt_table1, workers
+from bench import ablations, fcnt_table1, speeds, workers
 from jtrack.data import otb, synthetic
 from tests.conftest import ROOT
 
@@ -104,6 +104,16 @@ def test_speeds_are_printed():
         "discrimination",
     ]
     assert all(float(row[1]) >= 0 for row in parts)
+
+
+@pytest.mark.slow
+def test_whole_runs_are_timed(walk):
+    """By default, of the trackers whose network can be chosen."""
+    assert speeds.on_networks() == ["hcft", "fcnt", "cnn_svm", "gdt"]
+    options = ("--trackers", "hcft", "--networks", "tiny:float32", "--frames", 3, "--against", "scale=none")
+    _, _, row = rows(command("speeds.py", *options, "--video", walk / "Walk"))
+    assert row[0] == "hcft"
+    assert all(float(rate) > 0 for rate in row[1].split(" against "))
 
 
 @pytest.mark.slow
