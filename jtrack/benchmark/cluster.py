@@ -34,9 +34,10 @@ import numpy as np
 
 from jtrack import trackers
 from jtrack.benchmark.adapters import EvaluatedTracker, Session, code_digest
-from jtrack.benchmark.evaluate import Here, Lanes, Meter, Plan, Progress, Run, Video, Work, described
+from jtrack.benchmark.evaluate import Here
 from jtrack.benchmark.protocol import Protocol, Trial
 from jtrack.benchmark.results import Store, Trajectory
+from jtrack.benchmark.work import Lanes, Meter, Plan, Progress, Run, Video, Work, described
 from jtrack.checks import there
 from jtrack.data import Dataset
 from jtrack.errors import JtrackError, missing_extra, printable

@@ -19,8 +19,8 @@ from jtrack.benchmark import results as store
 from jtrack.benchmark import scoring, shards
 from jtrack.benchmark.adapters import OPENCV, EvaluatedTracker, evaluated, keeping_maps
 from jtrack.benchmark.evaluate import Evaluation, Executor, evaluate_all
-from jtrack.benchmark.evaluate import Progress as Done
 from jtrack.benchmark.protocol import Protocol
+from jtrack.benchmark.work import Progress as Done
 from jtrack.cli.options import (
     Backbone,
     Claims,

@@ -18,7 +18,8 @@ import pytest
 from jtrack import trackers
 from jtrack.benchmark import adapters, protocol, results, scoring
 from jtrack.benchmark.adapters import EvaluatedTracker, Prediction
-from jtrack.benchmark.evaluate import evaluate, run_trial
+from jtrack.benchmark.evaluate import evaluate
+from jtrack.benchmark.one_trial import run_trial
 from jtrack.benchmark.protocol import noisy, trials
 from jtrack.benchmark.results import FAILED, INITIALISED, SKIPPED, TRACKED
 from jtrack.data import Dataset, Sequence, from_arrays, open_dataset
