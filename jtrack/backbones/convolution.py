@@ -68,6 +68,15 @@ def _bind(x: Array, kernel: Array, **options: Any) -> Array:
     return convolution_p.bind(x, kernel, **options)
 
 
+_compiled = jax.jit(_bind, static_argnames=("padding", "precision"))
+
+
+def _alone(x: Array, kernel: Array, **options: Any) -> Array:
+    """Outside of a compiled function, a convolution is compiled by itself: the same bits."""
+    with jax.disable_jit(False):
+        return _compiled(x, kernel, **options)
+
+
 def _evaluate(x: Array, kernel: Array, *, padding: tuple[int, int], precision: lax.Precision) -> Array:
     return _convolve(x, kernel, 1, padding, precision)
 
@@ -117,8 +126,7 @@ def _batched(
     return y.reshape(*x.shape[:2], *y.shape[1:]), 0
 
 
-# Not compiled, it is compiled by itself: the same bits.
-convolution_p.def_impl(jax.jit(_bind, static_argnames=("padding", "precision")))
+convolution_p.def_impl(_alone)
 convolution_p.def_abstract_eval(_shape)
 ad.defbilinear(convolution_p, _to_maps, _to_kernel)
 batching.primitive_batchers[convolution_p] = _batched

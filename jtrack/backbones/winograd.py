@@ -54,9 +54,10 @@ TOGETHER = 2**16
 
 
 def pays(maps: Sequence[int], kernel: Sequence[int], padding: tuple[int, int]) -> bool:
-    """Whether this way is the quicker one on a CPU.
+    """Whether this way is the quicker one on a CPU; not where a size is 0, or not known yet.
 
-    The number of images does not count, so that an image gives the same numbers alone and among others.
+    The number of images does not count, so that an image gives the same numbers alone and among others, but
+    for the rounding of larger products of matrices.
 
     Args:
       maps: shape [N, h, w, inputs].
@@ -64,7 +65,8 @@ def pays(maps: Sequence[int], kernel: Sequence[int], padding: tuple[int, int]) -
       padding: as in `convolve`.
     """
     height, width, inputs, outputs = kernel
-    if (height, width) != (3, 3):
+    known = all(isinstance(each, int) for each in maps[1:])
+    if (height, width) != (3, 3) or not known or 0 in (*maps, *kernel):
         return False
     down, across = _tiles(maps, padding)
     return down * across >= TILES and inputs * outputs >= CHANNELS * (inputs + outputs)
@@ -74,8 +76,8 @@ def convolve(x: Array, kernel: Array, padding: tuple[int, int]) -> Array:
     """The convolution of stride 1 of maps [N, h, w, inputs] with a kernel [3, 3, inputs, outputs].
 
     Args:
-      x: maps.
-      kernel: of the same dtype.
+      x: float32 maps.
+      kernel: float32.
       padding: zeros beyond the upper and the lower border, and beyond the left and the right one.
 
     Returns:

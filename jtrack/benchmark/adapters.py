@@ -58,7 +58,8 @@ from jtrack.weights import store
 # What shapes boxes, scores and times of any tracker: frames, protocols, and what tells a failure.
 _RUNNING = (
     *("data/**/*.py", "data/*.toml", "benchmark/protocols/*.toml"),
-    *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "overlap", "protocol", "vot_measures")),
+    *(f"benchmark/{name}.py" for name in ("adapters", "evaluate", "work", "one_trial", "trials_in_lanes")),
+    *(f"benchmark/{name}.py" for name in ("overlap", "protocol", "vot_measures")),
 )
 # The rest of the package counts for our trackers, new folders too, but for these: they change no box.
 _APART = (

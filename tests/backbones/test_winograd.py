@@ -61,6 +61,7 @@ def test_outputs_are_made_in_parts(monkeypatch):
         (LARGE[0], (5, 5, 80, 81), np.float32, False),
         (LARGE[0], (1, 1, 80, 81), np.float32, False),
         (*LARGE, jnp.bfloat16, False),
+        ((0, *LARGE[0][1:]), LARGE[1], np.float32, False),
     ],
 )
 def test_where_it_is_used_on_a_cpu(maps, kernel, dtype, used):
@@ -91,6 +92,26 @@ def test_large_convolutions_and_their_derivatives_in_float32():
         exact = jax.grad(value, (0, 1))(*(jnp.asarray(each, jnp.float64) for each in (x, kernel)))
     for gradient, other in zip((to_maps, to_kernel), exact, strict=True):
         np.testing.assert_allclose(gradient, other, rtol=0, atol=2e-5 * np.abs(other).max())
+
+
+def test_sizes_that_are_not_known_yet():
+    """An export for frames of any size has the plain convolution."""
+    sides = jax.export.symbolic_shape("h, w")
+    x = jax.ShapeDtypeStruct((1, *sides, 80), jnp.float32)
+    kernel = jax.ShapeDtypeStruct(LARGE[1], jnp.float32)
+    exported = jax.export.export(jax.jit(lambda x, kernel: convolve(x, kernel, 1, 1)))(x, kernel)
+    operands_ = operands(*LARGE)
+    expected = by_hand(*operands_, 1)
+    np.testing.assert_allclose(
+        exported.call(*operands_), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
+
+
+def test_nothing_compiled():
+    x, kernel = (jnp.asarray(each) for each in operands(*LARGE))
+    with jax.disable_jit():
+        found = convolve(x, kernel, 1, 1)
+    assert jnp.array_equal(found, convolve(x, kernel, 1, 1))
 
 
 def test_an_image_gives_the_same_alone_and_among_others():
