@@ -51,6 +51,7 @@ TILES = 48
 CHANNELS = 40
 # Numbers of a kernel [inputs, outputs] that are transformed at a time, so that the cache holds the result.
 TOGETHER = 2**16
+AT_ONCE = 1024  # tiles of several images that are computed at a time: memory
 
 
 def pays(maps: Sequence[int], kernel: Sequence[int], padding: tuple[int, int]) -> bool:
@@ -65,7 +66,7 @@ def pays(maps: Sequence[int], kernel: Sequence[int], padding: tuple[int, int]) -
       padding: as in `convolve`.
     """
     height, width, inputs, outputs = kernel
-    known = all(isinstance(each, int) for each in maps[1:])
+    known = all(isinstance(each, int) for each in maps)
     if (height, width) != (3, 3) or not known or 0 in (*maps, *kernel):
         return False
     down, across = _tiles(maps, padding)
@@ -83,6 +84,25 @@ def convolve(x: Array, kernel: Array, padding: tuple[int, int]) -> Array:
     Returns:
       Maps [N, h + 2 padding - 2, w + 2 padding - 2, outputs].
     """
+    count, (down, across) = x.shape[0], _tiles(x.shape, padding)
+    together = max(1, TOGETHER // kernel.shape[2])
+    # Without it XLA transforms the kernels of all layers at once, before the first: memory, and a cold cache.
+    x, kernel = lax.optimization_barrier((x, kernel))
+    weights = [
+        _transformed(kernel[..., first : first + together]) for first in range(0, kernel.shape[3], together)
+    ]
+    some = functools.partial(_of_images, weights=weights, padding=padding)
+    images = max(1, AT_ONCE // (down * across))
+    if count <= images:
+        return some(x)
+    whole = count - count % images
+    y = lax.map(some, x[:whole].reshape(-1, images, *x.shape[1:]))
+    y = y.reshape(whole, *y.shape[2:])
+    return y if whole == count else jnp.concatenate([y, some(x[whole:])])
+
+
+def _of_images(x: Array, weights: list[Array], padding: tuple[int, int]) -> Array:
+    """The convolution of maps [N, h, w, inputs] with transformed kernels [36, inputs, part of the outputs]."""
     count, height, width, inputs = x.shape
     down, across = _tiles(x.shape, padding)
     after = [
@@ -100,12 +120,7 @@ def convolve(x: Array, kernel: Array, padding: tuple[int, int]) -> Array:
         for each in _combined(_TILE, [row[:, :, j : j + STEP * (across - 1) + 1 : STEP] for j in range(SIDE)])
     ]
     flat = jnp.stack(tiles).reshape(SIDE * SIDE, -1, inputs)
-    grid = (count, down, across)
-    together = max(1, TOGETHER // inputs)
-    parts = [
-        _some_outputs(flat, kernel[..., first : first + together], grid)
-        for first in range(0, kernel.shape[-1], together)
-    ]
+    parts = [_some_outputs(flat, each, (count, down, across)) for each in weights]
     result = jnp.concatenate(parts, axis=-1)
     return result[:, : height + 2 * padding[0] - 2, : width + 2 * padding[1] - 2]
 
@@ -130,11 +145,14 @@ def _times(factor: float, x: Array) -> Array:
     return x if factor == 1 else -x if factor == -1 else factor * x
 
 
-def _some_outputs(tiles: Array, kernel: Array, grid: tuple[int, int, int]) -> Array:
-    """Maps [N, h, w, some of the outputs], made of whole tiles [36, N down across, inputs]."""
-    # One product of matrices: all 36 numbers of each pair of channels from its 9.
+def _transformed(kernel: Array) -> Array:
+    """A kernel [3, 3, inputs, outputs] transformed [36, inputs, outputs]: 36 numbers of 9, one product."""
     weights = jnp.dot(_KERNELS, kernel.reshape(9, -1), precision=lax.Precision.HIGHEST)
-    weights = weights.reshape(SIDE * SIDE, *kernel.shape[2:])
+    return weights.reshape(SIDE * SIDE, *kernel.shape[2:])
+
+
+def _some_outputs(tiles: Array, weights: Array, grid: tuple[int, int, int]) -> Array:
+    """Maps [N, h, w, some of the outputs], made of whole tiles [36, N down across, inputs]."""
     products = jnp.einsum("ntc,nck->ntk", tiles, weights, precision=lax.Precision.HIGHEST)
     products = products.reshape(SIDE, SIDE, *grid, -1)
     rows = lax.optimization_barrier(_combined(_RESULT, list(products)))

@@ -51,6 +51,14 @@ def test_outputs_are_made_in_parts(monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+def test_images_are_computed_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(winograd, "AT_ONCE", 2 * 4)  # two images of four tiles, and one is left
+    x, kernel = operands((5, 8, 7, 5), (3, 3, 5, 7))
+    found = jax.jit(winograd.convolve, static_argnums=2)(x, kernel, (1, 1))
+    expected = by_hand(x, kernel, 1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize(
     ("maps", "kernel", "dtype", "used"),
     [
