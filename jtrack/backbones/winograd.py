@@ -102,7 +102,7 @@ def convolve(x: Array, kernel: Array, padding: tuple[int, int]) -> Array:
 
 
 def _of_images(x: Array, weights: list[Array], padding: tuple[int, int]) -> Array:
-    """The convolution of maps [N, h, w, inputs] with transformed kernels [36, inputs, part of the outputs]."""
+    """The convolution of maps [N, h, w, inputs] with transformed kernels [36, inputs, of some outputs]."""
     count, height, width, inputs = x.shape
     down, across = _tiles(x.shape, padding)
     after = [
