@@ -255,11 +255,12 @@ kept = devices.keep_memory()
 import jax, jax.numpy as jnp
 work = jax.jit(lambda x: jax.lax.optimization_barrier(jnp.tile(x, 2**16) + 1).sum())  # 64 MiB for a while
 x = jnp.arange(256, dtype=jnp.float32)
-for turn in range(30):
-    if turn == 20:  # by then the heap has grown
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+faults = []
+for _ in range(30):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     work(x).block_until_ready()
-print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(kept, sorted(faults[20:])[5])
 """
 
 
@@ -278,7 +279,6 @@ def test_memory_is_kept(tmp_path, monkeypatch):
     kept, faults = run(KEEPING, tmp_path).split()
     users, faults_of_users = run(KEEPING, tmp_path, MALLOC_PERTURB_="0").split()
     assert (kept, users) == ("True", "False")
-    # Ten times 64 MiB in pages of 4 KiB are 160 000. A system that is short of memory may take pages away.
-    faults = min(int(faults), int(run(KEEPING, tmp_path).split()[1]))
-    assert faults < 2_000
-    assert int(faults_of_users) > 10 * faults
+    # 64 MiB in pages of 4 KiB are 16 384. Of ten calls the middle one counts: the heap still grows in a few.
+    assert int(faults) < 200
+    assert int(faults_of_users) > 10_000
