@@ -85,13 +85,14 @@ def convolve(x: Array, kernel: Array, padding: tuple[int, int]) -> Array:
       Maps [N, h + 2 padding - 2, w + 2 padding - 2, outputs].
     """
     count, (down, across) = x.shape[0], _tiles(x.shape, padding)
-    together = max(1, TOGETHER // kernel.shape[2])
+    inputs, outputs = kernel.shape[2:]
+    parts = -(-inputs * outputs // TOGETHER)
+    together = -(-outputs // parts)  # outputs of a part
     # Without it XLA transforms the kernels of all layers at once, before the first: memory, and a cold cache.
     x, kernel = lax.optimization_barrier((x, kernel))
-    weights = [
-        _transformed(kernel[..., first : first + together]) for first in range(0, kernel.shape[3], together)
-    ]
-    some = functools.partial(_of_images, weights=weights, padding=padding)
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, parts * together - outputs)))
+    weights = [_transformed(each) for each in jnp.split(kernel, parts, axis=3)]
+    some = functools.partial(_of_images, weights=weights, outputs=outputs, padding=padding)
     images = max(1, AT_ONCE // (down * across))
     if count <= images:
         return some(x)
@@ -101,9 +102,13 @@ def convolve(x: Array, kernel: Array, padding: tuple[int, int]) -> Array:
     return y if whole == count else jnp.concatenate([y, some(x[whole:])])
 
 
-def _of_images(x: Array, weights: list[Array], padding: tuple[int, int]) -> Array:
-    """The convolution of maps [N, h, w, inputs] with transformed kernels [36, inputs, of some outputs]."""
+def _of_images(x: Array, weights: list[Array], outputs: int, padding: tuple[int, int]) -> Array:
+    """The convolution of maps [N, h, w, inputs] with transformed kernels [36, inputs, outputs of a part].
+
+    Each sum is one operation over all tiles: many small ones take XLA far longer to compile.
+    """
     count, height, width, inputs = x.shape
+    together = weights[0].shape[2]
     down, across = _tiles(x.shape, padding)
     after = [
         STEP * n + 2 - side - pad
@@ -111,18 +116,18 @@ def _of_images(x: Array, weights: list[Array], padding: tuple[int, int]) -> Arra
     ]
     margins = [(before, behind, 0) for before, behind in zip(padding, after, strict=True)]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *margins, (0, 0, 0)])
-    rows = _combined(_TILE, [x[:, i : i + STEP * (down - 1) + 1 : STEP] for i in range(SIDE)])
     # Without the barriers XLA computes a row anew for each of the six numbers that are made of it.
-    rows = lax.optimization_barrier(rows)
-    tiles = [
-        each
-        for row in rows
-        for each in _combined(_TILE, [row[:, :, j : j + STEP * (across - 1) + 1 : STEP] for j in range(SIDE)])
-    ]
-    flat = jnp.stack(tiles).reshape(SIDE * SIDE, -1, inputs)
-    parts = [_some_outputs(flat, each, (count, down, across)) for each in weights]
-    result = jnp.concatenate(parts, axis=-1)
-    return result[:, : height + 2 * padding[0] - 2, : width + 2 * padding[1] - 2]
+    rows = _product(_TILE, [x[:, i : i + STEP * (down - 1) + 1 : STEP] for i in range(SIDE)], axis=2)
+    rows = jnp.moveaxis(lax.optimization_barrier(rows), 2, 0)  # [6, N, down, w, inputs]
+    columns = [rows[:, :, :, j : j + STEP * (across - 1) + 1 : STEP] for j in range(SIDE)]
+    tiles = lax.optimization_barrier(_product(_TILE, columns, axis=1)).reshape(SIDE * SIDE, -1, inputs)
+    products = jnp.stack([_dot("ntc,nck->ntk", tiles, each) for each in weights])
+    products = lax.optimization_barrier(products).reshape(-1, SIDE, SIDE, count, down, across, together)
+    rows = _product(_RESULT, [products[:, i] for i in range(SIDE)], axis=1)
+    rows = lax.optimization_barrier(rows)  # [parts, 4, 6, N, down, across, together]
+    pixels = _product(_RESULT, [rows[:, :, j] for j in range(SIDE)], axis=5)
+    pixels = jnp.transpose(pixels, (2, 3, 1, 4, 5, 0, 6)).reshape(count, STEP * down, STEP * across, -1)
+    return pixels[:, : height + 2 * padding[0] - 2, : width + 2 * padding[1] - 2, :outputs]
 
 
 def _tiles(maps: Sequence[int], padding: tuple[int, int]) -> tuple[int, int]:
@@ -131,31 +136,17 @@ def _tiles(maps: Sequence[int], padding: tuple[int, int]) -> tuple[int, int]:
     return down, across
 
 
-def _combined(matrix: Sequence[Sequence[float]], of: Sequence[Array]) -> list[Array]:
-    """A matrix times a vector of arrays, whose zeros and ones cost nothing."""
-    return [
-        functools.reduce(
-            operator.add, [_times(factor, each) for factor, each in zip(row, of, strict=True) if factor]
-        )
-        for row in matrix
-    ]
-
-
-def _times(factor: float, x: Array) -> Array:
-    return x if factor == 1 else -x if factor == -1 else factor * x
+def _product(matrix: Sequence[Sequence[float]], of: Sequence[Array], *, axis: int) -> Array:
+    """A matrix times a vector of arrays, stacked along a new axis."""
+    others = tuple(1 + each for each in range(of[0].ndim + 1) if each != axis)
+    columns = np.expand_dims(np.asarray(matrix, np.float32).T, others)
+    terms = [column * jnp.expand_dims(each, axis) for column, each in zip(columns, of, strict=True)]
+    return functools.reduce(operator.add, terms)
 
 
 def _transformed(kernel: Array) -> Array:
     """A kernel [3, 3, inputs, outputs] transformed [36, inputs, outputs]: 36 numbers of 9, one product."""
-    weights = jnp.dot(_KERNELS, kernel.reshape(9, -1), precision=lax.Precision.HIGHEST)
-    return weights.reshape(SIDE * SIDE, *kernel.shape[2:])
+    return _dot("tn,nck->tck", _KERNELS, kernel.reshape(9, *kernel.shape[2:]))
 
 
-def _some_outputs(tiles: Array, weights: Array, grid: tuple[int, int, int]) -> Array:
-    """Maps [N, h, w, some of the outputs], made of whole tiles [36, N down across, inputs]."""
-    products = jnp.einsum("ntc,nck->ntk", tiles, weights, precision=lax.Precision.HIGHEST)
-    products = products.reshape(SIDE, SIDE, *grid, -1)
-    rows = lax.optimization_barrier(_combined(_RESULT, list(products)))
-    pixels = [jnp.stack(_combined(_RESULT, list(row)), axis=3) for row in rows]
-    count, down, across = grid
-    return jnp.stack(pixels, axis=2).reshape(count, STEP * down, STEP * across, -1)
+_dot = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
