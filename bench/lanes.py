@@ -28,7 +28,7 @@ from jtrack.trackers import BoundTracker, Row
 from jtrack.types import Array, Box, Frame, Key, Output, PyTree, Tracker
 
 SIZE = (480, 640)
-BOX = (100.0, 100.0, 40.0, 40.0)
+BOX = (40.0, 40.0, 20.0, 20.0)  # in the smallest of OTB's videos, too
 SHARING = 16  # lanes of a video
 
 
@@ -135,6 +135,8 @@ def main() -> None:
     parser.add_argument("--memory", metavar="NETWORK", help="only what a lane takes on this network")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if hasattr(jtrack, "keep_memory"):  # as the commands do; other checkouts may have none
+        jtrack.keep_memory()
     print(
         f"JAX {jax.__version__}, {jax.local_device_count()} {jax.devices()[0].device_kind}, {jtrack.__file__}"
     )

@@ -1,6 +1,6 @@
 """What the gradient of a rollout keeps in memory, and how long it takes over the forward pass.
 
-    python bench/rollout.py [--network googlenet] [--frames 8 32 128] [--timed 8] [--turns 3]
+    python bench/rollout.py [--network googlenet] [--input 224] [--frames 8 32 128] [--timed 8] [--turns 3]
 
 HCFT's `default`, random weights, images of 320 x 240; the gradient of the mean score with respect to the
 hyper-parameters, with and without `checkpoint`. Memory is what the compiler says the program needs beside its
@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import timed
+from timing import timed_in_turns
 
 import jtrack
 from jtrack import backbones, trackers
@@ -26,10 +26,12 @@ BOX = (100.0, 100.0, 40.0, 40.0)
 Function = Callable[..., Any]
 
 
-def build(network: str) -> tuple[Tracker, PyTree]:
-    """The tracker's functions, and its parameters."""
+def build(network: str, side: int | None) -> tuple[Tracker, PyTree]:
+    """The tracker's functions, and its parameters; `side` is that of the network's input."""
     backbone = backbones.get(network)
     chosen = trackers.profile("hcft", "default", network)
+    if side is not None:
+        chosen = chosen.replace(input_size=(side, side))
     taps = tuple(tap for group in chosen.config.layers for tap in group)
     row = trackers.find("hcft")
     params = {"backbone": backbone.random_params(0, taps=taps), "tracker": as_arrays(chosen.hyper)}
@@ -72,10 +74,11 @@ def print_times(
     forward: Function, gradients: dict[str, Function], args: tuple[PyTree, ...], turns: int
 ) -> None:
     """The table of times of one rollout."""
-    base = timed(forward, *args, turns=turns)
+    works = {"forward": forward, **gradients}
+    found = timed_in_turns(list(works.values()), *args, turns=turns)
+    base = found[0]
     print("\n| | ms | over forward | ms of all processors | over forward |\n| --- | --: | --: | --: | --: |")
-    for name, function in {"forward": forward, **gradients}.items():
-        took = base if function is forward else timed(function, *args, turns=turns)
+    for name, took in zip(works, found, strict=True):
         clock, busy = took.clock / base.clock, took.busy / base.busy
         print(f"| {name} | {took.clock:.0f} | {clock:.2f} | {took.busy:.0f} | {busy:.2f} |", flush=True)
 
@@ -86,6 +89,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--network", default="googlenet")
+    parser.add_argument("--input", type=int, help="side of the network's input; the profile's own without it")
     parser.add_argument("--frames", type=int, nargs="+", default=[8, 32, 128], help="two lengths or more")
     parser.add_argument("--timed", type=int, default=8, help="frames of the rollouts that are timed")
     parser.add_argument("--turns", type=int, default=3)
@@ -93,7 +97,7 @@ def main() -> None:
     if len(options.frames) < 2:
         parser.error("--frames: what a frame takes is the difference of two lengths")
     jtrack.keep_memory()
-    tracker, params = build(options.network)
+    tracker, params = build(options.network, options.input)
     frames = video(options.timed)
     first = Frame(frames.pixels[0], frames.size[0])
     state = jax.jit(tracker.init)(params, jax.random.key(0), first, jnp.asarray(BOX))

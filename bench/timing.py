@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,12 +17,21 @@ class Took(NamedTuple):
 
 def timed(work: Callable[..., Any], *args: Any, turns: int = 7) -> Took:
     """The time of a function, compiled and called once before it counts."""
-    compiled = jax.jit(work)
-    jax.block_until_ready(compiled(*args))
-    clock, busy = [], []
+    return timed_in_turns([work], *args, turns=turns)[0]
+
+
+def timed_in_turns(works: Sequence[Callable[..., Any]], *args: Any, turns: int = 7) -> list[Took]:
+    """The times of functions of the same arguments, compiled and called once before it counts.
+
+    They take turns, so that whatever else the machine does meets all of them.
+    """
+    compiled = [jax.jit(work) for work in works]
+    for call in compiled:
+        jax.block_until_ready(call(*args))
+    spans: list[list[tuple[float, float]]] = [[] for _ in works]
     for _ in range(turns):
-        start, worked = time.perf_counter(), time.process_time()
-        jax.block_until_ready(compiled(*args))
-        clock.append(time.perf_counter() - start)
-        busy.append(time.process_time() - worked)
-    return Took(1e3 * statistics.median(clock), 1e3 * statistics.median(busy))
+        for call, taken in zip(compiled, spans, strict=True):
+            start, worked = time.perf_counter(), time.process_time()
+            jax.block_until_ready(call(*args))
+            taken.append((time.perf_counter() - start, time.process_time() - worked))
+    return [Took(*(1e3 * statistics.median(times) for times in zip(*taken, strict=True))) for taken in spans]
