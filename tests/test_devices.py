@@ -1,6 +1,7 @@
 """CPU flags, the bfloat16 self-test and the compilation cache, each in a process where that matters."""
 
 import json
+import mmap
 import os
 import platform
 import re
@@ -279,6 +280,7 @@ def test_memory_is_kept(tmp_path, monkeypatch):
     kept, faults = run(KEEPING, tmp_path).split()
     users, faults_of_users = run(KEEPING, tmp_path, MALLOC_PERTURB_="0").split()
     assert (kept, users) == ("True", "False")
-    # 64 MiB in pages of 4 KiB are 16 384. Of ten calls the middle one counts: the heap still grows in a few.
-    assert int(faults) < 200
-    assert int(faults_of_users) > 10_000
+    # Of ten calls the middle one counts: the heap still grows in a few.
+    pages = 2**26 // mmap.PAGESIZE
+    assert int(faults) < pages / 80
+    assert int(faults_of_users) > pages / 2
